@@ -1,0 +1,80 @@
+"""Every path, limit and secret of the project, in one place. An unknown setting is an error."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PREFIX = "LEARNING_WAREHOUSE_"
+MINIMUM_KEY_LENGTH = 32
+
+
+class Settings(BaseSettings):
+    """Read from the environment (`LEARNING_WAREHOUSE_<NAME>`) and from `.env` at the top of the repository.
+
+    Raises:
+        pydantic.ValidationError: a value of the wrong type, an unknown setting in `.env`, a weak key in production.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=REPOSITORY / ".env", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(REPOSITORY / "warehouse", description="Folder of all that a run writes")
+    environment: Literal["demo", "production"] = Field("demo", description="Production refuses generated or weak keys")
+    memory_limit: str = Field("1GB", description="Memory limit of the engine, as DuckDB writes it")
+    threads: PositiveInt = Field(2, description="Threads of the engine")
+    pseudonym_key: SecretStr | None = Field(None, description="Key of the pseudonyms; generated once for a demo")
+    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(
+        3600, description="How long a run waits for another one that writes"
+    )
+    maximum_refused_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="Share of a table's rows in quarantine above which the run stops"
+    )
+    snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
+
+    @model_validator(mode="after")
+    def _refuse_weak_key(self) -> "Settings":
+        if self.environment == "production":
+            key = self.pseudonym_key.get_secret_value() if self.pseudonym_key else ""
+            if len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < 10:
+                raise ValueError(
+                    f"{PREFIX}PSEUDONYM_KEY is {'missing' if not key else 'weak'}: in production it must have at least "
+                    f"{MINIMUM_KEY_LENGTH} characters, 10 of them different. "
+                    "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
+                )
+        return self
+
+    @property
+    def raw_dir(self) -> Path:
+        return self.home / "raw"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        return self.home / "quarantine"
+
+    @property
+    def identity_dir(self) -> Path:
+        return self.home / "identity"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.home / "artifacts"
+
+    @property
+    def published_dir(self) -> Path:
+        return self.home / "published"
+
+    @property
+    def temp_dir(self) -> Path:
+        return self.home / "tmp"
+
+    @property
+    def build_database(self) -> Path:
+        return self.home / "build.duckdb"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.home / "write.lock"
