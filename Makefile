@@ -1,0 +1,69 @@
+# Every command sets itself up first; `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PORT ?= 3000
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := false
+
+INSTALLED := .venv/.installed
+MANIFEST := dbt/target/manifest.json
+DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
+
+.PHONY: help setup run ui test test-all lint format bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
+
+setup: $(INSTALLED) $(MANIFEST)  ## install everything into .venv (the others do it themselves)
+
+run: setup  ## load, build, check, publish: SOURCE=oulad LANDING=path [CONTRACT=oulad]
+	@test -n "$(SOURCE)" || { echo "Say which source and where its files lie: make run SOURCE=oulad LANDING=path"; exit 2; }
+	@$(BIN)/python -m dagster_project run --source "$(SOURCE)" $(if $(LANDING),--landing "$(LANDING)") $(if $(CONTRACT),--contract "$(CONTRACT)")
+
+ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000]
+	@$(BIN)/python -m dagster_project ui --port $(PORT)
+
+test: setup  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-all: setup  ## every test, those on the real data too
+	$(BIN)/python -m pytest -m ""
+
+lint: setup  ## ruff, sqlfluff, import-linter, dg check defs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --processes 2 dbt
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+
+format: setup  ## put Python and SQL into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/sqlfluff fix --processes 2 dbt
+
+bench: setup  ## what the README's figures come from: OULAD=path of the zip
+	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"
+
+lock:  ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv lock --upgrade
+	# The lock holds names, versions and hashes; where packages come from is the installing machine's own setting.
+	sed -i -E 's#registry = "https://[^"]+"#registry = "."#; s#url = "https://[^"]*/([^/"]+)"#path = "\1"#' uv.lock
+
+clean:  ## forget the environment and what dbt compiled; the warehouse stays
+	rm -rf .venv dbt/target dbt/logs
+
+$(INSTALLED): uv.lock pyproject.toml
+	@ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo "Note: LightGBM needs the system library libgomp.so.1 (Debian: apt-get install libgomp1)"
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version}: make PYTHON=path-of-python3.11"'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv export --quiet --frozen --all-groups --no-emit-project --output-file .venv/requirements.txt
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python .venv/requirements.txt
+	@touch $@
+
+$(MANIFEST): $(INSTALLED) $(DBT_FILES)
+	@$(BIN)/dbt --quiet parse --project-dir dbt --profiles-dir dbt
+	@touch $@

@@ -1,0 +1,99 @@
+"""The sources a warehouse knows: named instances of a contract, each with the place where its files land."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_project.settings import Settings
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class SourceError(ValueError):
+    """A source that cannot be registered or found; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named instance of a contract, e.g. two universities on `campus`.
+
+    Attributes:
+        name: lower-case letters, digits and underscores; part of every key in the warehouse.
+        contract: name of the contract that its files follow.
+        landing: folder or zip file in which its files lie.
+    """
+
+    name: str
+    contract: str
+    landing: Path
+
+
+def registered_sources(settings: Settings, contract: str | None = None) -> list[Source]:
+    """Sources of this warehouse in order of name, of one contract if given."""
+    path = _registry(settings)
+    entries = json.loads(path.read_text()) if path.exists() else {}
+    sources = [Source(name, entry["contract"], Path(entry["landing"])) for name, entry in sorted(entries.items())]
+    return [source for source in sources if contract in (None, source.contract)]
+
+
+def find_source(settings: Settings, name: str) -> Source:
+    """The registered source of that name.
+
+    Raises:
+        SourceError: no such source.
+    """
+    sources = {source.name: source for source in registered_sources(settings)}
+    if name not in sources:
+        raise SourceError(
+            f"Source {name!r} is not known to the warehouse {settings.home}: it knows {sorted(sources) or 'none'}. "
+            f"Register it with: make run SOURCE={name} LANDING=path [CONTRACT=contract]"
+        )
+    return sources[name]
+
+
+def register_source(settings: Settings, source: Source, contracts: Iterable[str]) -> None:
+    """Remember a source, so that schedules, sensors and the UI load it from now on.
+
+    Raises:
+        SourceError: a name that cannot be part of a key, an unknown contract, a landing place that does not exist, or
+            a source that already follows another contract.
+    """
+    if not NAME.fullmatch(source.name):
+        raise SourceError(
+            f"Source name {source.name!r} cannot be used: lower-case letters, digits and underscores, beginning with a "
+            "letter, 63 at most."
+        )
+    contracts = sorted(contracts)
+    if source.contract not in contracts:
+        raise SourceError(
+            f"There is no contract {source.contract!r} for source {source.name!r}: found {contracts} under "
+            "dbt/models/staging. Say which one it follows with CONTRACT=…"
+        )
+    if not source.landing.exists():
+        raise SourceError(
+            f"Nothing lies at {source.landing}, the landing place of source {source.name!r}: expected a folder or a "
+            "zip file with its files."
+        )
+    known = {known.name: known for known in registered_sources(settings)}
+    if source.name in known and known[source.name].contract != source.contract:
+        raise SourceError(
+            f"Source {source.name!r} already follows contract {known[source.name].contract!r}, not "
+            f"{source.contract!r}: choose another name for the new source."
+        )
+    known[source.name] = source
+    path = _registry(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(
+        json.dumps(
+            {s.name: {"contract": s.contract, "landing": str(s.landing.resolve())} for s in known.values()}, indent=2
+        )
+    )
+    os.replace(partial, path)
+
+
+def _registry(settings: Settings) -> Path:
+    return settings.home / "sources.json"
