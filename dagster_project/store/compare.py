@@ -1,0 +1,52 @@
+"""Are two published snapshots equal, row by row?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.settings import Settings
+from dagster_project.store.database import attach, identifier, open_engine
+from dagster_project.store.meta import Table, find_tables
+
+
+def compare_databases(
+    settings: Settings, a: Path, b: Path, schemas: Sequence[str], but_for: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Differences between two database files, as sentences; none when they hold the same rows, whatever their order.
+
+    Args:
+        but_for: columns that are not compared, by "schema.table".
+    """
+    if a.resolve() == b.resolve():
+        raise ValueError(f"{a} and {b} are the same file: that they are equal proves nothing")
+    with open_engine(settings) as connection:
+        attach(connection, a.resolve(), "a")
+        attach(connection, b.resolve(), "b")
+        in_a, in_b = ({x.full_name: x for x in find_tables(connection, catalog, schemas)} for catalog in ("a", "b"))
+        differences = [f"{name}: only in {a}" for name in in_a.keys() - in_b.keys()]
+        differences += [f"{name}: only in {b}" for name in in_b.keys() - in_a.keys()]
+        for name in in_a.keys() & in_b.keys():
+            differences += _compare_tables(connection, in_a[name], in_b[name], but_for.get(name, ()))
+        return sorted(differences)
+
+
+def _compare_tables(connection: duckdb.DuckDBPyConnection, a: Table, b: Table, but_for: Sequence[str]) -> list[str]:
+    types_a, types_b = ([(x.name, x.data_type) for x in table.columns] for table in (a, b))
+    if types_a != types_b:
+        return [f"{a.full_name}: other columns: {sorted(set(types_a) ^ set(types_b)) or 'in another order'}"]
+    differences = []
+    if a != b:
+        differences.append(f"{a.full_name}: other descriptions")
+    columns = ", ".join(identifier(x.name) for x in a.columns if x.name not in but_for)
+    if not columns:
+        return differences
+    table = f"{identifier(a.schema)}.{identifier(a.name)}"
+    for here, there, words in (("a", "b", "first"), ("b", "a", "second")):
+        count, example = connection.execute(
+            f"select count(*), any_value(x) from (select {columns} from {here}.{table} "
+            f"except all select {columns} from {there}.{table}) as x"
+        ).fetchone()
+        if count:
+            differences.append(f"{a.full_name}: {count} rows only in the {words} snapshot, such as {example}")
+    return differences

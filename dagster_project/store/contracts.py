@@ -1,0 +1,81 @@
+"""What the store needs from the dbt sources files: the tables that Python writes, and which columns are personal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dagster_project.settings import REPOSITORY
+from dagster_project.store.errors import StoreError
+
+MODELS = REPOSITORY / "dbt" / "models"
+ANALYTICS_CONTRACTS = MODELS / "analytics" / "_analytics__sources.yml"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    data_type: str
+    description: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """A table that Python writes. `delivery: append` in the meta of the table makes it append-only."""
+
+    table: str
+    description: str
+    columns: tuple[Column, ...]
+    append_only: bool
+
+
+def read_contracts(path: Path = ANALYTICS_CONTRACTS) -> dict[str, TableContract]:
+    """Contracts by "schema.table", from a dbt sources file.
+
+    Raises:
+        StoreError: the file is not there, or a column has no `data_type`.
+    """
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise StoreError(f"There is no contract at {path}: tables that Python writes are described there") from None
+    contracts = {}
+    for source in yaml.safe_load(text).get("sources", []):
+        for table in source["tables"]:
+            name = f"{source.get('schema', source['name'])}.{table['name']}"
+            contracts[name] = TableContract(
+                table=name,
+                description=_one_line(table),
+                columns=tuple(_read_column(path, name, column) for column in table["columns"]),
+                append_only=_meta(table).get("delivery") == "append",
+            )
+    return contracts
+
+
+def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
+    """Column name in lower case → the "schema.table" whose contract marks it `pii: direct`."""
+    found = {}
+    for path in sorted(models.rglob("*__sources.yml")):
+        for source in (yaml.safe_load(path.read_text()) or {}).get("sources", []):
+            for table in source.get("tables", []):
+                for column in table.get("columns", []):
+                    if _meta(column).get("pii") == "direct":
+                        found[column["name"].lower()] = f"{source.get('schema', source['name'])}.{table['name']}"
+    return found
+
+
+def _read_column(path: Path, table: str, column: dict) -> Column:
+    if "data_type" not in column:
+        raise StoreError(
+            f"{path}, table {table}, column {column['name']}: no data_type. Python creates the table from it: add one"
+        )
+    return Column(column["name"], column["data_type"], _one_line(column), bool(_meta(column).get("required")))
+
+
+def _meta(node: dict) -> dict:
+    return node.get("config", {}).get("meta", {})
+
+
+def _one_line(node: dict) -> str:
+    return " ".join(node.get("description", "").split())

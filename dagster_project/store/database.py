@@ -1,0 +1,98 @@
+"""Opening DuckDB files within the limits of the settings, and the SQL that several modules of the store write."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.settings import Settings
+from dagster_project.store.errors import StoreError, WarehouseBusyError
+
+
+@contextmanager
+def open_engine(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine without a file of its own, within the memory and threads of the settings. Files are attached to it."""
+    settings.temp_dir.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(
+        config={
+            "memory_limit": settings.memory_limit,
+            "threads": settings.threads,
+            "temp_directory": str(settings.temp_dir),
+        }
+    ) as connection:
+        # Times with a zone are cast to plain ones on the way in: `_at` columns are UTC, whatever the machine's zone.
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, options: str = "read_only") -> None:
+    """Attach a database file.
+
+    Raises:
+        StoreError: there is no such file (when opened for reading), or it is not a database.
+        WarehouseBusyError: another process, or another connection of this one, has it open.
+    """
+    if options == "read_only" and not path.exists():
+        raise StoreError(
+            f"There is no database at {path}: nothing has been built yet. Build it with `make run SOURCE=… LANDING=…`, "
+            "or materialize everything in the Dagster UI"
+        )
+    try:
+        connection.execute(f"attach {literal(str(path))} as {identifier(alias)} ({options})")
+    except duckdb.ResourceInUseException as error:
+        raise WarehouseBusyError(
+            f"{path} is open in another connection of this process. Finish or close it first "
+            f"(an iterator of batches() stays open until it is exhausted or closed). The engine says: {error}"
+        ) from error
+    except duckdb.IOException as error:
+        if "Could not set lock" not in str(error):
+            raise StoreError(f"{path} cannot be opened as a database. The engine says: {error}") from error
+        raise WarehouseBusyError(
+            f"{path} is open in another process. Only one may write, and none may read meanwhile: wait until it is "
+            f"done, or close it. Read the published file instead, which is always free. The engine says: {error}"
+        ) from error
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | None) -> str:
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def qualified(table: str, catalog: str) -> str:
+    """ "schema.table" as SQL, in an attached database.
+
+    Raises:
+        StoreError: the name has not the form "schema.table".
+    """
+    parts = table.split(".")
+    if len(parts) != 2 or not all(parts):
+        raise StoreError(f"{table!r} is not the name of a table: expected schema.table, such as core.dim_learner")
+    return ".".join(identifier(part) for part in (catalog, *parts))
+
+
+def write_comments(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    description: str | None,
+    columns: Iterable[tuple[str, str | None]],
+) -> None:
+    """Set the comments of a table (as SQL) and of its columns (name, comment)."""
+    # Empty comments are kept null: a BI tool shows an empty string as a description.
+    connection.execute(f"comment on table {table} is {literal(description or None)}")
+    for name, comment in columns:
+        if comment:
+            connection.execute(f"comment on column {table}.{identifier(name)} is {literal(comment)}")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

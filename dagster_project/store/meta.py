@@ -1,0 +1,232 @@
+"""Schema `_meta` of a published snapshot: what it is, what is in it, in which unit, and which sources fill it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import date, datetime
+
+import duckdb
+
+from dagster_project.store.database import identifier, write_comments
+
+# Units of the project's naming rules: what the end of a column's name (or its start) says. The first match counts.
+_UNITS_BY_NAME = (
+    (r"_key$", "key"),
+    (r"_id$", "id of the source"),
+    (r"^(is|has)_", "true or false"),
+    (r"_at$", "timestamp, UTC"),
+    (r"_on$", "date"),
+    (r"_count$", "count"),
+    (r"_share$", "share, 0 to 1"),
+    (r"_percent$", "percent"),
+    (r"_(seconds|minutes|hours|days|weeks|months|years)$", r"\1"),
+    (r"_score$", "score"),
+    (r"_number$", "ordinal number"),
+)
+_UNITS_BY_TYPE = {"DATE": "date", "TIMESTAMP": "timestamp, UTC", "BOOLEAN": "true or false"}
+
+# The tables of `_meta`: description, and the columns with type and description.
+_TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
+    "publication": (
+        "The snapshot itself. One row.",
+        (
+            ("snapshot_id", "varchar", "Id of the snapshot: the UTC time at which its publication began"),
+            ("published_at", "timestamp", "When it was published"),
+            ("first_event_on", "date", "Earliest date of an event in any source"),
+            ("last_event_on", "date", "Latest date of an event in any source: how fresh the data are"),
+            ("table_count", "bigint", "Published tables, without those of _meta"),
+            ("row_count", "bigint", "Rows in all of them"),
+        ),
+    ),
+    "tables": (
+        "One row per published table.",
+        (
+            ("schema_name", "varchar", "Schema"),
+            ("table_name", "varchar", "Table"),
+            ("row_count", "bigint", "Rows"),
+            ("description", "varchar", "What one row is"),
+        ),
+    ),
+    "columns": (
+        "One row per column of a published table.",
+        (
+            ("schema_name", "varchar", "Schema"),
+            ("table_name", "varchar", "Table"),
+            ("column_name", "varchar", "Column"),
+            ("column_number", "integer", "Position in the table, from 1"),
+            ("data_type", "varchar", "Type"),
+            ("unit", "varchar", "Unit, from the naming rules; null where a value has none"),
+            ("description", "varchar", "What it means"),
+            (
+                "filled_by",
+                "varchar",
+                "Sources with at least one value, separated by commas; empty when none has any; "
+                "null when the table has no column `source`",
+            ),
+        ),
+    ),
+    "sources": (
+        "One row per source of the warehouse.",
+        (
+            ("source", "varchar", "Source: first part of every key, and a column of nearly every table"),
+            ("contract", "varchar", "Format that the source's files have"),
+            ("first_event_on", "date", "Earliest date of an event"),
+            ("last_event_on", "date", "Latest date of an event"),
+            ("file_count", "bigint", "Landing files loaded"),
+            ("row_count", "bigint", "Rows accepted from them"),
+            ("refused_count", "bigint", "Rows refused, kept in quarantine"),
+            ("loaded_at", "timestamp", "When the newest file was loaded"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What the loader knows of a source. Times are UTC; None where it does not know."""
+
+    source: str
+    contract: str
+    first_event_on: date | None = None
+    last_event_on: date | None = None
+    file_count: int | None = None
+    row_count: int | None = None
+    refused_count: int | None = None
+    loaded_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    data_type: str
+    description: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table as it stands in a database."""
+
+    schema: str
+    name: str
+    description: str | None
+    columns: tuple[Column, ...]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def find_unit(column: str, data_type: str) -> str | None:
+    """Unit of a column by the naming rules, None when they name none.
+
+    >>> find_unit("active_minutes", "DOUBLE"), find_unit("title", "VARCHAR")
+    ('minutes', None)
+    """
+    for pattern, unit in _UNITS_BY_NAME:
+        if match := re.search(pattern, column):
+            return match.expand(unit)
+    return _UNITS_BY_TYPE.get(data_type)
+
+
+def find_tables(connection: duckdb.DuckDBPyConnection, catalog: str, schemas: Sequence[str]) -> list[Table]:
+    """Tables and views of these schemas in an attached database, by schema (in the order given) and name."""
+    relations = connection.execute(
+        """
+        select schema_name, table_name, comment from duckdb_tables() where database_name = $catalog and not internal
+        union all
+        select schema_name, view_name, comment from duckdb_views() where database_name = $catalog and not internal
+        order by all
+        """,
+        {"catalog": catalog},
+    ).fetchall()
+    columns: dict[tuple[str, str], list[Column]] = {}
+    for schema, table, *column in connection.execute(
+        "select schema_name, table_name, column_name, data_type, comment from duckdb_columns() "
+        "where database_name = ? and not internal order by schema_name, table_name, column_index",
+        [catalog],
+    ).fetchall():
+        columns.setdefault((schema, table), []).append(Column(*column))
+    return [
+        Table(schema, name, comment, tuple(columns[schema, name]))
+        for wanted in schemas
+        for schema, name, comment in relations
+        if schema == wanted
+    ]
+
+
+def write_meta(
+    connection: duckdb.DuckDBPyConnection,
+    catalog: str,
+    tables: Sequence[Table],
+    *,
+    snapshot_id: str,
+    published_at: datetime,
+    sources: Sequence[SourceInfo],
+    versions: Mapping[str, str],
+) -> None:
+    """Create and fill schema `_meta` in an attached database that already holds the tables.
+
+    Args:
+        versions: software name → version; each becomes a column `<name>_version` of `_meta.publication`.
+    """
+    table_rows, column_rows = [], []
+    for table in tables:
+        row_count, filled_by = _count(connection, catalog, table)
+        table_rows.append((table.schema, table.name, row_count, table.description))
+        column_rows += [
+            (
+                table.schema,
+                table.name,
+                column.name,
+                number,
+                column.data_type,
+                find_unit(column.name, column.data_type),
+                column.description,
+                filled_by.get(column.name),
+            )
+            for number, column in enumerate(table.columns, 1)
+        ]
+    publication = (
+        snapshot_id,
+        published_at,
+        min((x.first_event_on for x in sources if x.first_event_on), default=None),
+        max((x.last_event_on for x in sources if x.last_event_on), default=None),
+        len(table_rows),
+        sum(row[2] for row in table_rows),
+        *versions.values(),
+    )
+    version_columns = tuple((f"{name}_version", "varchar", f"Version of {name}") for name in versions)
+    connection.execute(f"create schema {identifier(catalog)}._meta")
+    _write(connection, catalog, "publication", [publication], version_columns)
+    _write(connection, catalog, "tables", table_rows)
+    _write(connection, catalog, "columns", column_rows)
+    _write(connection, catalog, "sources", [astuple(source) for source in sorted(sources, key=lambda x: x.source)])
+
+
+def _count(connection: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[int, dict[str, str]]:
+    """Rows of a table, and for each column the sources that fill it (nothing when there is no column `source`)."""
+    name = f"{identifier(catalog)}.{identifier(table.schema)}.{identifier(table.name)}"
+    if "source" not in (column.name for column in table.columns):
+        return connection.execute(f"select count(*) from {name}").fetchone()[0], {}
+    counts = ", ".join(f"count({identifier(column.name)})" for column in table.columns)
+    groups = connection.execute(
+        f"select source, count(*), {counts} from {name} group by source order by source"
+    ).fetchall()
+    filled_by = {
+        column.name: ", ".join(source or "(no source)" for source, _, *filled in groups if filled[number])
+        for number, column in enumerate(table.columns)
+    }
+    return sum(rows for _, rows, *_ in groups), filled_by
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, catalog: str, table: str, rows: list[tuple], further: tuple = ()
+) -> None:
+    description, columns = _TABLES[table]
+    columns += further
+    name = f"{identifier(catalog)}._meta.{identifier(table)}"
+    connection.execute(f"create table {name} ({', '.join(f'{identifier(x)} {kind}' for x, kind, _ in columns)})")
+    if rows:
+        values = ", ".join("?" for _ in columns)
+        connection.executemany(f"insert into {name} values ({values})", rows)
+    write_comments(connection, name, description, ((x, text) for x, _, text in columns))

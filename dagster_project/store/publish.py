@@ -1,0 +1,310 @@
+"""Write, audit, publish: the build database's public tables become a snapshot that people read.
+
+published/
+    learning_warehouse.duckdb, parquet, reports     stable paths: links through `current`
+    current -> snapshots/<id>                       the one link that a publication swaps
+    snapshots/<id>/learning_warehouse.duckdb        every public table, and _meta
+    snapshots/<id>/parquet/<schema>/<table>.parquet the same tables
+    snapshots/<id>/reports/                         the pages of the same run
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.settings import Settings
+from dagster_project.store.compare import compare_databases
+from dagster_project.store.contracts import MODELS, find_direct_identifiers
+from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
+from dagster_project.store.errors import PublishError, StoreError, WarehouseBusyError
+from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
+
+PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting")
+DATABASE = "learning_warehouse.duckdb"
+STORAGE_VERSION = "v1.2.0"
+
+WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "_meta.publication": ("snapshot_id", "published_at"),
+}
+"""Columns, by table, that say when or by which run a row was made.
+
+All that may differ between two publications of the same data; everything else must be equal, row by row. A model or an
+asset that writes such a column lists it here.
+"""
+
+_SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}Z[A-Za-z0-9_-]*")
+_MUST_HAVE_ROWS = ("core", "marts")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A snapshot that was published."""
+
+    snapshot_id: str
+    folder: Path
+    tables: Mapping[str, int]
+    seconds: float
+
+    @property
+    def database(self) -> Path:
+        return self.folder / DATABASE
+
+    @property
+    def row_count(self) -> int:
+        return sum(self.tables.values())
+
+
+def make_snapshot_id(suffix: str = "") -> str:
+    """A new id: the UTC time in milliseconds, so that snapshots sort by age; a suffix such as the run's may follow."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z{suffix and '-' + suffix}"
+
+
+def publish(
+    settings: Settings,
+    snapshot_id: str,
+    *,
+    sources_info: Sequence[SourceInfo],
+    versions: Mapping[str, str],
+    models: Path = MODELS,
+    on_progress: Callable[[str], None] = lambda message: None,
+) -> Publication:
+    """Publish the build database as a new snapshot. Call it while holding the `WriteLock`.
+
+    Readers of the stable paths see the old snapshot, whole, until the last step, and then the new one, whole: also
+    when the process is killed at any point. What a killed publication leaves is removed by the next one.
+
+    Args:
+        snapshot_id: from `make_snapshot_id`.
+        sources_info: the sources, for `_meta.sources`.
+        versions: software name → version, for `_meta.publication`; DuckDB's is added.
+        models: the dbt models folder, whose contracts say which columns are direct identifiers.
+
+    Raises:
+        PublishError: an audit failed, or the disk; nothing was published.
+        WarehouseBusyError: the build database is open elsewhere; nothing was published.
+    """
+    started = time.monotonic()
+    if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+        raise PublishError(
+            f"{snapshot_id!r} is no snapshot id: snapshots sort by their time, make_snapshot_id() gives it"
+        )
+    snapshots = settings.published_dir / "snapshots"
+    current = settings.published_dir / "current"
+    final, incoming = snapshots / snapshot_id, snapshots / f".incoming-{snapshot_id}"
+    previous = current.readlink().name if current.is_symlink() else None
+    if previous == snapshot_id:
+        raise PublishError(f"Snapshot {snapshot_id} is published already: a publication needs a new id")
+    try:
+        _remove_leftovers(settings.published_dir)
+        shutil.rmtree(final, ignore_errors=True)  # Renamed, but killed before it became the current one.
+        incoming.mkdir(parents=True)
+        _link_stable_paths(settings.published_dir)
+        on_progress("Copying the public tables")
+        tables = _copy_tables(settings, incoming / DATABASE, snapshot_id, sources_info, versions)
+        on_progress("Auditing the copy and exporting it as Parquet")
+        counts = _audit(settings, incoming / DATABASE, tables, find_direct_identifiers(models))
+        _export_parquet(settings, incoming, counts)
+        _copy_reports(settings.artifacts_dir / "reports", incoming / "reports")
+        _sync_tree(incoming)
+        incoming.rename(final)
+        sync(snapshots)
+        _swap(settings.published_dir, snapshot_id)
+    except WarehouseBusyError:
+        raise
+    except (StoreError, duckdb.Error, OSError) as error:
+        kept = f"snapshot {previous} is untouched and stays the published one" if previous else "there is none yet"
+        raise PublishError(f"Nothing was published; {kept}. {error}") from error
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    _prune(snapshots, settings.snapshots_kept, never={snapshot_id, previous})
+    publication = Publication(snapshot_id, final, counts, time.monotonic() - started)
+    on_progress(f"Published {publication.row_count:,} rows of {len(counts)} tables as {snapshot_id}")
+    return publication
+
+
+def compare_snapshots(settings: Settings, a: Path, b: Path) -> list[str]:
+    """Differences between two snapshots, as sentences: tables, columns, descriptions, and rows (as bags).
+
+    Args:
+        a, b: folders of snapshots, such as `Publication.folder` or `published/current`.
+
+    Returns:
+        Nothing when they are equal in all columns but `WALL_CLOCK_COLUMNS`.
+    """
+    return compare_databases(settings, a / DATABASE, b / DATABASE, (*PUBLIC_SCHEMAS, "_meta"), WALL_CLOCK_COLUMNS)
+
+
+def _copy_tables(
+    settings: Settings,
+    database: Path,
+    snapshot_id: str,
+    sources_info: Sequence[SourceInfo],
+    versions: Mapping[str, str],
+) -> dict[str, int]:
+    """Write the new file; returns the rows that each table has in the build database."""
+    with open_engine(settings) as connection:
+        attach(connection, settings.build_database, "build")
+        attach(connection, database, "snapshot", f"storage_version '{STORAGE_VERSION}'")
+        tables = find_tables(connection, "build", PUBLIC_SCHEMAS)
+        for schema in dict.fromkeys(table.schema for table in tables):
+            connection.execute(f"create schema snapshot.{identifier(schema)}")
+        for table in tables:
+            _copy_table(connection, table)
+        write_meta(
+            connection,
+            "snapshot",
+            tables,
+            snapshot_id=snapshot_id,
+            published_at=datetime.now(UTC).replace(tzinfo=None),
+            sources=sources_info,
+            versions={**versions, "duckdb": duckdb.__version__},
+        )
+        counts = {
+            table.full_name: connection.execute(
+                f"select count(*) from {qualified(table.full_name, 'build')}"
+            ).fetchone()[0]
+            for table in tables
+        }
+        connection.execute("checkpoint snapshot")
+    return counts
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Copy a table, or the rows of a view, with its comments.
+
+    COPY FROM DATABASE would keep the comments by itself, but it takes the private schemas along.
+    """
+    target = qualified(table.full_name, "snapshot")
+    try:
+        connection.execute(f"create table {target} as from {qualified(table.full_name, 'build')}")
+    except duckdb.Error as error:
+        raise PublishError(f"{table.full_name} cannot be copied. The engine says: {error}") from error
+    write_comments(connection, target, table.description, ((x.name, x.description) for x in table.columns))
+
+
+def _audit(
+    settings: Settings, database: Path, expected: Mapping[str, int], direct_identifiers: Mapping[str, str]
+) -> dict[str, int]:
+    """Open the new file as a reader would and look whether it may be shown; returns rows by table, with _meta's.
+
+    Raises:
+        PublishError: with everything that is wrong.
+    """
+    problems = []
+    with open_engine(settings) as connection:
+        attach(connection, database, "snapshot")
+        tables = find_tables(connection, "snapshot", (*PUBLIC_SCHEMAS, "_meta"))
+        counts = {
+            table.full_name: connection.execute(
+                f"select count(*) from {qualified(table.full_name, 'snapshot')}"
+            ).fetchone()[0]
+            for table in tables
+        }
+        version = connection.execute(
+            "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
+        ).fetchone()[0]
+    if version != f"{STORAGE_VERSION}+":
+        problems.append(f"the file has storage version {version}, which older clients cannot read")
+    for name, count in expected.items():
+        if counts.get(name) != count:
+            problems.append(f"{name} has {counts.get(name, 'no')} rows in the copy, {count} in the build database")
+    for schema in _MUST_HAVE_ROWS:
+        in_schema = [count for name, count in expected.items() if name.startswith(f"{schema}.")]
+        if not any(in_schema):
+            problems.append(f"schema {schema} has no rows in its {len(in_schema)} tables: was everything built?")
+    for table in tables:
+        for column in table.columns:
+            if origin := direct_identifiers.get(column.name.lower()):
+                problems.append(
+                    f"{table.full_name}.{column.name} bears the name of a direct identifier ({origin}): it may never "
+                    "be published; leave it out of the model, or rename it if it is something else"
+                )
+    if problems:
+        raise PublishError("The audit of the new snapshot failed: " + "; ".join(problems))
+    return counts
+
+
+def _export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:
+    """Write each table of the new file as Parquet: this also reads every row back before it is shown to anyone."""
+    with open_engine(settings) as connection:
+        attach(connection, incoming / DATABASE, "snapshot")
+        for name, count in counts.items():
+            file = incoming / "parquet" / Path(*name.split(".")).with_suffix(".parquet")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            exported = connection.execute(
+                f"copy {qualified(name, 'snapshot')} to {literal(str(file))} (format parquet, compression zstd)"
+            ).fetchone()[0]
+            if exported != count:
+                raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
+
+
+def _copy_reports(reports: Path, target: Path) -> None:
+    target.mkdir()
+    if reports.is_dir():
+        shutil.copytree(reports, target, dirs_exist_ok=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Everything on the disk before the name that readers follow points to it."""
+    # A reader that forgets to open it read-only would lock the others out.
+    database = folder / DATABASE
+    database.chmod(database.stat().st_mode & 0o444)
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            sync(Path(parent, file))
+        sync(Path(parent))
+
+
+def _link_stable_paths(published: Path) -> None:
+    for name in (DATABASE, "parquet", "reports"):
+        link = published / name
+        if link.is_symlink() and link.readlink() == Path("current", name):
+            continue
+        if link.exists() and not link.is_symlink():
+            raise PublishError(f"{link} is in the way: it must be a link to current/{name}. Move it elsewhere")
+        _replace_link(link, f"current/{name}")
+
+
+def _swap(published: Path, snapshot_id: str) -> None:
+    _replace_link(published / "current", f"snapshots/{snapshot_id}")
+    sync(published)
+
+
+def _replace_link(link: Path, target: str) -> None:
+    new = link.with_name(f".new-{link.name}")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(link)
+
+
+def _remove_leftovers(published: Path) -> None:
+    """Remove what a killed publication left: half-made snapshots, links not yet in place, snapshots half removed."""
+    for leftover in (*published.glob(".new-*"), *(published / "snapshots").glob(".*")):
+        if leftover.is_symlink():
+            leftover.unlink()
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _prune(snapshots: Path, kept: int, never: set[str | None]) -> None:
+    """Remove the oldest snapshots until `kept` are left.
+
+    Never the previous one: a reader may have followed the link a moment ago and not yet have opened the file. Whoever
+    has a removed file open keeps it until it is closed.
+    """
+    names = sorted((path.name for path in snapshots.iterdir()), reverse=True)
+    for name in names[kept:]:
+        if name not in never:
+            doomed = snapshots / f".removed-{name}"
+            # Renamed first, so that no snapshot is ever seen half there. What cannot be removed now goes next time:
+            # the new snapshot is published, and no reason to call that a failure.
+            (snapshots / name).rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)

@@ -1,0 +1,286 @@
+"""The warehouse as Python sees it: read tables, stream them in batches, write what Python computes."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import duckdb
+
+from dagster_project.settings import Settings
+from dagster_project.store.contracts import TableContract
+from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
+from dagster_project.store.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    Rows: TypeAlias = pd.DataFrame | pa.Table | pa.RecordBatchReader
+
+BATCH_ROWS = 100_000
+_CATALOG = "warehouse"
+_TABLE_NAME = re.compile(r"\w+\.\w+")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Warehouse:
+    """The build database, opened for each call and closed after it, so that dbt finds it free.
+
+    Writers hold a `WriteLock`. Timestamps are UTC without a zone, in and out.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, where: str | None = None, parameters: Sequence = ()
+    ) -> "pd.DataFrame":
+        """A table, or some of its columns and rows, in memory.
+
+        Args:
+            table: "schema.table".
+            columns: all when not given.
+            where: SQL condition; values go as `?` and come from `parameters`.
+
+        Raises:
+            StoreError: no such table or column; says which there are and what to run.
+            WarehouseBusyError: somebody has the build database open for writing.
+        """
+        with self._open() as connection:
+            query = _select(connection, table, columns)
+            if where is not None:
+                query += f" where {where}"
+            return self._run(connection, query, parameters).df()
+
+    def batches(
+        self, table_or_sql: str, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator["pa.RecordBatch"]:
+        """Rows as Arrow record batches of at most `batch_rows`, in bounded memory.
+
+        The build database stays open until the iterator is exhausted or closed: write after that.
+
+        Args:
+            table_or_sql: "schema.table", or a query.
+            columns: all when not given; of a query, select them there.
+        """
+        with self._open() as connection:
+            query = table_or_sql
+            if _TABLE_NAME.fullmatch(table_or_sql):
+                query = _select(connection, table_or_sql, columns)
+            yield from self._run(connection, query).to_arrow_reader(batch_rows)
+
+    def row_count(self, table: str) -> int:
+        with self._open() as connection:
+            _check_exists(connection, table)
+            return connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
+
+    def write(self, table: str, rows: "Rows", contract: TableContract) -> int:
+        """Replace a table, in one transaction: a reader sees the old rows or the new ones.
+
+        Args:
+            table: "schema.table", the one of the contract.
+            rows: a frame, an Arrow table or a stream of record batches, with exactly the columns of the contract.
+
+        Returns:
+            Rows written.
+
+        Raises:
+            StoreError: columns, types or required values differ from the contract; the table stays as it was.
+        """
+        _check_contract(table, contract, append_only=False)
+        with self._open(for_writing=True) as connection:
+            _register(connection, table, rows, contract)
+            with _transaction(connection):
+                _create(connection, contract, "incoming")
+                return _check_required(connection, contract, qualified(table, _CATALOG))
+
+    def append(self, table: str, rows: "Rows", contract: TableContract, run_id: str) -> int:
+        """Add the rows of a run to an append-only table; the same run again replaces its own rows.
+
+        Each run's rows are one immutable Parquet file under the artifacts. The table is made from those files, so it
+        survives the deletion of the build database; a column that the contract gained is null in older rows.
+
+        Returns:
+            Rows of this run.
+
+        Raises:
+            StoreError: as `write`; or a run id that cannot be a file's name.
+        """
+        _check_contract(table, contract, append_only=True)
+        if not _RUN_ID.fullmatch(run_id):
+            raise StoreError(f"Run id {run_id!r} names a file of {table}: letters, digits, '.', '_' and '-' only")
+        folder = self._append_only_folder(table)
+        folder.mkdir(parents=True, exist_ok=True)
+        file, incoming = folder / f"{run_id}.parquet", folder / f"{run_id}.incoming"
+        with self._open(for_writing=True) as connection:
+            _register(connection, table, rows, contract)
+            try:
+                with _explain(contract):
+                    connection.execute(
+                        f"copy (select {_cast(contract)} from incoming) to {literal(str(incoming))} (format parquet)"
+                    )
+                count = _check_required(connection, contract, f"read_parquet({literal(str(incoming))})")
+                sync(incoming)
+                incoming.replace(file)
+                sync(folder)
+            finally:
+                incoming.unlink(missing_ok=True)
+            self._restore(connection, contract)
+        return count
+
+    def restore(self, contracts: Sequence[TableContract]) -> dict[str, int]:
+        """Make the append-only tables of these contracts again from their files; empty when there are none yet.
+
+        Run before the models that read them: after the build database was deleted they would not exist.
+
+        Returns:
+            Rows by table.
+        """
+        with self._open(for_writing=True) as connection:
+            return {
+                contract.table: self._restore(connection, contract) for contract in contracts if contract.append_only
+            }
+
+    def _restore(self, connection: duckdb.DuckDBPyConnection, contract: TableContract) -> int:
+        files = sorted(str(path) for path in self._append_only_folder(contract.table).glob("*.parquet"))
+        # The typed row of nothing gives the contract's columns that no file has; the cast brings older types along.
+        typed = ", ".join(f"null::{column.data_type} as {identifier(column.name)}" for column in contract.columns)
+        rows = f"select {typed} where false"
+        if files:
+            rows += f" union all by name from read_parquet([{', '.join(map(literal, files))}], union_by_name = true)"
+        with _transaction(connection):
+            return _create(connection, contract, f"({rows})")
+
+    def _append_only_folder(self, table: str) -> Path:
+        return self._settings.artifacts_dir / "append_only" / table
+
+    @contextmanager
+    def _open(self, for_writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        with open_engine(self._settings) as connection:
+            path = self._settings.build_database
+            path.parent.mkdir(parents=True, exist_ok=True)
+            attach(connection, path, _CATALOG, "read_write" if for_writing else "read_only")
+            connection.execute(f"use {_CATALOG}")
+            yield connection
+
+    @staticmethod
+    def _run(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence = ()) -> duckdb.DuckDBPyRelation:
+        try:
+            # Not execute(): its result is complete in memory before the first batch.
+            return connection.sql(query, params=list(parameters) or None)
+        except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
+            raise StoreError(f"The warehouse cannot answer this query: {query}\nThe engine says: {error}") from error
+
+
+def _select(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str] | None) -> str:
+    found = _check_exists(connection, table)
+    missing = [column for column in columns or () if column.lower() not in {name.lower() for name in found}]
+    if missing:
+        raise StoreError(f"Table {table} has no column {', '.join(missing)}. It has: {', '.join(found)}")
+    return f"select {', '.join(map(identifier, columns)) if columns else '*'} from {qualified(table, _CATALOG)}"
+
+
+def _check_exists(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Columns of a table.
+
+    Raises:
+        StoreError: it is not there.
+    """
+    qualified(table, _CATALOG)
+    schema, name = table.split(".")
+    columns = connection.execute(
+        "select column_name from duckdb_columns() where database_name = ? and schema_name = ? and table_name = ? "
+        "order by column_index",
+        [_CATALOG, schema, name],
+    ).fetchall()
+    if columns:
+        return [column for (column,) in columns]
+    tables = connection.execute(
+        "select distinct table_name from duckdb_columns() where database_name = ? and schema_name = ? order by all",
+        [_CATALOG, schema],
+    ).fetchall()
+    there = f"schema {schema} has: {', '.join(found for (found,) in tables)}" if tables else f"{schema} has no tables"
+    raise StoreError(
+        f"Table {table} is not in the build database; {there}. If the name is right, it has not been built yet: "
+        f"materialize asset {schema}/{name} in the Dagster UI, or run `make run SOURCE=… LANDING=…`"
+    )
+
+
+def _check_contract(table: str, contract: TableContract, append_only: bool) -> None:
+    if contract.table != table:
+        raise StoreError(f"Rows for {table} came with the contract of {contract.table}")
+    if contract.append_only != append_only:
+        kind, method = ("append-only", "append") if contract.append_only else ("replaced as a whole", "write")
+        raise StoreError(f"The contract of {table} says that it is {kind}: use {method}()")
+
+
+def _register(connection: duckdb.DuckDBPyConnection, table: str, rows: "Rows", contract: TableContract) -> None:
+    """Make the rows readable as `incoming`, after a look at their columns."""
+    connection.register("incoming", rows)
+    found = [name for name, *_ in connection.execute("describe incoming").fetchall()]
+    expected = [column.name for column in contract.columns]
+    missing, unknown = [x for x in expected if x not in found], [x for x in found if x not in expected]
+    if missing or unknown:
+        raise StoreError(
+            f"Rows for {table} do not fit its contract."
+            + (f" Missing: {', '.join(missing)}." if missing else "")
+            + (f" Not in the contract: {', '.join(unknown)}." if unknown else "")
+            + " Give exactly the contract's columns (null where nothing is known), or change the contract"
+        )
+
+
+def _cast(contract: TableContract) -> str:
+    return ", ".join(
+        f"cast({identifier(column.name)} as {column.data_type}) as {identifier(column.name)}"
+        for column in contract.columns
+    )
+
+
+def _create(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows: str) -> int:
+    """Replace the contract's table by rows (SQL after `from`); returns how many. Within a transaction."""
+    table = qualified(contract.table, _CATALOG)
+    with _explain(contract):
+        connection.execute(f"create schema if not exists {table.rsplit('.', 1)[0]}")
+        connection.execute(f"create or replace table {table} as select {_cast(contract)} from {rows}")
+    write_comments(connection, table, contract.description, ((x.name, x.description) for x in contract.columns))
+    return connection.execute(f"select count(*) from {table}").fetchone()[0]
+
+
+def _check_required(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows: str) -> int:
+    """Count the rows (SQL after `from`), refusing nulls in required columns."""
+    required = [column.name for column in contract.columns if column.required]
+    counts = "".join(f", count(*) filter ({identifier(name)} is null)" for name in required)
+    count, *nulls = connection.execute(f"select count(*){counts} from {rows}").fetchone()
+    broken = [f"{name} ({n} rows)" for name, n in zip(required, nulls, strict=True) if n]
+    if broken:
+        raise StoreError(
+            f"Rows for {contract.table}: null in required columns: {', '.join(broken)}, of {count} rows. "
+            "Nothing was written: fill them, or take `required` out of the contract"
+        )
+    return count
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+@contextmanager
+def _explain(contract: TableContract) -> Iterator[None]:
+    """Errors of the engine about the rows, as errors about the contract."""
+    try:
+        yield
+    except (duckdb.ConversionException, duckdb.BinderException, duckdb.OutOfRangeException) as error:
+        types = ", ".join(f"{column.name} {column.data_type}" for column in contract.columns)
+        raise StoreError(
+            f"Rows for {contract.table} cannot be cast to the types of its contract ({types}). "
+            f"The table stays as it was. The engine says: {error}"
+        ) from error
