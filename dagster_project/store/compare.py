@@ -42,11 +42,19 @@ def _compare_tables(connection: duckdb.DuckDBPyConnection, a: Table, b: Table, b
     if not columns:
         return differences
     table = f"{identifier(a.schema)}.{identifier(a.name)}"
-    for here, there, words in (("a", "b", "first"), ("b", "a", "second")):
-        count, example = connection.execute(
-            f"select count(*), any_value(x) from (select {columns} from {here}.{table} "
-            f"except all select {columns} from {there}.{table}) as x"
-        ).fetchone()
-        if count:
-            differences.append(f"{a.full_name}: {count} rows only in the {words} snapshot, such as {example}")
-    return differences
+    count_a, count_b = (connection.execute(f"select count(*) from {x}.{table}").fetchone()[0] for x in ("a", "b"))
+    found = _find_rows_only_in(connection, "a", "b", table, columns, "first")
+    # As many rows on both sides, and none that the second lacks: then the first lacks none either.
+    if found or count_a != count_b:
+        found += _find_rows_only_in(connection, "b", "a", table, columns, "second")
+    return differences + [f"{a.full_name}: {text}" for text in found]
+
+
+def _find_rows_only_in(
+    connection: duckdb.DuckDBPyConnection, here: str, there: str, table: str, columns: str, words: str
+) -> list[str]:
+    count, example = connection.execute(
+        f"select count(*), any_value(x) from (select {columns} from {here}.{table} "
+        f"except all select {columns} from {there}.{table}) as x"
+    ).fetchone()
+    return [f"{count} rows only in the {words} snapshot, such as {example}"] if count else []

@@ -78,14 +78,26 @@ def settings(tmp_path):
     return Settings(home=tmp_path / "home", memory_limit="500MB", threads=2, snapshots_kept=3)
 
 
-def test_public_schemas_are_published_and_the_others_are_not(settings):
-    build(settings)
-    publication = publish_now(settings)
-    schemas = query(settings.published_dir / DATABASE, "select distinct schema_name from duckdb_tables() order by all")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A home with build 1 published. To look at only: `published` is a copy to change."""
+    settings = Settings(home=tmp_path_factory.mktemp("template"), memory_limit="500MB", threads=2)
+    build(settings, number=1)
+    publish_now(settings, "first")
+    return settings
+
+
+@pytest.fixture
+def published(settings, template):
+    shutil.copytree(template.home, settings.home, symlinks=True)
+    return settings
+
+
+def test_public_schemas_are_published_and_the_others_are_not(template):
+    schemas = query(template.published_dir / DATABASE, "select distinct schema_name from duckdb_tables() order by all")
     assert schemas == [("_meta",), ("core",), ("marts",), ("reporting",)]
-    assert publication.tables["core.dim_learner"] == publication.tables["reporting.learners"] == 50
-    assert not compare_tables(settings, "core.dim_learner")
-    assert not compare_tables(settings, "marts.mart_learner_course")
+    for table in ("core.dim_learner", "core.dim_date", "marts.mart_learner_course", "reporting.learners"):
+        assert compare_tables(template, table) == []
 
 
 def compare_tables(settings: Settings, table: str) -> list[tuple]:
@@ -100,10 +112,8 @@ def compare_tables(settings: Settings, table: str) -> list[tuple]:
         ).fetchall()
 
 
-def test_comments_of_tables_views_and_columns_are_kept(settings):
-    build(settings)
-    publish_now(settings)
-    database = settings.published_dir / DATABASE
+def test_comments_of_tables_views_and_columns_are_kept(template):
+    database = template.published_dir / DATABASE
     assert query(
         database,
         "select table_name, comment from duckdb_tables() where schema_name <> '_meta' and comment <> '' order by all",
@@ -116,6 +126,7 @@ def test_comments_of_tables_views_and_columns_are_kept(settings):
 def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
     build(settings)
     publication = publish_now(settings)
+    assert publication.tables["core.dim_learner"] == publication.tables["reporting.learners"] == 50
     database = settings.published_dir / DATABASE
     assert query(
         database,
@@ -161,20 +172,17 @@ def test_unit_follows_from_the_name(column, data_type, unit):
     assert find_unit(column, data_type) == unit
 
 
-def test_older_clients_can_read_the_file(settings):
-    build(settings)
-    publish_now(settings)
+def test_older_clients_can_read_the_file(template):
     # Bytes 12 to 20 of the header: the version of the storage format. DuckDB 1.2, 1.3 read up to 65; 2.0 writes 999.
     versions = [
         int.from_bytes(path.read_bytes()[12:20], "little")
-        for path in (settings.published_dir / DATABASE, settings.build_database)
+        for path in (template.published_dir / DATABASE, template.build_database)
     ]
     assert versions[0] == 65 < versions[1]
 
 
-def test_file_is_complete_in_itself_and_not_writable(settings):
-    build(settings)
-    folder = publish_now(settings).folder
+def test_file_is_complete_in_itself_and_not_writable(template):
+    folder = template.published_dir / "current"
     assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "parquet", "reports"]
     assert (folder / DATABASE).stat().st_mode & 0o222 == 0
 
@@ -187,11 +195,11 @@ def test_pages_of_the_run_are_published_with_it(settings):
     assert (settings.published_dir / "reports" / "charts" / "a.svg").read_text() == "<svg/>"
 
 
-def test_two_publications_of_one_build_are_equal(settings):
-    build(settings)
-    a, b = (publish_now(settings) for _ in range(2))
-    assert compare_snapshots(settings, a.folder, b.folder) == []
-    assert a.snapshot_id != b.snapshot_id
+def test_two_publications_of_one_build_are_equal(published):
+    a = (published.published_dir / "current").resolve()
+    b = publish_now(published).folder
+    assert a != b
+    assert compare_snapshots(published, a, b) == []
 
 
 @pytest.mark.parametrize(
@@ -211,13 +219,12 @@ def test_two_publications_of_one_build_are_equal(settings):
         ("comment on table core.dim_date is 'new'", r"core.dim_date: other descriptions"),
     ],
 )
-def test_comparison_finds_a_planted_difference(settings, change, difference):
-    build(settings)
-    a = publish_now(settings)
-    with duckdb.connect(settings.build_database) as connection:
+def test_comparison_finds_a_planted_difference(published, change, difference):
+    a = (published.published_dir / "current").resolve()
+    with duckdb.connect(published.build_database) as connection:
         connection.execute(change)
-    b = publish_now(settings)
-    found = compare_snapshots(settings, a.folder, b.folder)
+    b = publish_now(published).folder
+    found = compare_snapshots(published, a, b)
     # What `_meta` says of a changed table differs too, and nothing else does.
     planted = [text for text in found if not text.startswith("_meta.")]
     assert planted
@@ -239,21 +246,20 @@ def test_comparison_finds_a_planted_difference(settings, change, difference):
         ("alter table core.dim_date add column x variant", r"core\.dim_date cannot be copied.* VARIANT columns"),
     ],
 )
-def test_failed_audit_leaves_the_published_snapshot_and_nothing_else(settings, tmp_path, change, message):
+def test_failed_audit_leaves_the_published_snapshot_and_nothing_else(published, tmp_path, change, message):
     (tmp_path / "_campus__sources.yml").write_text(
         "sources: [{name: raw_campus, tables: [{name: learners, columns: ["
         "{name: email, data_type: varchar, config: {meta: {pii: direct}}}]}]}]"
     )
-    build(settings, number=1)
-    first = publish_now(settings)
-    build(settings, number=2)
-    with duckdb.connect(settings.build_database) as connection:
+    first = (published.published_dir / "current").readlink().name
+    build(published, number=2)
+    with duckdb.connect(published.build_database) as connection:
         connection.execute(change)
     with pytest.raises(PublishError, match=message) as error:
-        publish_now(settings, models=tmp_path)
-    assert f"Nothing was published; snapshot {first.snapshot_id} is untouched" in str(error.value)
-    assert read_published(settings) == (first.snapshot_id, 1)
-    assert [path.name for path in (settings.published_dir / "snapshots").iterdir()] == [first.snapshot_id]
+        publish_now(published, models=tmp_path)
+    assert f"Nothing was published; snapshot {first} is untouched" in str(error.value)
+    assert read_published(published) == (first, 1)
+    assert [path.name for path in (published.published_dir / "snapshots").iterdir()] == [first]
 
 
 def test_rows_lost_in_the_copy_fail_the_audit(settings, monkeypatch):
@@ -309,12 +315,8 @@ STEPS = ["_copy_table", "write_meta", "_copy_tables", "_audit", "_export_parquet
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+def killed(tmp_path_factory, template):
     """Homes with snapshot 1 published, in which the publication of snapshot 2 was killed, by the point of the kill."""
-    template = Settings(home=tmp_path_factory.mktemp("template"), memory_limit="500MB")
-    build(template, number=1)
-    publish_now(template, "first")
-    build(template, number=2)
     points = [
         ("_link_stable_paths", "before"),
         *((step, "after") for step in STEPS),
@@ -328,6 +330,7 @@ def killed(tmp_path_factory):
     def kill(point: tuple[str, str]):
         home = tmp_path_factory.mktemp("killed") / "home"
         shutil.copytree(template.home, home, symlinks=True)
+        build(Settings(home=home), number=2)
         process = subprocess.run([sys.executable, "-c", KILLED, str(home), *point], capture_output=True, text=True)
         assert process.returncode == -signal.SIGKILL, process.stderr
         return home
@@ -357,7 +360,7 @@ def test_old_snapshots_are_pruned_and_the_last_ones_kept(settings):
     assert sorted(path.name for path in (settings.published_dir / "snapshots").iterdir()) == ids[-3:]
 
 
-def test_previous_snapshot_is_kept_for_the_reader_that_just_followed_the_link(settings, tmp_path):
+def test_previous_snapshot_is_kept_for_the_reader_that_just_followed_the_link(settings):
     build(settings)
     settings = Settings(home=settings.home, memory_limit="500MB", snapshots_kept=1)
     first = publish_now(settings)
