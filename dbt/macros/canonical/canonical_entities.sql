@@ -1,0 +1,208 @@
+{#
+    The canonical entities: every contract's staging brings its tables to these columns and types, in this order.
+    `source` (the source's name) is the first column of each. Ids are the source's own, as text.
+    Dates that a source gives as a time stamp are cast in staging: features count in days.
+#}
+{% macro canonical_entities() %}
+    {% set definition %}
+learners:                         # one row per learner
+    learner_id: varchar
+    registered_at: timestamp      # registration at the institution, UTC
+    birth_year: integer
+    age_band: varchar             # where a source gives no birth year
+    gender: varchar
+    country: varchar
+    region: varchar
+    education_level: varchar      # on entry
+    employment_status: varchar
+    deprivation_band: varchar
+    has_disability: boolean
+
+programs:                         # one row per program
+    program_id: varchar
+    program_name: varchar
+    university_name: varchar
+    program_type: varchar         # degree | university (stands for the whole institution)
+    level: varchar
+    terms_per_year: integer
+    terms_may_be_missed: integer
+
+terms:                            # one row per program × term
+    program_id: varchar
+    term_id: varchar
+    season: varchar
+    starts_on: date
+    ends_on: date                 # last day
+    drop_deadline_on: date
+    is_required: boolean
+
+program_enrollments:              # one row per learner × program
+    learner_id: varchar
+    program_id: varchar
+    admitted_on: date
+    first_term_id: varchar
+
+courses:                          # one row per course
+    course_id: varchar
+    course_name: varchar
+    course_type: varchar          # degree | open | module
+    program_id: varchar
+    is_required_for_progress: boolean
+    language: varchar
+
+course_offerings:                 # one row per course × term
+    course_id: varchar
+    term_id: varchar
+    version_id: varchar           # version of the course's content that was taught
+    starts_on: date
+    ends_on: date                 # last day
+
+course_items:                     # one row per course × version × item
+    course_id: varchar
+    version_id: varchar
+    item_id: varchar
+    item_name: varchar
+    kind: varchar                 # macro item_kinds
+    source_kind: varchar          # the source's own word
+    first_week: integer           # planned use, weeks of the course
+    last_week: integer
+    position: integer             # order within the course
+    is_graded: boolean
+    is_final_exam: boolean
+    assignment_group: varchar
+    weight_share: double          # weight in the course's result, 0 to 1
+    planned_minutes: double
+    due_day: integer              # days after the start of the offering
+    late_penalty_share: double
+
+course_enrollments:               # one row per learner × course × term
+    learner_id: varchar
+    course_id: varchar
+    term_id: varchar
+    registered_on: date
+    unregistered_on: date         # dropped, withdrawn
+    completed_on: date
+    is_paid: boolean
+    outcome: varchar              # distinction | pass | fail | withdrawn
+    final_grade_share: double     # 0 to 1
+    studied_credits: integer      # of all courses the learner takes at the time
+    previous_attempt_count: integer
+
+submissions:                      # one row per learner × item × attempt
+    learner_id: varchar
+    course_id: varchar
+    term_id: varchar
+    item_id: varchar
+    attempt_number: integer
+    submitted_at: timestamp
+    submitted_on: date
+    score: double
+    maximum_score: double
+    grade_released_on: date
+    graded_by: varchar            # automatic | staff | peer | board
+    is_carried_over: boolean      # result of an earlier enrollment
+
+events:                           # one row per event, or per count of equal events
+    learner_id: varchar
+    course_id: varchar
+    term_id: varchar
+    item_id: varchar              # null: an event of the course as a whole
+    event_type: varchar
+    occurred_at: timestamp
+    occurred_on: date             # the raw partition: filters on it must reach read_parquet
+    known_on: date                # when it was received, never before it occurred
+    click_count: integer
+
+raw_rows:                         # one row per source × table of the contract (macro counted_rows)
+    table_name: varchar
+    raw_row_count: bigint
+    distinct_row_count: bigint    # null: the table has no key
+    {% endset %}
+    {% do return(fromyaml(definition)) %}
+{% endmacro %}
+
+
+{# Kinds of course items. #}
+{% macro item_kinds() %}
+    {% do return([
+        "video", "reading", "practice", "quiz", "staff_graded", "peer_graded", "programming", "plugin", "discussion",
+        "team", "navigation", "other",
+    ]) %}
+{% endmacro %}
+
+
+{# Kinds by which activity is counted, one column each: the item kinds with those joined that learners use alike. #}
+{% macro activity_kinds() %}
+    {% do return({
+        "video": ["video"],
+        "reading": ["reading"],
+        "practice": ["practice"],
+        "quiz": ["quiz"],
+        "assignment": ["staff_graded", "peer_graded", "programming"],
+        "discussion": ["discussion"],
+        "team": ["team"],
+        "navigation": ["navigation"],
+        "other": ["plugin", "other"],
+    }) %}
+{% endmacro %}
+
+
+{# Columns and types of one entity, `source` first. #}
+{% macro canonical_columns(entity) %}
+    {% set entities = canonical_entities() %}
+    {% if entity not in entities %}
+        {% do exceptions.raise_compiler_error(
+            "'" ~ entity ~ "' is not a canonical entity. Known: " ~ entities.keys() | join(", ")
+            ~ ". They are defined in macros/canonical/canonical_entities.sql."
+        ) %}
+    {% endif %}
+    {% set columns = {"source": "varchar"} %}
+    {% do columns.update(entities[entity]) %}
+    {% do return(columns) %}
+{% endmacro %}
+
+
+{#
+    The last select of a staging model: all columns of the entity from `relation`, cast. What the source cannot fill is
+    named in `absent` and is null; a column that is in neither is an error of the database.
+#}
+{% macro canonical_select(relation, entity, absent=[]) %}
+    {%- set columns = canonical_columns(entity) -%}
+    {%- for name in absent if name not in columns -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": '" ~ name ~ "' is named as absent but is not a column of " ~ entity
+            ~ ". Columns: " ~ columns.keys() | join(", ")
+        ) -%}
+    {%- endfor -%}
+select
+    {%- for name, type in columns.items() %}
+    cast({{ "null" if name in absent else name }} as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+    {%- endfor %}
+from {{ relation }}
+{%- endmacro %}
+
+
+{# All contracts' rows of one entity. A contract that lacks the entity adds nothing; if all do, the relation is empty. #}
+{% macro union_contracts(entity, where=none) %}
+    {%- set columns = canonical_columns(entity) -%}
+    {%- set carrying = [] -%}
+    {%- for contract in var("contracts") if entity not in var("absent_entities").get(contract, []) -%}
+        {%- do carrying.append(contract) -%}
+    {%- endfor -%}
+    {%- for contract in carrying %}
+    select {{ columns.keys() | join(", ") }}
+    from {{ ref("stg_" ~ contract ~ "__" ~ entity) }}
+    {%- if where %}
+    where {{ where }}
+    {%- endif %}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- else %}
+    select
+        {%- for name, type in columns.items() %}
+        cast(null as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+        {%- endfor %}
+    where false
+    {%- endfor %}
+{%- endmacro %}

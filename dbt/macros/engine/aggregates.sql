@@ -1,0 +1,28 @@
+{# Aggregates and hashes, where DuckDB and Spark differ. #}
+
+{# Quantile with linear interpolation; the share is between 0 and 1. #}
+{% macro quantile(expression, share) %}
+    {{- return(adapter.dispatch("quantile")(expression, share)) -}}
+{% endmacro %}
+
+{% macro default__quantile(expression, share) -%}
+    quantile_cont({{ expression }}, {{ share }})
+{%- endmacro %}
+
+{% macro spark__quantile(expression, share) -%}
+    percentile({{ expression }}, {{ share }})
+{%- endmacro %}
+
+
+{# 64-bit hash of several columns or of a whole row (the relation's alias), as a decimal that can be summed. #}
+{% macro row_hash(expressions) %}
+    {{- return(adapter.dispatch("row_hash")(expressions)) -}}
+{% endmacro %}
+
+{% macro default__row_hash(expressions) -%}
+    cast(hash({{ expressions | join(", ") }}) as hugeint)
+{%- endmacro %}
+
+{% macro spark__row_hash(expressions) -%}
+    cast(xxhash64({{ expressions | join(", ") }}) as decimal(38, 0))
+{%- endmacro %}

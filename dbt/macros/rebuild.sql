@@ -1,0 +1,90 @@
+{#
+    The var `rebuild` says which dates of which sources a run computes anew:
+        {"<source>": {"from": "2014-02-01", "to": "2014-02-28", "dates": ["2013-12-24"]}}
+    A range, single dates, or both. Sources that are not named stay as they are; {} touches nothing; without the var
+    everything is rebuilt. The predicate has literal dates only: anything else would read every partition of raw.
+#}
+{% macro rebuild_predicate(date_column) %}
+    {%- set rebuild = var("rebuild", none) -%}
+    {%- if rebuild is none -%}
+        {%- do return("true") -%}
+    {%- endif -%}
+    {%- set sources = [] -%}
+    {%- for source, window in rebuild.items() -%}
+        {%- set unknown = window.keys() | reject("in", ["from", "to", "dates"]) | list -%}
+        {%- if unknown or (window.get("from") is none) != (window.get("to") is none) -%}
+            {%- do exceptions.raise_compiler_error(
+                "rebuild." ~ source ~ " is " ~ window ~ ". Expected: {from: date, to: date}, {dates: [date, …]} or both."
+            ) -%}
+        {%- endif -%}
+        {%- set spans = [] -%}
+        {%- if window.get("from") is not none -%}
+            {%- do spans.append(
+                date_column ~ " between " ~ date_literal(window["from"]) ~ " and " ~ date_literal(window["to"])
+            ) -%}
+        {%- endif -%}
+        {%- if window.get("dates") -%}
+            {%- set literals = [] -%}
+            {%- for day in window["dates"] -%}{%- do literals.append(date_literal(day)) -%}{%- endfor -%}
+            {%- do spans.append(date_column ~ " in (" ~ literals | join(", ") ~ ")") -%}
+        {%- endif -%}
+        {%- if spans -%}
+            {%- do sources.append(
+                "(source = '" ~ source | replace("'", "''") ~ "' and (" ~ spans | join(" or ") ~ "))"
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do return("(" ~ sources | join(" or ") ~ ")" if sources else "false") -%}
+{% endmacro %}
+
+
+{# A date from outside (a var) as a SQL literal; anything but YYYY-MM-DD is refused. #}
+{% macro date_literal(day) %}
+    {%- set text = day | string -%}
+    {%- if not modules.re.match("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", text) -%}
+        {%- do exceptions.raise_compiler_error("'" ~ text ~ "' is not a date. Expected: YYYY-MM-DD.") -%}
+    {%- endif -%}
+    {%- do return("date '" ~ text ~ "'") -%}
+{% endmacro %}
+
+
+{#
+    `full_refresh` of the incremental models: a run without the var `rebuild` makes them anew, columns included;
+    with it, only --full-refresh does.
+#}
+{% macro rebuilds_everything() %}
+    {% do return(true if var("rebuild", none) is none else none) %}
+{% endmacro %}
+
+
+{#
+    Dates that int_events_summarized computes anew: those of the var, and those with events of an item that was unknown
+    and has arrived. The latter are looked up now, so that they too are literals.
+#}
+{% macro dates_to_rebuild(date_column) %}
+    {%- set named = rebuild_predicate(date_column) -%}
+    {%- if not (execute and is_incremental()) or flags.WHICH not in ["run", "build"] -%}
+        {%- do return(named) -%}
+    {%- endif -%}
+    {%- set arrived = run_query(
+        "select distinct events.source, cast(events.occurred_on as varchar) from " ~ this ~ " as events"
+        ~ " inner join " ~ ref("int_course_items_offered") ~ " as items"
+        ~ " on events.source = items.source and events.course_id = items.course_id"
+        ~ " and events.term_id = items.term_id and events.missing_item_id = items.item_id"
+        ~ " where items.missing_reference is null order by 1, 2"
+    ) -%}
+    {%- set predicates = [named] -%}
+    {%- for row in arrived.rows -%}
+        {%- do predicates.append(
+            "(source = '" ~ row[0] | replace("'", "''") ~ "' and " ~ date_column ~ " = " ~ date_literal(row[1]) ~ ")"
+        ) -%}
+    {%- endfor -%}
+    {%- do return("(" ~ predicates | join(" or ") ~ ")") -%}
+{% endmacro %}
+
+
+{% macro delete_dates_to_rebuild(relation) %}
+    {%- if is_incremental() -%}
+        delete from {{ relation }} where {{ dates_to_rebuild("occurred_on") }}
+    {%- endif -%}
+{% endmacro %}

@@ -1,0 +1,28 @@
+-- What learners did in their courses, by day. Grain: one row per source × learner × course × term × day of activity × day it became known
+-- (a second row of a day only when some of its events were received later).
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    full_refresh=rebuilds_everything(),
+    pre_hook="{{ delete_stale_dates(this) }}"
+) }}
+
+select
+    source,
+    course_enrollment_key,
+    learner_key,
+    course_offering_key,
+    activity_on,
+    known_on,
+    event_count,
+    click_count
+    {%- for kind in activity_kinds() %},
+    {{ kind }}_click_count
+    {%- endfor %}
+from {{ ref("int_events_resolved") }}
+where
+    missing_reference is null
+    {%- if is_incremental() %}
+    and (source, activity_on) not in (select distinct source, activity_on from {{ this }})
+    {%- endif %}

@@ -1,0 +1,85 @@
+-- Rows that refer to something unknown: they wait in raw and enter core when it arrives. Grain: one row per source × entity × missing reference.
+with learners as (
+    select * from {{ ref("dim_learner") }}
+),
+
+offerings as (
+    select * from {{ ref("dim_course_offering") }}
+),
+
+items as (
+    select
+        source,
+        'course_items' as entity,
+        missing_reference,
+        1 as row_count,
+        {{ entity_key(["course_id", "version_id", "item_id"]) }} as example_key
+    from {{ ref("int_course_items_offered") }}
+    where missing_reference is not null
+),
+
+enrollments as (
+    select
+        source,
+        'course_enrollments' as entity,
+        missing_reference,
+        1 as row_count,
+        {{ entity_key(["learner_id", "course_id", "term_id"]) }} as example_key
+    from {{ ref("int_course_enrollments_resolved") }}
+    where missing_reference is not null
+),
+
+submissions as (
+    select
+        source,
+        'submissions' as entity,
+        missing_reference,
+        1 as row_count,
+        {{ entity_key(["learner_id", "item_id"]) }} as example_key
+    from {{ ref("int_submissions_resolved") }}
+    where missing_reference is not null
+),
+
+-- Of an event without an enrollment, name the part that is unknown by itself, if one is.
+events as (
+    select
+        events.source,
+        'events' as entity,
+        case
+            when events.missing_reference = 'course_items' then 'course_items'
+            when learners.learner_key is null then 'learners'
+            when offerings.course_offering_key is null then 'course_offerings'
+            else 'course_enrollments'
+        end as missing_reference,
+        events.event_count as row_count,
+        case
+            when events.missing_reference = 'course_items'
+                then {{ entity_key(["course_id", "term_id", "missing_item_id"], "events") }}
+            else events.course_enrollment_key
+        end as example_key
+    from {{ ref("int_events_resolved") }} as events
+    left join learners
+        on events.learner_key = learners.learner_key
+    left join offerings
+        on events.course_offering_key = offerings.course_offering_key
+    where events.missing_reference is not null
+),
+
+held as (
+    select * from items
+    union all
+    select * from enrollments
+    union all
+    select * from submissions
+    union all
+    select * from events
+)
+
+select
+    source,
+    entity,
+    missing_reference,
+    cast(sum(row_count) as bigint) as row_count,
+    min(example_key) as example_key
+from held
+group by source, entity, missing_reference

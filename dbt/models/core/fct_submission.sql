@@ -1,0 +1,54 @@
+-- What learners handed in, and when its score was known. Grain: one row per source × learner × course × term × item × attempt.
+with submissions as (
+    select * from {{ ref("int_submissions_resolved") }}
+    where missing_reference is null
+),
+
+offerings as (
+    select * from {{ ref("dim_course_offering") }}
+),
+
+dated as (
+    select
+        submissions.*,
+        offerings.course_offering_key,
+        {{ add_days("offerings.starts_on", "submissions.due_day") }} as due_on,
+        coalesce(
+            submissions.grade_released_on,
+            -- A result carried over from an earlier enrollment was known before.
+            case
+                when submissions.is_carried_over then submissions.submitted_on
+                {%- for grader, days in var("assumed_grading_days").items() %}
+                when submissions.graded_by = '{{ grader }}' then {{ add_days("submissions.submitted_on", days) }}
+                {%- endfor %}
+            end
+        ) as score_known_on
+    from submissions
+    inner join offerings
+        on
+            submissions.source = offerings.source
+            and submissions.course_id = offerings.course_id
+            and submissions.term_id = offerings.term_id
+)
+
+select
+    source,
+    {{ entity_key(["learner_id", "course_id", "term_id", "item_id", "attempt_number"]) }} as submission_key,
+    {{ entity_key(["learner_id", "course_id", "term_id"]) }} as course_enrollment_key,
+    {{ entity_key(["learner_id"]) }} as learner_key,
+    course_offering_key,
+    {{ entity_key(["course_id", "version_id", "item_id"]) }} as course_item_key,
+    attempt_number,
+    submitted_at,
+    submitted_on,
+    due_on,
+    grade_released_on,
+    score_known_on,
+    graded_by,
+    is_carried_over,
+    submitted_on > due_on as is_late,
+    score,
+    maximum_score,
+    score / maximum_score as score_share,
+    {{ days_between("submitted_on", "due_on") }} as lead_days
+from dated

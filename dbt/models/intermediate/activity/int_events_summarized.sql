@@ -1,0 +1,48 @@
+-- Events of all contracts, counted by day; the one model that scans raw events.
+-- Grain: one row per source × learner × course × term × day it occurred × day it became known × unknown item (null: all known).
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    full_refresh=rebuilds_everything(),
+    pre_hook="{{ delete_dates_to_rebuild(this) }}"
+) }}
+
+-- Deleting first, and by date, empties a date that lost all its rows; dbt's delete+insert by key would keep them.
+with events as (
+    {{ union_contracts("events", where=dates_to_rebuild("occurred_on")) }}
+),
+
+items as (
+    select * from {{ ref("int_course_items_offered") }}
+    where missing_reference is null
+)
+
+select
+    events.source,
+    events.learner_id,
+    events.course_id,
+    events.term_id,
+    events.occurred_on,
+    events.known_on,
+    case when items.item_id is null then events.item_id end as missing_item_id,
+    count(*) as event_count,
+    cast(sum(events.click_count) as bigint) as click_count
+    {%- for kind in activity_kinds() %},
+    cast(coalesce(sum(events.click_count) filter (where items.activity_kind = '{{ kind }}'), 0) as bigint) as {{ kind }}_click_count
+    {%- endfor %}
+from events
+left join items
+    on
+        events.source = items.source
+        and events.course_id = items.course_id
+        and events.term_id = items.term_id
+        and events.item_id = items.item_id
+group by
+    events.source,
+    events.learner_id,
+    events.course_id,
+    events.term_id,
+    events.occurred_on,
+    events.known_on,
+    missing_item_id

@@ -1,0 +1,36 @@
+-- Submissions of all contracts, with what they refer to and do not find. Grain: one row per source × learner × course × term × item × attempt.
+with submissions as (
+    {{ union_contracts("submissions") }}
+),
+
+enrollments as (
+    select * from {{ ref("int_course_enrollments_resolved") }}
+    where missing_reference is null
+),
+
+items as (
+    select * from {{ ref("int_course_items_offered") }}
+    where missing_reference is null
+)
+
+select
+    submissions.*,
+    items.version_id,
+    items.due_day,
+    case
+        when items.item_id is null then 'course_items'
+        when enrollments.learner_id is null then 'course_enrollments'
+    end as missing_reference
+from submissions
+left join items
+    on
+        submissions.source = items.source
+        and submissions.course_id = items.course_id
+        and submissions.term_id = items.term_id
+        and submissions.item_id = items.item_id
+left join enrollments
+    on
+        submissions.source = enrollments.source
+        and submissions.learner_id = enrollments.learner_id
+        and submissions.course_id = enrollments.course_id
+        and submissions.term_id = enrollments.term_id
