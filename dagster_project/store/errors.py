@@ -15,3 +15,7 @@ class LockTimeoutError(WarehouseBusyError):
 
 class PublishError(StoreError):
     """Nothing was published; the snapshot that was published before is untouched."""
+
+
+class PublishDiskError(PublishError, OSError):
+    """Nothing was published, because of the disk: trying again may help."""

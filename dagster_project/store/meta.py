@@ -167,7 +167,7 @@ def write_meta(
     """Create and fill schema `_meta` in an attached database that already holds the tables.
 
     Args:
-        versions: software name → version; each becomes a column `<name>_version` of `_meta.publication`.
+        versions: software name → version; each becomes a column of `_meta.publication` (dbt-core: dbt_core_version).
     """
     table_rows, column_rows = [], []
     for table in tables:
@@ -195,7 +195,7 @@ def write_meta(
         sum(row[2] for row in table_rows),
         *versions.values(),
     )
-    version_columns = tuple((f"{name}_version", "varchar", f"Version of {name}") for name in versions)
+    version_columns = tuple((f"{name.replace('-', '_')}_version", "varchar", f"Version of {name}") for name in versions)
     connection.execute(f"create schema {identifier(catalog)}._meta")
     _write(connection, catalog, "publication", [publication], version_columns)
     _write(connection, catalog, "tables", table_rows)

@@ -23,7 +23,7 @@ from dagster_project.settings import Settings
 from dagster_project.store.compare import compare_databases
 from dagster_project.store.contracts import MODELS, find_direct_identifiers
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
-from dagster_project.store.errors import PublishError, StoreError, WarehouseBusyError
+from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 
 PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting")
@@ -88,7 +88,8 @@ def publish(
         models: the dbt models folder, whose contracts say which columns are direct identifiers.
 
     Raises:
-        PublishError: an audit failed, or the disk; nothing was published.
+        PublishError: an audit failed; nothing was published.
+        PublishDiskError: the disk failed; nothing was published.
         WarehouseBusyError: the build database is open elsewhere; nothing was published.
     """
     started = time.monotonic()
@@ -121,7 +122,8 @@ def publish(
         raise
     except (StoreError, duckdb.Error, OSError) as error:
         kept = f"snapshot {previous} is untouched and stays the published one" if previous else "there is none yet"
-        raise PublishError(f"Nothing was published; {kept}. {error}") from error
+        kind = PublishDiskError if isinstance(error, OSError | duckdb.IOException) else PublishError
+        raise kind(f"Nothing was published; {kept}. {error}") from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     _prune(snapshots, settings.snapshots_kept, never={snapshot_id, previous})

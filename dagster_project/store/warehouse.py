@@ -72,9 +72,14 @@ class Warehouse:
             yield from self._run(connection, query).to_arrow_reader(batch_rows)
 
     def row_count(self, table: str) -> int:
+        """Rows of a table.
+
+        Raises:
+            StoreError: no such table.
+        """
         with self._open() as connection:
             _check_exists(connection, table)
-            return connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
+            return _count(connection, table)
 
     def write(self, table: str, rows: "Rows", contract: TableContract) -> int:
         """Replace a table, in one transaction: a reader sees the old rows or the new ones.
@@ -245,7 +250,11 @@ def _create(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows
         connection.execute(f"create schema if not exists {table.rsplit('.', 1)[0]}")
         connection.execute(f"create or replace table {table} as select {_cast(contract)} from {rows}")
     write_comments(connection, table, contract.description, ((x.name, x.description) for x in contract.columns))
-    return connection.execute(f"select count(*) from {table}").fetchone()[0]
+    return _count(connection, contract.table)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    return connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
 
 
 def _check_required(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from dagster_project.settings import Settings
 from dagster_project.store import publish as publish_module
-from dagster_project.store.errors import PublishError, WarehouseBusyError
+from dagster_project.store.errors import PublishDiskError, PublishError, WarehouseBusyError
 from dagster_project.store.meta import SourceInfo, find_unit
 from dagster_project.store.publish import DATABASE, compare_snapshots, make_snapshot_id, publish
 
@@ -22,7 +22,7 @@ SOURCES = [
     SourceInfo("uni_b", "campus", date(2024, 2, 1), date(2024, 6, 30), 3, 400, 2),
     SourceInfo("oulad", "oulad", date(2013, 9, 1), date(2014, 10, 1), 7, 900, 0),
 ]
-VERSIONS = {"dbt": "1.11.16", "dagster": "1.13.27"}
+VERSIONS = {"dbt-core": "1.11.16", "dagster": "1.13.27"}
 
 
 def build(settings: Settings, number: int = 1, learners: int = 50) -> None:
@@ -130,7 +130,7 @@ def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
     database = settings.published_dir / DATABASE
     assert query(
         database,
-        "select snapshot_id, first_event_on, last_event_on, table_count, row_count, dbt_version, dagster_version, "
+        "select snapshot_id, first_event_on, last_event_on, table_count, row_count, dbt_core_version, dagster_version, "
         "duckdb_version from _meta.publication",
     ) == [
         (publication.snapshot_id, date(2013, 9, 1), date(2024, 6, 30), 4, 160, "1.11.16", "1.13.27", duckdb.__version__)
@@ -281,6 +281,16 @@ def test_build_database_in_use_is_an_error_that_a_retry_may_cure(settings):
     build(settings)
     with duckdb.connect(settings.build_database), pytest.raises(WarehouseBusyError, match="open in another connection"):
         publish_now(settings)
+
+
+def test_failing_disk_is_an_error_that_a_retry_may_cure(published, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish_module, "_copy_reports", fail)
+    with pytest.raises(PublishDiskError, match="No space left on device"):
+        publish_now(published)
+    assert read_published(published)[1] == 1
 
 
 def test_something_in_the_way_of_a_stable_path_is_not_overwritten(settings):
