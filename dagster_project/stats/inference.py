@@ -1,0 +1,199 @@
+"""Standard errors, p-values and sensitivity of a final regression, from sums that `gram.final_sums` collects.
+
+Everything works on moments of ``[selected controls, driver, outcome]``, the last two columns in this order.
+
+References
+----------
+.. [1] Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering,
+       J. Business & Economic Statistics 29, 238-249: eq. 2.11 and section 2.3.
+.. [2] MacKinnon, Nielsen and Webb (2023), Fast and reliable jackknife and bootstrap methods for cluster-robust
+       inference, J. Applied Econometrics 38, 671-694: eq. 14 (CV3) and section 4 (wild bootstrap from cluster sums).
+.. [3] Benjamini and Hochberg (1995), J. Royal Statistical Society B 57, 289-300.
+.. [4] Romano and Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing,
+       J. American Statistical Association 100, 94-108: algorithm 1.
+.. [5] Chernozhukov, Chetverikov and Kato (2013), Annals of Statistics 41, 2786-2819: Gaussian multipliers.
+.. [6] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67: section 4.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from scipy import stats
+
+from dagster_project.stats.gram import ClusterCounts, ClusterGrams
+from dagster_project.stats.rlasso import cholesky_skipping
+
+IDENTIFIED = 1e-8  # share of the driver's variance that must be left when a cluster is deleted
+
+
+def cluster_degrees(counts: ClusterCounts, groups: int) -> int:
+    """Degrees of freedom of t: clusters minus absorbed groups where the clusters lie inside the groups (a driver fixed
+    within clusters then varies between the clusters of a group only), else clusters minus 1."""
+    if counts.inside_groups and counts.clusters > groups:
+        return counts.clusters - groups
+    return counts.clusters - 1
+
+
+def cluster_factor(n: int, coefficients: int, clusters: int) -> float:
+    """Small-sample factor ``G / (G - 1) (n - 1) / (n - k)``, as Stata and pyfixest have it."""
+    return clusters / (clusters - 1) * (n - 1) / (n - coefficients)
+
+
+@njit(cache=True)
+def _leave_one_out(total, scatter, cell_cluster, rows_left, cell_sums):
+    clusters, q = scatter.shape[0], total.shape[0]
+    sizes = np.diag(total).copy()
+    left = np.empty_like(scatter)
+    for g in range(clusters):
+        left[g] = total - scatter[g]
+    # the groups that lose rows get new means
+    for cell in range(cell_cluster.size):
+        if rows_left[cell] > 0:
+            g = cell_cluster[cell]
+            for i in range(q):
+                for j in range(q):
+                    left[g, i, j] -= cell_sums[cell, i] * cell_sums[cell, j] / rows_left[cell]
+    slopes = np.empty(clusters)
+    for g in range(clusters):
+        factor, _ = cholesky_skipping(left[g], sizes, q - 2)
+        driver = factor[q - 2, q - 2]
+        slopes[g] = factor[q - 1, q - 2] / driver if driver * driver > IDENTIFIED * sizes[q - 2] else np.nan
+    return slopes
+
+
+def leave_one_out(total: np.ndarray, grams: ClusterGrams, group_rows: np.ndarray) -> np.ndarray:
+    """The driver's coefficient without each cluster in turn, absorbed means refitted; nan where it has none.
+
+    ``total`` (q, q) is the scatter of all rows, ``group_rows`` (g,) the size of the absorbed groups.
+    """
+    rows_left = group_rows[grams.cell_group] - grams.cell_rows
+    return _leave_one_out(total, grams.scatter, grams.cell_cluster, rows_left, grams.cell_sums)
+
+
+def jackknife_variance(slopes: np.ndarray, effect: float) -> float:
+    """Delete-one-cluster jackknife ``(G - 1) / G sum (slope_g - effect)^2``, CV3 of [2]."""
+    return float((len(slopes) - 1) / len(slopes) * np.sum((slopes - effect) ** 2))
+
+
+def wild_bootstrap_p(total: np.ndarray, grams: ClusterGrams, group_rows: np.ndarray, *, draws: int, seed: int) -> float:
+    """p-value of "no effect" by the wild cluster bootstrap, null imposed, Rademacher signs (WCR-C of [2]).
+
+    All sign vectors are taken if there are at most ``draws`` of them.
+    """
+    q = total.shape[0]
+    clusters = len(grams.scatter)
+    x = slice(0, q - 1)
+    factor, kept = cholesky_skipping(total, np.diag(total).copy(), q - 2)
+    regressors = np.flatnonzero(kept[x])
+    controls = regressors[:-1]
+    lower = factor[np.ix_(regressors, regressors)]
+    inverse = np.linalg.inv(lower)
+    inverse = inverse.T @ inverse
+
+    driver = np.zeros(q)  # weights of the driver given the controls
+    driver[regressors] = inverse[-1] / inverse[-1, -1]
+    driver_squares = 1 / inverse[-1, -1]
+    restricted, full = np.zeros(q), np.zeros(q)
+    restricted[-1] = full[-1] = 1.0
+    if len(controls):
+        restricted[controls] = -np.linalg.solve(total[np.ix_(controls, controls)], total[controls, -1])
+    full[regressors] = -inverse @ total[regressors, -1]
+
+    observed = _t_square(driver @ total @ restricted / driver_squares, (grams.scatter @ full) @ driver, driver_squares)
+
+    if 2**clusters <= draws:
+        signs = 1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)
+    else:
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, clusters))
+    scores = grams.scatter @ restricted  # (clusters, q): the columns times the restricted residual
+    effects = signs @ (scores @ driver) / driver_squares
+    coefficients = signs @ scores[:, regressors] @ inverse
+    # the absorbed means of the new outcome: signs differ between the clusters of a group
+    shape = (clusters, len(group_rows))
+    driver_sums, residual_sums = np.zeros(shape), np.zeros(shape)
+    driver_sums[grams.cell_cluster, grams.cell_group] = grams.cell_sums @ driver
+    residual_sums[grams.cell_cluster, grams.cell_group] = grams.cell_sums @ restricted
+    means = signs @ residual_sums / np.maximum(group_rows, 1)
+    new_scores = signs * (scores @ driver) - means @ driver_sums.T
+    new_scores -= coefficients @ (np.einsum("q,gqr->gr", driver, grams.scatter)[:, regressors]).T
+    drawn = _t_square(effects, new_scores, driver_squares)
+    return float(np.mean(drawn >= observed * (1 - 1e-10)))
+
+
+def _t_square(effect: np.ndarray, scores: np.ndarray, driver_squares: float) -> np.ndarray:
+    return np.square(effect) * driver_squares**2 / np.sum(np.square(scores), axis=-1)
+
+
+def p_value(effect: float, std_error: float, degrees: float) -> float:
+    """Two-sided p-value; t, or normal for infinite degrees of freedom."""
+    return float(2 * stats.t.sf(abs(effect) / std_error, degrees))
+
+
+def interval(effect: float, std_error: float, degrees: float, level: float) -> tuple[float, float]:
+    half = float(stats.t.ppf(0.5 + level / 2, degrees)) * std_error
+    return effect - half, effect + half
+
+
+def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
+    """False-discovery-rate q-values (J,) of p-values (J,), the step-up procedure of [3] section 3."""
+    order = np.argsort(p_values)[::-1]
+    count = len(p_values)
+    scaled = p_values[order] * count / np.arange(count, 0, -1)
+    q_values = np.empty(count)
+    q_values[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return q_values
+
+
+def romano_wolf(
+    p_values: np.ndarray, degrees: np.ndarray, correlation: np.ndarray, *, draws: int, seed: int
+) -> np.ndarray:
+    """Step-down p-values (J,) that hold the family-wise error ([4]), with the joint law of the t-values drawn as a
+    multivariate t with the scores' correlation (J, J) ([5]).
+
+    ``degrees`` (J,) may be infinite; a common factor makes each margin a t of its own degrees.
+    """
+    rng = np.random.default_rng(seed)
+    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
+    root = vectors * np.sqrt(np.clip(values, 0, None))  # two-way correlations need not be positive definite
+    root /= np.sqrt(np.sum(root**2, axis=1, keepdims=True))
+    drawn = np.abs(rng.standard_normal((draws, len(p_values))) @ root.T)
+    level = rng.random(draws)
+    for value in np.unique(degrees):
+        same = degrees == value
+        if np.isfinite(value):
+            drawn[:, same] /= np.sqrt(stats.chi2.ppf(level, value) / value)[:, None]
+        drawn[:, same] = 2 * stats.t.sf(drawn[:, same], value)
+    order = np.argsort(p_values, kind="stable")
+    smallest = np.minimum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
+    # never below the plain p-value, which carries no simulation error
+    found = np.maximum((1 + np.sum(smallest <= p_values[order], axis=0)) / (draws + 1), p_values[order])
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(found)
+    return adjusted
+
+
+def robustness_value(partial_r2: float) -> float:
+    """Share of the residual variance of driver and outcome that a confounder must explain to bring the effect to zero
+    ([6] eq. 19 with q = 1). ``partial_r2`` is the driver's with the outcome."""
+    f2 = partial_r2 / max(1 - partial_r2, 1e-300)
+    return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
+
+
+def strongest_control(total: np.ndarray) -> tuple[int, float, float] | None:
+    """The control that would confound most if it were left out: its position and its partial R2 with the driver
+    (given the other controls) and with the outcome (given driver and other controls), the benchmarks of [6] section
+    4.4. Strongest: the largest smaller one of the two."""
+    if total.shape[0] < 3:
+        return None
+    with_driver = _squared_partial_correlations(total[:-1, :-1])
+    with_outcome = _squared_partial_correlations(total)[:-1]
+    position = int(np.argmax(np.minimum(with_driver, with_outcome)))
+    return position, float(with_driver[position]), float(with_outcome[position])
+
+
+def _squared_partial_correlations(total: np.ndarray) -> np.ndarray:
+    """Of the last column with each control, given all other columns; controls are all but the last one or two."""
+    scale = np.sqrt(np.diag(total))
+    precision = np.linalg.pinv(total / np.outer(scale, scale), hermitian=True)
+    return precision[:-1, -1] ** 2 / (np.diag(precision)[:-1] * precision[-1, -1])

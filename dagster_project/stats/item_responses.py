@@ -1,0 +1,248 @@
+"""Long item responses → rows sorted by person, as the kernels read them, with what had to be left out and why.
+
+Input is one element per answered question, in any order and with labels of any kind. Nothing here is ever persons × items
+large: integer labels go through a look-up table, everything else through a hash, and the rows are placed with one counting
+sort. Per response the result keeps four bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+CATEGORIES = 127  # a response is a small whole number: 0, 1, … below this
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Distinct labels in ascending order and the position of each element's label."""
+
+    values: np.ndarray
+    codes: np.ndarray  # int32, -1: not among the values
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which table row stands for an item in a category.
+
+    ``observed[i]`` are the categories of item ``i`` that have a row, ascending; ``step_start`` (items + 1,) counts their
+    steps (categories - 1) up to item ``i``, so that rows start at ``step_start[i] + i``.
+    """
+
+    items: np.ndarray
+    observed: list[np.ndarray]
+    step_start: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return int(self.step_start[-1]) + len(self.items)
+
+    def row_of(self, item_position: np.ndarray, categories: int) -> np.ndarray:
+        """Table (labels, categories) → row; a category without a row takes the next lower one that has; -1 = no such item."""
+        table = np.full((len(item_position), categories), -1, np.int32)
+        for label, i in enumerate(item_position):
+            if i >= 0:
+                below = np.searchsorted(self.observed[i], np.arange(categories), side="right") - 1
+                table[label] = self.step_start[i] + i + np.maximum(below, 0)
+        return table
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Rows sorted by person. ``start`` (persons + 1,) int64, ``row`` (responses,) int32, ``group`` (persons,) int32."""
+
+    persons: np.ndarray
+    start: np.ndarray
+    row: np.ndarray
+    group: np.ndarray
+
+    def every(self, stride: int) -> "Responses":
+        """Every ``stride``-th person of each group."""
+        order = np.argsort(self.group, kind="stable")[::stride]
+        order.sort()
+        sizes = np.diff(self.start)[order]
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        row = np.empty(start[-1], np.int32)
+        _copy_persons(self.start, self.row, order, start, row)
+        return Responses(self.persons[order], start, row, np.ascontiguousarray(self.group[order]))
+
+
+def label(values, name: str, *, length: int | None = None) -> Labels:
+    """Number labels of any kind (numbers, text, pandas, Arrow-backed) in ascending order.
+
+    A pandas categorical keeps its own order. Raises ValueError for missing labels or a wrong length.
+    """
+    if isinstance(values, pd.Series | pd.Index | pd.Categorical) and isinstance(values.dtype, pd.CategoricalDtype):
+        categorical = pd.Categorical(values)
+        used, codes = np.unique(np.asarray(categorical.codes), return_inverse=True)
+        if used.size and used[0] < 0:
+            raise ValueError(_missing(name, int(np.flatnonzero(codes == 0)[0])))
+        result = Labels(np.asarray(categorical.categories)[used], codes.astype(np.int32))
+    else:
+        array = np.asarray(values)
+        if array.ndim != 1:
+            raise ValueError(f"{name} has {array.ndim} dimensions; expected one element per response")
+        result = _label_integers(array) if array.dtype.kind in "iu" and array.size else _label_any(values, name)
+    if length is not None and result.codes.size != length:
+        raise ValueError(f"{name} has {result.codes.size} elements, person has {length}; expected one per response")
+    return result
+
+
+def _label_integers(array: np.ndarray) -> Labels:
+    low, high = int(array.min()), int(array.max())
+    if high - low > max(4 * array.size, 1 << 20):
+        return _label_any(array, "labels")
+    present = np.zeros(high - low + 1, np.bool_)
+    _mark(array, low, present)
+    position = np.cumsum(present, dtype=np.int32) - np.int32(1)
+    codes = np.empty(array.size, np.int32)
+    _look_up(array, low, position, codes)
+    return Labels((np.flatnonzero(present) + low).astype(array.dtype), codes)
+
+
+def _label_any(values, name: str) -> Labels:
+    codes, distinct = pd.factorize(values, sort=True)
+    if codes.size and codes.min() < 0:
+        raise ValueError(_missing(name, int(np.flatnonzero(codes < 0)[0])))
+    return Labels(np.asarray(distinct), codes.astype(np.int32))
+
+
+def _missing(name: str, position: int) -> str:
+    return f"{name} is missing at position {position}; drop responses without a {name} before"
+
+
+def whole_numbers(response, length: int) -> np.ndarray:
+    """Responses as int8. Raises ValueError with the first value that is not a whole number from 0 up."""
+    array = np.asarray(response)
+    if array.shape != (length,):
+        raise ValueError(f"response has shape {array.shape}, person has {length} elements; expected one per response")
+    if array.dtype.kind not in "biuf":
+        array = pd.to_numeric(pd.Series(response)).to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = _first_bad(array.view(np.int8) if array.dtype == np.bool_ else array, CATEGORIES)
+    if bad >= 0:
+        raise ValueError(
+            f"response {array[bad]} at position {bad}: expected whole numbers 0, 1, … (a question not answered has no row)"
+        )
+    return array.astype(np.int8, copy=False)
+
+
+def count_categories(item: Labels, response: np.ndarray) -> np.ndarray:
+    """Responses by item and category, shape (items, highest category + 1)."""
+    counts = np.zeros((len(item.values), int(response.max(initial=0)) + 1), np.int64)
+    _count(item.codes, response, counts)
+    return counts
+
+
+def lay_out(items: np.ndarray, category_counts: np.ndarray) -> Layout:
+    """Rows for every item, one per category that occurs."""
+    observed = [np.flatnonzero(counts) for counts in category_counts]
+    steps = np.array([len(categories) - 1 for categories in observed], np.int64)
+    return Layout(items, observed, np.concatenate([[0], np.cumsum(steps)]))
+
+
+def sort_by_person(person: Labels, item: Labels, response: np.ndarray, row_of: np.ndarray, group: np.ndarray) -> Responses:
+    """Place the responses that have a row behind each other by person.
+
+    Raises ValueError when a person has answered an item twice.
+    """
+    start = np.zeros(len(person.values) + 1, np.int64)
+    _sizes(person.codes, item.codes, response, row_of, start)
+    np.cumsum(start, out=start)
+    row = np.empty(start[-1], np.int32)
+    _place(person.codes, item.codes, response, row_of, start[:-1].copy(), row)
+    item_of_row = np.zeros(int(row_of.max(initial=-1)) + 1, np.int32)
+    for position, rows in enumerate(row_of):
+        item_of_row[rows[rows >= 0]] = position
+    twice = _first_duplicate(start, row, item_of_row, np.full(len(item.values), -1, np.int64))
+    if twice[0] >= 0:
+        raise ValueError(
+            f"person {person.values[twice[0]]!r} has more than one response to item {item.values[twice[1]]!r}; "
+            "keep one, usually the first attempt"
+        )
+    return Responses(person.values, start, row, group)
+
+
+def group_of_persons(person: Labels, group: Labels) -> np.ndarray:
+    """Group of each person (persons,) int32. Raises ValueError when a person's group changes."""
+    out = np.full(len(person.values), -1, np.int32)
+    conflict = _spread(person.codes, group.codes, out)
+    if conflict >= 0:
+        j = person.codes[conflict]
+        raise ValueError(
+            f"person {person.values[j]!r} is in group {group.values[out[j]]!r} and in group "
+            f"{group.values[group.codes[conflict]]!r}; a group must be constant within a person"
+        )
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _mark(values, low, present):
+    for t in range(values.size):
+        present[values[t] - low] = True
+
+
+@njit(cache=True, nogil=True)
+def _look_up(values, low, position, codes):
+    for t in range(values.size):
+        codes[t] = position[values[t] - low]
+
+
+@njit(cache=True, nogil=True)
+def _first_bad(values, categories):
+    for t in range(values.size):
+        if not (values[t] >= 0 and values[t] < categories and values[t] == np.floor(values[t])):
+            return t
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _count(item, response, counts):
+    for t in range(item.size):
+        counts[item[t], response[t]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _sizes(person, item, response, row_of, size_before):
+    for t in range(person.size):
+        if row_of[item[t], response[t]] >= 0:
+            size_before[person[t] + 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def _place(person, item, response, row_of, position, row):
+    for t in range(person.size):
+        r = row_of[item[t], response[t]]
+        if r >= 0:
+            row[position[person[t]]] = r
+            position[person[t]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _copy_persons(start, row, order, new_start, new_row):
+    for k in range(order.size):
+        j = order[k]
+        for t in range(start[j + 1] - start[j]):
+            new_row[new_start[k] + t] = row[start[j] + t]
+
+
+@njit(cache=True, nogil=True)
+def _first_duplicate(start, row, item_of_row, last_person):
+    for j in range(start.size - 1):
+        for t in range(start[j], start[j + 1]):
+            i = item_of_row[row[t]]
+            if last_person[i] == j:
+                return j, np.int64(i)
+            last_person[i] = j
+    return -1, -1
+
+
+@njit(cache=True, nogil=True)
+def _spread(person, group, out):
+    for t in range(person.size):
+        j = person[t]
+        if out[j] < 0:
+            out[j] = group[t]
+        elif out[j] != group[t]:
+            return t
+    return -1
