@@ -19,8 +19,8 @@ _UNITS_BY_NAME = (
     (r"_count$", "count"),
     (r"_share$", "share, 0 to 1"),
     (r"_percent$", "percent"),
-    (r"_(seconds|minutes|hours|days|weeks|months|years)$", r"\1"),
-    (r"_score$", "score"),
+    (r"_(seconds|minutes|hours|days|weeks|months|years|credits)$", r"\1"),
+    (r"(^|_)score$", "score"),
     (r"_number$", "ordinal number"),
 )
 _UNITS_BY_TYPE = {"DATE": "date", "TIMESTAMP": "timestamp, UTC", "BOOLEAN": "true or false"}
@@ -227,6 +227,8 @@ def _write(
     name = f"{identifier(catalog)}._meta.{identifier(table)}"
     connection.execute(f"create table {name} ({', '.join(f'{identifier(x)} {kind}' for x, kind, _ in columns)})")
     if rows:
-        values = ", ".join("?" for _ in columns)
-        connection.executemany(f"insert into {name} values ({values})", rows)
+        # One statement: as many as rows take seconds, each with its own parse and commit.
+        row = f"({', '.join('?' for _ in columns)})"
+        values = [value for values in rows for value in values]
+        connection.execute(f"insert into {name} values {', '.join([row] * len(rows))}", values)
     write_comments(connection, name, description, ((x, text) for x, _, text in columns))
