@@ -4,7 +4,14 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.defs.automation import job_name
+
 defs = dg.Definitions.merge(
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
     dg.Definitions(executor=dg.in_process_executor),
 )
+
+
+def contract_job(contract: str) -> dg.JobDefinition:
+    """The job that loads the sources of a contract and builds and publishes the warehouse, for `make run`."""
+    return defs.resolve_job_def(job_name(contract))

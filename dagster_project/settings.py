@@ -1,5 +1,6 @@
 """Every path, limit and secret of the project, in one place. An unknown setting is an error."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +36,15 @@ class Settings(BaseSettings):
     )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: dict) -> dict:
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+        if unknown:
+            raise ValueError(f"unknown in the environment: {', '.join(unknown)}. Known: {', '.join(sorted(known))}")
+        return values
+
     @model_validator(mode="after")
     def _refuse_weak_key(self) -> "Settings":
         if self.environment == "production":
@@ -46,6 +56,14 @@ class Settings(BaseSettings):
                     "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
                 )
         return self
+
+    def environment_of_dbt(self) -> dict[str, str]:
+        """Variables that `dbt/profiles.yml` and the models read, so that dbt and Python mean the same warehouse."""
+        return {
+            f"{PREFIX}HOME": str(self.home.resolve()),
+            f"{PREFIX}MEMORY_LIMIT": self.memory_limit,
+            f"{PREFIX}THREADS": str(self.threads),
+        }
 
     @property
     def raw_dir(self) -> Path:

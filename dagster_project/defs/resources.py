@@ -1,21 +1,20 @@
 """What the assets work with: the warehouse with its write lock, and dbt."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from pathlib import Path
 
 import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
-from dagster_project.ingest.contract import Contract, read_contracts
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, find_source, registered_sources
-from dagster_project.settings import PREFIX, REPOSITORY, Settings
-from dagster_project.store.locks import LockTimeout, WriteLock
+from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.store.errors import WarehouseBusyError
+from dagster_project.store.locks import WriteLock, release_run
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"
@@ -23,10 +22,28 @@ RETRIES = 2
 RETRY_WAIT_SECONDS = 30
 
 dbt_project = DbtProject(project_dir=REPOSITORY / "dbt", profiles_dir=REPOSITORY / "dbt")
-CONTRACTS: dict[str, Contract] = read_contracts(REPOSITORY / "dbt" / "models" / "staging")
+# Under `dagster dev` the manifest follows every change of a model; `make` builds it for everything else.
+dbt_project.prepare_if_dev()
 
 
-class Warehouse(dg.ConfigurableResource):
+def dbt_manifest() -> Path:
+    """The manifest that the assets are made from.
+
+    Raises:
+        FileNotFoundError: there is none, or a file of the dbt project is newer than it.
+    """
+    manifest = dbt_project.manifest_path
+    ours = [REPOSITORY / "dbt" / "dbt_project.yml"]
+    for folder in ("models", "macros", "seeds", "tests"):
+        ours += [path for path in (REPOSITORY / "dbt" / folder).rglob("*") if path.is_file()]
+    newest = max((path for path in ours if path.exists()), key=lambda path: path.stat().st_mtime)
+    if not manifest.exists() or manifest.stat().st_mtime < newest.stat().st_mtime:
+        found = f"older than {newest}" if manifest.exists() else "missing"
+        raise FileNotFoundError(f"The dbt manifest {manifest} is {found}: build it with `make setup`.")
+    return manifest
+
+
+class WarehouseResource(dg.ConfigurableResource):
     """The warehouse as one run sees it: settings, sources, ledger, and the right to write.
 
     The lock is taken at the first step that writes and held until the run ends, so that what was loaded is what gets
@@ -35,8 +52,8 @@ class Warehouse(dg.ConfigurableResource):
 
     source: str = Field("", description="Work on this registered source only; empty: on all of them")
 
-    _lock: WriteLock | None = PrivateAttr(None)
     _run_id: str = PrivateAttr("")
+    _is_holder: bool = PrivateAttr(False)
 
     @cached_property
     def settings(self) -> Settings:
@@ -54,8 +71,7 @@ class Warehouse(dg.ConfigurableResource):
         self._run_id = context.run.run_id if context.run else ""
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        if self._lock:
-            self._lock.release()
+        release_run(self.settings, self._run_id)
 
     def sources(self, contract: str | None = None) -> list[Source]:
         """The sources that this run works on, of one contract if given."""
@@ -66,37 +82,44 @@ class Warehouse(dg.ConfigurableResource):
 
     @contextmanager
     def writing(self, context: dg.AssetExecutionContext) -> Iterator[Settings]:
-        """Settings to write with. Tries again what another process or a disk may have caused, and nothing else.
+        """Settings to write with. What another process or a disk may have caused is tried again, and nothing else.
 
         Raises:
             dagster.RetryRequested: another process held a file, or the disk failed.
-            dagster.Failure: anything that will fail again.
+            dagster.Failure: anything that would fail again.
         """
         try:
-            if self._lock is None:
-                lock = WriteLock(self.settings, holder=f"run {self._run_id}")
-                lock.acquire(progress=context.log.info)
-                self._lock = lock
+            if not self._is_holder:
+                WriteLock(
+                    self.settings, run_id=self._run_id, what=context.job_name, on_wait=context.log.warning
+                ).acquire()
+                self._is_holder = True
             yield self.settings
         except (dg.Failure, dg.RetryRequested):
             raise
+        except (WarehouseBusyError, duckdb.IOException, OSError) as error:
+            context.log.warning(f"Trying again in {RETRY_WAIT_SECONDS} s, {RETRIES} times at most: {error}")
+            raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
         except DagsterDbtCliRuntimeError as error:
             if "IO Error" in str(error):
                 raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
             raise dg.Failure(str(error), allow_retries=False) from error
-        except (LockTimeout, duckdb.IOException, OSError) as error:
-            raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
         except Exception as error:
             raise dg.Failure(str(error), metadata={"kind": type(error).__name__}, allow_retries=False) from error
 
 
-class Dbt(DbtCliResource):
-    """dbt on this warehouse: it finds the same folder and limits as Python does."""
+@dg.definitions
+def resources() -> dg.Definitions:
+    return dg.Definitions(
+        resources={
+            "warehouse": WarehouseResource(),
+            "dbt": DbtCliResource(project_dir=dbt_project, dbt_executable=str(_dbt_executable())),
+        }
+    )
 
-    def cli(self, *args: Any, **kwargs: Any):
-        settings = Settings()
-        settings.temp_dir.mkdir(parents=True, exist_ok=True)
-        os.environ[f"{PREFIX}HOME"] = str(settings.home)
-        os.environ[f"{PREFIX}MEMORY_LIMIT"] = settings.memory_limit
-        os.environ[f"{PREFIX}THREADS"] = str(settings.threads)
-        return super().cli(*args, **kwargs)
+
+def _dbt_executable() -> Path:
+    """dbt of this environment: `.venv/bin` need not be on the path."""
+    import sys
+
+    return Path(sys.executable).parent / "dbt"

@@ -3,19 +3,30 @@
 import dagster as dg
 
 from dagster_project.defs.automation import EVENT_DAYS
-from dagster_project.defs.resources import CONTRACTS, OWNERS, WRITER_POOL, Warehouse
+from dagster_project.defs.contracts import CONTRACTS, raw_key
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.contract import Contract, Table
+from dagster_project.ingest.ledger import Counts
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table
+from dagster_project.ingest.quarantine import rows_folder
+
+FILE_COLUMNS = {
+    "source": "string",
+    "file": "string",
+    "status": "string",
+    "rows": "int",
+    "refused": "int",
+    "note": "string",
+}
 
 
 def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
     """The asset of one contract table: loads what is new for every source of the run.
 
     Event tables have daily partitions. A file is loaded whole, whatever range was asked for; the dates it touched are
-    in the ledger, from which the activity table takes what it must rebuild.
+    in the ledger, from which the daily summary takes what it must rebuild.
     """
-    key = dg.AssetKey([contract.schema, table.name])
-    is_event_table = table.event_date is not None
+    key = raw_key(contract.name, table.name)
 
     @dg.asset(
         key=key,
@@ -24,45 +35,94 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         owners=OWNERS,
         pool=WRITER_POOL,
-        partitions_def=EVENT_DAYS if is_event_table else None,
-        backfill_policy=dg.BackfillPolicy.single_run() if is_event_table else None,
+        partitions_def=EVENT_DAYS if table.is_event else None,
+        backfill_policy=dg.BackfillPolicy.single_run() if table.is_event else None,
         metadata={"dagster/column_schema": _column_schema(table), "delivery": table.delivery},
         check_specs=[
             dg.AssetCheckSpec(
-                f"{table.name}_refused_share_is_small",
+                "refused_share_is_small",
                 asset=key,
                 blocking=True,
-                description="Share of the rows in quarantine; `maximum_refused_share` of the settings",
+                description="The share of rows in quarantine is at most `maximum_refused_share` of the settings.",
             ),
             dg.AssetCheckSpec(
-                f"{table.name}_files_were_readable",
+                "files_were_readable",
                 asset=key,
                 blocking=True,
-                description="No landing file was refused whole",
+                description="No landing file was refused as a whole: broken quoting, truncated, another encoding.",
             ),
         ],
     )
-    def load(context: dg.AssetExecutionContext, warehouse: Warehouse):
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
             ensure_empty_files(contract, settings)
             loads = [
                 load_table(contract, table.name, source.name, source.landing, settings, progress=context.log.info)
                 for source in warehouse.sources(contract.name)
             ]
-            totals = [warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads]
-        yield dg.MaterializeResult(
+            counts = {
+                load.source: warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads
+            }
+        quarantine = str(rows_folder(contract, table, "", settings).parent)
+        return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": sum(total.accepted for total in totals),
-                "refused rows": sum(total.refused for total in totals),
+                "dagster/row_count": sum(count.accepted for count in counts.values()),
+                "refused rows": sum(count.refused for count in counts.values()),
+                "quarantine": dg.MetadataValue.path(quarantine),
                 "files": _file_table(loads),
             },
             check_results=[
-                _refused_share(key, table, totals, settings.maximum_refused_share, settings),
-                _readable_files(key, table, loads),
+                _refused_share_is_small(counts, settings.maximum_refused_share, quarantine),
+                _files_were_readable(loads, quarantine),
             ],
         )
 
     return load
+
+
+def _refused_share_is_small(counts: dict[str, Counts], maximum: float, quarantine: str) -> dg.AssetCheckResult:
+    shares = {source: count.refused / count.records for source, count in counts.items() if count.records}
+    worst = max(shares.values(), default=0.0)
+    return dg.AssetCheckResult(
+        check_name="refused_share_is_small",
+        passed=worst <= maximum,
+        description=None
+        if worst <= maximum
+        else f"{worst:.2%} of the rows of a source were refused, {maximum:.2%} are permitted. They lie in {quarantine} "
+        "with their reasons: have the files corrected and landed again, or raise "
+        "LEARNING_WAREHOUSE_MAXIMUM_REFUSED_SHARE.",
+        metadata={"share by source": shares, "maximum": maximum},
+    )
+
+
+def _files_were_readable(loads: list[TableLoad], quarantine: str) -> dg.AssetCheckResult:
+    refused = [file for load in loads for file in load.files if file.status == "refused"]
+    return dg.AssetCheckResult(
+        check_name="files_were_readable",
+        passed=not refused,
+        description="; ".join(f"{file.name}: {file.reason}" for file in refused) or None,
+        metadata={"refused files": len(refused), "kept in": dg.MetadataValue.path(quarantine)},
+    )
+
+
+def _file_table(loads: list[TableLoad]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "source": load.source,
+                    "file": file.name,
+                    "status": file.status,
+                    "rows": file.accepted,
+                    "refused": file.refused,
+                    "note": file.reason or "; ".join(file.warnings),
+                }
+            )
+            for load in loads
+            for file in load.files
+        ],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in FILE_COLUMNS.items()]),
+    )
 
 
 def _column_schema(table: Table) -> dg.TableSchema:
@@ -75,6 +135,13 @@ def _column_schema(table: Table) -> dg.TableSchema:
                 constraints=dg.TableColumnConstraints(nullable=not column.required),
                 tags={"pii": column.pii} if column.pii else {},
             )
-            for column in table.columns
+            for column in table.raw_columns
         ]
+    )
+
+
+@dg.definitions
+def raw_tables() -> dg.Definitions:
+    return dg.Definitions(
+        assets=[raw_asset(contract, table) for contract in CONTRACTS.values() for table in contract.tables]
     )

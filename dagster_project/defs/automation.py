@@ -1,0 +1,137 @@
+"""Every partition definition, job, schedule and sensor, in one place."""
+
+import hashlib
+import json
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.settings import Settings
+
+SETTLED_SECONDS = 60
+ATTEMPTS = 3
+FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+# The tags by which Dagster runs a range of partitions at once; `learning_warehouse/…` are ours.
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+SOURCE_TAG = "learning_warehouse/source"
+LANDING_TAG = "learning_warehouse/landing"
+
+_first_days = [table.time_range.first for contract in CONTRACTS.values() for table in contract.tables]
+EVENT_DAYS = dg.DailyPartitionsDefinition(
+    start_date=min((day for day in _first_days if day), default=date(2013, 1, 1)).isoformat(), end_offset=1
+)
+
+
+def job_name(contract: str) -> str:
+    """Name of the job that loads one contract's sources and builds and publishes everything."""
+    return f"run_{contract}"
+
+
+def event_days(source: Source, settings: Settings, today: date) -> tuple[date, date]:
+    """First and last event day that a run of this source asks for.
+
+    A first load asks for the whole time that the contract permits, a later one for the days since the newest event.
+    Dates before that are rebuilt because the ledger marks them, not because they are asked for.
+    """
+    ranges = [table.time_range for table in CONTRACTS[source.contract].tables if table.is_event]
+    first = min((r.first for r in ranges if r.first), default=date.fromisoformat(EVENT_DAYS.get_first_partition_key()))
+    last = min(max((r.last for r in ranges if r.last), default=today), today)
+    newest = Ledger(settings).newest_event_date(source.contract, source.name)
+    return min(max(first, newest or first), last), last
+
+
+def run_request_arguments(source: Source, settings: Settings, today: date) -> dict:
+    """`run_config` and `tags` of a run that brings one source up to date."""
+    first, last = event_days(source, settings, today)
+    return {
+        "run_config": {"resources": {"warehouse": {"config": {"source": source.name}}}},
+        "tags": {
+            RANGE_START_TAG: first.isoformat(),
+            RANGE_END_TAG: last.isoformat(),
+            SOURCE_TAG: source.name,
+        },
+    }
+
+
+def selection(contract: str | None = None) -> dg.AssetSelection:
+    """Raw tables of one contract (or of all), and everything that dbt and Python make of them."""
+    others = [name for name in CONTRACTS if contract not in (None, name)]
+    chosen = dg.AssetSelection.all()
+    for name in others:
+        chosen = chosen - dg.AssetSelection.key_prefixes([f"raw_{name}"])
+    return chosen
+
+
+jobs = [
+    dg.define_asset_job(
+        job_name(contract),
+        selection=selection(contract),
+        description=f"Load the sources on contract {contract}, then build, check and publish the warehouse.",
+    )
+    for contract in CONTRACTS
+]
+run_all = dg.define_asset_job(
+    "run_all",
+    selection=selection(),
+    description="Load every source, then build, check and publish the warehouse.",
+)
+
+
+@dg.schedule(job=run_all, cron_schedule="0 3 * * *", execution_timezone="UTC")
+def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night at three: yesterday's events of every source, and whatever else has landed or changed."""
+    yesterday = (context.scheduled_execution_time - timedelta(days=1)).date().isoformat()
+    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+
+
+@dg.sensor(jobs=jobs, minimum_interval_seconds=60)
+def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Run a source when its landing place has changed.
+
+    The cursor holds, per source, the state of the landing place that was last loaded with success: a failed run is
+    asked for again, three times for the same files. Files that changed in the last minute are still being written.
+    """
+    settings = Settings()
+    loaded: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+    requests = []
+    for source in registered_sources(settings):
+        state = landing_state(source.landing)
+        if state is None or loaded.get(source.name) == state:
+            continue
+        runs = context.instance.get_run_records(
+            dg.RunsFilter(tags={LANDING_TAG: state, SOURCE_TAG: source.name}), limit=ATTEMPTS
+        )
+        statuses = [record.dagster_run.status for record in runs]
+        if dg.DagsterRunStatus.SUCCESS in statuses:
+            loaded[source.name] = state
+        elif all(status in FAILED for status in statuses) and len(statuses) < ATTEMPTS:
+            arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+            arguments["tags"][LANDING_TAG] = state
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{source.name}:{state}:{len(statuses)}", job_name=job_name(source.contract), **arguments
+                )
+            )
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(loaded, sort_keys=True))
+
+
+def landing_state(landing: Path) -> str | None:
+    """What lies at a landing place (names, sizes, times) as one hash; None while it is absent or still changes."""
+    if not landing.exists():
+        return None
+    files = [landing] if landing.is_file() else sorted(path for path in landing.rglob("*") if path.is_file())
+    facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    if not facts or time.time() - max(changed for *_, changed in facts) / 1e9 < SETTLED_SECONDS:
+        return None
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+@dg.definitions
+def automation() -> dg.Definitions:
+    return dg.Definitions(jobs=[*jobs, run_all], schedules=[daily], sensors=[landing])

@@ -1,0 +1,56 @@
+"""What a run says on the console while it works: one line per thing that happened, no machinery."""
+
+import logging
+import sys
+import time
+
+import dagster as dg
+
+QUIET = {"dagster/row_count"}
+
+
+class ProgressHandler(logging.Handler):
+    """Turns Dagster's event records into lines such as `  12.3 s  raw_oulad/studentVle  10,655,280 rows`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = record.dagster_meta.get("dagster_event")
+        line = self._message(record) if event is None else self._event(event)
+        if line:
+            print(f"{time.monotonic() - self._started:7.1f} s  {line}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _message(record: logging.LogRecord) -> str | None:
+        if record.levelno < logging.INFO:
+            return None
+        text = record.dagster_meta["orig_message"]
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+    @staticmethod
+    def _event(event: dg.DagsterEvent) -> str | None:
+        if event.event_type == dg.DagsterEventType.STEP_START:
+            return f"▸ {event.step_key}"
+        if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+            return f"✓ {event.step_key}  ({event.step_success_data.duration_ms / 1000:.1f} s)"
+        if event.event_type in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY):
+            return f"✗ {event.step_key}: {event.message}"
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                return f"✗ check {check.asset_key.to_user_string()}: {check.check_name}  {check.description or ''}"
+        return None
+
+
+@dg.logger(description="One line per step, message and failed check")
+def progress(_: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("progress", logging.INFO)
+    logger.addHandler(ProgressHandler())
+    return logger
+
+
+@dg.definitions
+def console() -> dg.Definitions:
+    return dg.Definitions(loggers={"console": progress})

@@ -1,0 +1,57 @@
+"""Write-audit-publish: after every blocking check has passed, the public schemas become a snapshot."""
+
+from datetime import timedelta
+from importlib.metadata import version
+
+import dagster as dg
+
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.defs.transform.assets import PUBLIC_MODELS
+from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.store.meta import SourceInfo
+from dagster_project.store.publish import make_snapshot_id, publish
+
+STALE_AFTER = timedelta(hours=30)
+
+
+@dg.asset(
+    key=["published", "learning_warehouse"],
+    deps=PUBLIC_MODELS,
+    group_name="published",
+    kinds={"duckdb", "parquet"},
+    owners=OWNERS,
+    pool=WRITER_POOL,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER),
+    description="The read-only copy that BI tools open: one DuckDB file, Parquet beside it, swapped in at once.",
+)
+def learning_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    with warehouse.writing(context) as settings:
+        publication = publish(
+            settings,
+            make_snapshot_id(warehouse.run_id[:8]),
+            sources_info=[_describe(source, warehouse.ledger) for source in registered_sources(settings)],
+            versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
+            on_progress=context.log.info,
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "snapshot": publication.snapshot_id,
+            "database": dg.MetadataValue.path(str(publication.database)),
+            "dagster/row_count": publication.row_count,
+            "tables": dg.MetadataValue.json(dict(publication.tables)),
+        }
+    )
+
+
+def _describe(source: Source, ledger: Ledger) -> SourceInfo:
+    loaded = [file for file in ledger.files(source.contract, source=source.name) if file.status == "loaded"]
+    return SourceInfo(
+        source=source.name,
+        contract=source.contract,
+        first_event_on=min((file.first_date for file in loaded if file.first_date), default=None),
+        last_event_on=max((file.last_date for file in loaded if file.last_date), default=None),
+        file_count=len(loaded),
+        row_count=sum(file.accepted for file in loaded),
+        refused_count=sum(file.refused for file in loaded),
+    )

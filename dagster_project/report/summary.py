@@ -1,0 +1,41 @@
+"""What a run has done, for the person who started it at a terminal."""
+
+import duckdb
+
+from dagster_project.settings import Settings
+from dagster_project.store.publish import DATABASE
+
+
+def run_summary(settings: Settings, source: str, is_success: bool, seconds: float, peak_bytes: int) -> str:
+    """The last lines of `make run`: what was built, how long it took, how much memory, where to look.
+
+    Args:
+        seconds: wall time of the whole command.
+        peak_bytes: largest resident memory of the run and its child processes together.
+    """
+    cost = f"{seconds:.0f} s, {peak_bytes / 2**30:.2f} GiB of memory at most"
+    database = settings.published_dir / DATABASE
+    if not is_success:
+        kept = f"The published snapshot is as it was: {database}" if database.exists() else "Nothing is published yet."
+        return (
+            f"\nNot published ({cost}). What failed stands above, marked ✗.\n{kept}\n"
+            f"Refused rows with their reasons: {settings.quarantine_dir}\n"
+            "Every step with its log: make ui"
+        )
+    with duckdb.connect(str(database), read_only=True) as connection:
+        loaded = connection.execute("from _meta.sources where source = ?", [source]).fetchdf().iloc[0]
+        schemas = connection.execute(
+            "select schema_name, count(*), sum(row_count) from _meta.tables group by schema_name order by schema_name"
+        ).fetchall()
+        snapshot = connection.execute("select snapshot_id from _meta.publication").fetchone()[0]
+    lines = [
+        f"\nPublished snapshot {snapshot} ({cost}).",
+        f"Source {source}: {loaded.row_count:,} rows from {loaded.file_count} files, {loaded.refused_count:,} refused; "
+        f"events from {loaded.first_event_on:%Y-%m-%d} to {loaded.last_event_on:%Y-%m-%d}.",
+        *(f"  {schema:<10} {tables:>3} tables  {int(rows):>12,} rows" for schema, tables, rows in schemas),
+        "Where to look:",
+        f"  {database}  (DuckDB, read-only; warehouse/README.md tells how a BI tool connects)",
+        f"  {settings.published_dir / 'parquet'}  (the same tables as Parquet)",
+        "  make ui  (every asset, check and run)",
+    ]
+    return "\n".join(lines)

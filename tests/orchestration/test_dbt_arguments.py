@@ -1,0 +1,27 @@
+"""The dbt command line, built by pure functions."""
+
+import json
+from datetime import date
+
+from dagster_project.defs.transform.arguments import build_arguments, rebuild_window
+
+
+def test_changed_dates_inside_the_range_are_not_named_twice():
+    window = rebuild_window(date(2014, 1, 1), date(2014, 1, 31), [date(2013, 12, 31), date(2014, 1, 15)])
+    assert window == {"from": "2014-01-01", "to": "2014-01-31", "dates": ["2013-12-31"]}
+
+
+def test_without_a_range_all_changed_dates_are_named_in_order():
+    window = rebuild_window(None, None, [date(2014, 2, 1), date(2013, 12, 31)])
+    assert window == {"from": None, "to": None, "dates": ["2013-12-31", "2014-02-01"]}
+
+
+def test_every_source_of_the_run_has_its_own_window():
+    rebuild = {"uni_a": rebuild_window(None, None, []), "uni_b": rebuild_window(None, None, [date(2014, 2, 1)])}
+    arguments = build_arguments(rebuild)
+    assert json.loads(arguments[arguments.index("--vars") + 1]) == {"rebuild": rebuild}
+
+
+def test_unit_tests_stay_out_of_production_runs():
+    arguments = build_arguments({})
+    assert arguments[arguments.index("--exclude-resource-type") + 1] == "unit_test"

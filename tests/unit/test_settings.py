@@ -1,0 +1,28 @@
+"""Settings: wrong ones are refused before anything is written."""
+
+import pytest
+from pydantic import ValidationError
+
+from dagster_project.settings import Settings
+
+
+def test_unknown_setting_in_the_environment_is_an_error(monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_MEMORY_LIMT", "2GB")
+    with pytest.raises(ValidationError, match="LEARNING_WAREHOUSE_MEMORY_LIMT"):
+        Settings()
+
+
+@pytest.mark.parametrize("key", [None, "short", "a" * 64])
+def test_production_refuses_a_missing_or_weak_key(key):
+    with pytest.raises(ValidationError, match="LEARNING_WAREHOUSE_PSEUDONYM_KEY"):
+        Settings(environment="production", pseudonym_key=key)
+
+
+def test_weak_key_is_not_shown_in_the_error():
+    with pytest.raises(ValidationError) as error:
+        Settings(environment="production", pseudonym_key="hunter2hunter2")
+    assert "hunter2" not in str(error.value)
+
+
+def test_production_accepts_a_strong_key():
+    assert Settings(environment="production", pseudonym_key="0123456789abcdef" * 4).environment == "production"
