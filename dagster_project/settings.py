@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     maximum_refused_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01, description="Share of a table's rows in quarantine above which the run stops"
     )
+    maximum_file_bytes: PositiveInt = Field(
+        64 << 30, description="Largest landing file that is unpacked, in bytes of its uncompressed content"
+    )
+    maximum_compression_ratio: PositiveInt = Field(
+        200, description="Uncompressed by compressed size above which a large file is taken for a zip bomb"
+    )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 
     @model_validator(mode="before")

@@ -1,0 +1,286 @@
+"""One landing file made into typed Parquet and quarantine, in a folder of its own; nothing in place is touched."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.ingest import identity, quarantine, sql
+from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Contract, ContractError, Table
+from dagster_project.ingest.landing import Content
+from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
+from dagster_project.settings import Settings
+
+FETCHED_ROWS = 10_000
+UNREADABLE_ERRORS = (
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.SerializationException,
+    duckdb.IOException,
+)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a conversion writes: `raw` for accepted rows and their quarantine, `identity` for what only its owner may
+    read, `work` for what is gone afterwards."""
+
+    raw: Path
+    identity: Path
+    work: Path
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion wrote: paths of accepted rows (by event date for event tables, else under None), of refused rows
+    and of identities, where there are any; accepted + refused = records."""
+
+    rows: dict[date | None, Path]
+    quarantine: Path | None
+    identities: Path | None
+    records: int
+    accepted: int
+    refused: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The conversion of one file.
+
+    Args:
+        contract, table: what the file should be.
+        file: its logical name.
+        content: its uncompressed bytes.
+        key: of the pseudonyms; None for tables without personal columns.
+        folders: where to write.
+        settings: limits of the engine.
+    """
+
+    contract: Contract
+    table: Table
+    file: str
+    content: Content
+    key: bytes | None
+    folders: Folders
+    settings: Settings
+
+    def text(self) -> Converted:
+        """Converts a text file.
+
+        Raises:
+            BrokenFile: it cannot be read as a whole, or lacks a column.
+            ContractError: the contract's event date does not fit its columns.
+        """
+        dialect, path = self.contract.dialect, self.content.path
+        header = read_header(path, dialect)
+        if header.names is None:
+            positions, others = self._positions_without_header(header), ()
+        else:
+            positions, others = self._positions(header.names)
+        splitter = Splitter(dialect, header, _line_shape(self.table, positions, header.fields, dialect.delimiter))
+        found = splitter.scan(path)
+        readable = path
+        if found.uneven:
+            readable = self.folders.work / "clean.csv"
+            splitter.clean(path, readable)
+        has_header = dialect.header and not found.uneven
+        relation = sql.text_relation(readable, dialect, positions, header.fields, header=has_header)
+        hidden = [position for position in range(header.fields) if position not in positions]
+        hidden += [position for position, column in zip(positions, self.table.columns, strict=True) if column.pii]
+
+        def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
+            for record, reason, data in splitter.fetch(path, wanted):
+                yield record, reason, splitter.mask(data, frozenset(hidden)) if self._masks else data
+
+        with self._connection() as connection:
+            excluded = None
+            if found.malformed:
+                import pyarrow as pa
+
+                connection.register("malformed", pa.table({"record": found.malformed}))
+                excluded = "malformed"
+            query = sql.TableSql(self.table, relation, self.file, excluded)
+            return self._convert(connection, query, found.records, len(found.malformed), others, refused_rows)
+
+    def parquet(self) -> Converted:
+        """Converts a Parquet file; raises like `text`."""
+        path = sql.literal(self.content.path)
+        with self._connection() as connection:
+            with self._refusing("it is not a readable Parquet file"):
+                described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
+                rows = connection.execute(f"select sum(num_rows)::bigint from parquet_file_metadata({path})").fetchall()
+            names = tuple(row[0] for row in described)
+            positions, others = self._positions(names)
+            chosen = tuple(names[position] for position in positions)
+            relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
+            shown = {column: self._masks for column in others}
+            shown |= {column.name: self._masks and bool(column.pii) for column in self.table.columns}
+
+            def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
+                reasons = dict(wanted)
+                rows = connection.cursor().execute(sql.parquet_rows_as_json(self.content.path, shown, "refused_rows"))
+                for record, text in _fetched(rows):
+                    yield record, reasons[record], text.encode()
+
+            query = sql.TableSql(self.table, relation, self.file)
+            return self._convert(connection, query, rows[0][0] or 0, 0, others, refused_rows)
+
+    def _convert(
+        self, connection, query: sql.TableSql, records: int, malformed: int, others, refused_rows
+    ) -> Converted:
+        if self.table.is_event:
+            try:
+                connection.execute(query.event_date_check()).fetchall()
+            except duckdb.Error as error:
+                raise ContractError(
+                    f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
+                ) from error
+        target = self.folders.raw / "rows"
+        self.folders.raw.mkdir(parents=True, exist_ok=True)
+        with self._refusing("the engine cannot read it"):
+            statement = sql.copy_to_parquet(query.accepted(), target, by_event_date=self.table.is_event)
+            accepted = connection.execute(statement).fetchall()[0][0]
+            refused = 0
+            if accepted != records - malformed:
+                connection.execute(f"create temp table refused_rows as {query.refused()}")
+                refused = connection.execute("select count(*) from refused_rows").fetchall()[0][0]
+                read = connection.execute(query.count()).fetchall()[0][0]
+                if accepted + refused != read or read != records - malformed:
+                    raise BrokenFile(
+                        f"the engine reads {read + malformed:,} rows where {records:,} records were counted, so the quoting "
+                        "breaks somewhere; put it right and deliver the file again"
+                    )
+        quarantined = None
+        if refused or malformed:
+            folder = self.folders.identity if self.table.has_direct else self.folders.raw
+            quarantined = folder / "quarantine.parquet"
+            cursor = connection.cursor()
+            wanted = _fetched(cursor.execute("select * from refused_rows order by _record")) if refused else iter(())
+            written = quarantine.write_rows(refused_rows(wanted), self.file, quarantined, self.settings)
+            if written != refused + malformed:
+                raise RuntimeError(
+                    f"{self.file}: {refused + malformed} rows refused, {written} found again"
+                )  # a defect here
+        identities = None
+        if self.table.has_direct:
+            identity.owner_only(self.folders.identity, self.settings.identity_dir)
+            identities = self.folders.identity / "identities.parquet"
+            connection.execute(sql.copy_to_parquet(query.identities(), identities))
+            for path in (identities, quarantined):
+                if path:
+                    path.chmod(0o600)
+        warnings = (f"columns that the contract does not know are left out: {', '.join(others)}",) if others else ()
+        rows = _rows_by_date(connection, target) if self.table.is_event else {None: target}
+        return Converted(rows, quarantined, identities, records, accepted, refused + malformed, warnings)
+
+    @property
+    def _masks(self) -> bool:
+        return self.table.is_personal and not self.table.has_direct
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(
+            config={
+                "memory_limit": self.settings.memory_limit,
+                "threads": self.settings.threads,
+                "temp_directory": str(self.folders.work / "spill"),
+                "autoinstall_known_extensions": False,
+                "TimeZone": "UTC",
+            }
+        )
+        if self.key is not None:
+            identity.set_key(connection, self.key)
+        return connection
+
+    def _refusing(self, what: str) -> "_Refusing":
+        return _Refusing(what, shows_message=not self.table.is_personal, path=self.content.path)
+
+    def _positions(self, names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Positions of the contract's columns among the file's, and the file's other columns."""
+        problems = []
+        for column in self.table.columns:
+            if column.name not in names:
+                nearest = _nearest(column.name, [name for name in names if name not in _names(self.table)])
+                hint = f" (renamed to {nearest}?)" if nearest else ""
+                problems.append(f"column {column.name} is missing{hint}")
+            elif names.count(column.name) > 1:
+                problems.append(f"column {column.name} is there {names.count(column.name)} times")
+        if problems:
+            raise BrokenFile(
+                f"{'; '.join(problems)}. Table {self.table.name} of contract {self.contract.name} needs "
+                f"{', '.join(_names(self.table))}; found {', '.join(names)}. Put the header right and deliver the file again, "
+                f"or change the contract {self.contract.path.name}"
+            )
+        others = tuple(name for name in names if name not in _names(self.table))
+        return tuple(names.index(column.name) for column in self.table.columns), others
+
+    def _positions_without_header(self, header: Header) -> tuple[int, ...]:
+        if header.fields != len(self.table.columns):
+            raise BrokenFile(
+                f"{header.fields} fields in the first record; table {self.table.name} of contract {self.contract.name} has "
+                f"{len(self.table.columns)} columns and no header line: {', '.join(_names(self.table))}"
+            )
+        return tuple(range(header.fields))
+
+
+@dataclass
+class _Refusing:
+    """Turns what the engine says of an unreadable file into `BrokenFile`; a full disk or memory is no such thing."""
+
+    what: str
+    shows_message: bool
+    path: Path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, UNREADABLE_ERRORS) and "No space left" not in str(error):
+            message = str(error).splitlines()[0].replace(str(self.path), "the file")
+            detail = f" ({message})" if self.shows_message else ""
+            raise BrokenFile(f"{self.what}{detail}; deliver it again") from error
+
+
+def _rows_by_date(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[date | None, Path]:
+    """One Parquet file per event date; the engine writes several where it had to close one in between."""
+    rows: dict[date | None, Path] = {}
+    for partition in sorted(folder.glob("event_date=*")):
+        parts = sorted(partition.iterdir())
+        merged = parts[0]
+        if len(parts) > 1:
+            merged = partition / "merged.parquet"
+            files = ", ".join(sql.literal(part) for part in parts)
+            query = f"from read_parquet([{files}], hive_partitioning = false) order by _record"
+            connection.execute(sql.copy_to_parquet(query, merged))
+        rows[date.fromisoformat(partition.name.removeprefix("event_date="))] = merged
+    return rows
+
+
+def _line_shape(table: Table, positions: tuple[int, ...], fields: int, delimiter: str) -> re.Pattern[bytes] | None:
+    """What a line of the table looks like when it is a record of its own; None when its types do not tell."""
+    patterns = [f"[^{re.escape(delimiter)}]*"] * fields
+    tells = False
+    for position, column in zip(positions, table.columns, strict=True):
+        if column.required and column.data_type in INTEGER_TYPES | FLOAT_TYPES:
+            patterns[position] = r"\W?[-+]?[0-9.]+\W?"
+            tells = True
+    return re.compile(re.escape(delimiter).join(patterns).encode(), re.DOTALL) if tells and fields > 1 else None
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
+    while rows := result.fetchmany(FETCHED_ROWS):
+        yield from rows
+
+
+def _names(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
+
+
+def _nearest(wanted: str, names: list[str]) -> str | None:
+    lowered = {name.lower(): name for name in names}
+    matches = difflib.get_close_matches(wanted.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[matches[0]] if matches else None

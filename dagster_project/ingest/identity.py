@@ -1,0 +1,71 @@
+"""Pseudonyms, and the store of direct identifiers.
+
+A pseudonym is the keyed hash HMAC-SHA256(key, value) of the value's UTF-8 text, the first 128 bits in hexadecimal. The
+same value has the same pseudonym in every table and source, so that rows can be joined; without the key it cannot be
+recomputed. Direct identifiers lie in Parquet files under the identity folder, keyed by pseudonym, and nowhere else.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.settings import Settings
+
+PSEUDONYM_LENGTH = 32
+BLOCK = 64
+
+
+def owner_only(folder: Path, root: Path) -> Path:
+    """Makes `folder`; it and every folder above it up to `root` can be entered by their owner only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *folder.parents):
+        path.chmod(0o700)
+        if path == root:
+            break
+    return folder
+
+
+def read_key(settings: Settings) -> bytes:
+    """The key of the pseudonyms: from the settings or, in a demo, from `pseudonym.key`, which is made once.
+
+    Losing that file changes every pseudonym, and all personal tables are then loaded again.
+    """
+    if settings.pseudonym_key is not None:
+        return settings.pseudonym_key.get_secret_value().encode()
+    if settings.environment == "production":  # settings refuse this; never let a generated key slip in
+        raise ValueError("in production the pseudonym key comes from the settings, and there is none")
+    path = owner_only(settings.identity_dir, settings.identity_dir) / "pseudonym.key"
+    if not path.exists():
+        made = path.with_suffix(".new")
+        made.unlink(missing_ok=True)
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        os.replace(made, path)
+    return path.read_text().strip().encode()
+
+
+def pseudonym(value: str, key: bytes) -> str:
+    """The pseudonym of one value, as the loader computes it in SQL; 32 hexadecimal digits."""
+    return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_LENGTH]
+
+
+def key_fingerprint(key: bytes) -> str:
+    """Tells one key from another without giving it away: part of what a loaded file is recognised by."""
+    return pseudonym("fingerprint of the key", key)
+
+
+def set_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
+    """Gives a connection the key that `pseudonym_sql` uses. It is a variable, so that no statement or error shows it."""
+    block = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+    for name, pad in (("inner_pad", 0x36), ("outer_pad", 0x5C)):
+        connection.execute(f"set variable {name} = ?", [bytes(byte ^ pad for byte in block)])
+
+
+def pseudonym_sql(text: str) -> str:
+    """SQL of the pseudonym of a varchar expression (RFC 2104, spelled out since the engine has SHA-256 but no HMAC)."""
+    inner = f"unhex(sha256(getvariable('inner_pad') || encode({text})))"
+    return f"left(sha256(getvariable('outer_pad') || {inner}), {PSEUDONYM_LENGTH})"

@@ -1,0 +1,294 @@
+"""The files that a table finds in a landing place, and their content on disk.
+
+A landing place is a folder, a zip, or a folder that holds zips. A file's *logical name* is its path relative to the
+folder, or its path inside the zip, without `.gz`: a zip, its unpacked folder and gzipped files are the same delivery.
+
+Two hashes identify content. The *content hash* is the SHA-256 of the uncompressed bytes, taken while they are extracted.
+The *stored hash* is the SHA-256 of the bytes as they are stored (of a zip member: its compressed bytes), which needs no
+decompression: a second run recognises an unchanged file by it. If only the wrapping changed, the content hash still agrees.
+"""
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from dagster_project.ingest.contract import Table
+from dagster_project.ingest.records import BrokenFile
+from dagster_project.settings import Settings
+
+CHUNK = 1 << 20
+FREE_DISK_RESERVE = 256 << 20
+"""Bytes that an extraction leaves free on the disk."""
+RATIO_MATTERS_FROM = 100 << 20
+"""Extracted bytes from which on the compression ratio is looked at: a small file does no harm, however it is packed."""
+
+
+class LandingError(Exception):
+    """A landing place from which a table cannot be loaded; the message says what was looked for and what was found."""
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """One file of a delivery: a file of its own (`member` None) or a member of the zip `container`."""
+
+    name: str
+    container: Path
+    member: str | None = None
+    defect: str | None = None
+
+    @property
+    def is_gzip(self) -> bool:
+        return (self.member or self.container.name).endswith(".gz")
+
+    @property
+    def format(self) -> Literal["csv", "parquet"]:
+        return "parquet" if self.name.endswith(".parquet") else "csv"
+
+    @property
+    def key(self) -> str:
+        """Short stable hash of the logical name; the name of the file's Parquet in raw."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:16]
+
+    def stored_hash(self) -> str:
+        """SHA-256 of the stored bytes, as hexadecimal text; nothing is decompressed."""
+        digest = hashlib.sha256()
+        with self.container.open("rb") as stream:
+            remaining = None
+            if self.member is not None:
+                info = _member(self.container, self.member)
+                digest.update(f"{info.compress_type} {info.CRC} {info.file_size} ".encode())
+                stream.seek(info.header_offset)
+                local = stream.read(30)
+                stream.seek(
+                    int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little"), os.SEEK_CUR
+                )
+                remaining = info.compress_size
+            while chunk := stream.read(CHUNK if remaining is None else min(CHUNK, remaining)):
+                digest.update(chunk)
+                remaining = None if remaining is None else remaining - len(chunk)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Content:
+    """Uncompressed content on disk. `path` carries nothing of the landing file's name, which an engine could take for a
+    pattern; `is_copy` tells an extracted file from a link to the landing file."""
+
+    path: Path
+    content_hash: str
+    size: int
+    is_copy: bool
+
+
+def default_patterns(table: str) -> tuple[str, ...]:
+    """`<table>.csv`, `<table>-*.csv`, `<table>/*.csv` and the same for Parquet."""
+    return tuple(f"{stem}.{ending}" for stem in (table, f"{table}-*", f"{table}/*") for ending in ("csv", "parquet"))
+
+
+def find_files(table: Table, landing: Path) -> list[LandingFile]:
+    """The files of a table, by logical name. A zip that cannot be opened comes as a file with a `defect`.
+
+    Patterns hold in every sub-folder too. Hidden files and what macOS adds to zips are passed over.
+
+    Raises:
+        LandingError: there is no such landing place, or two different files have the same logical name.
+    """
+    patterns = [_pattern(glob) for glob in table.files or default_patterns(table.name)]
+    found: dict[str, LandingFile] = {}
+    for file in _all_files(landing):
+        if file.defect is None and not any(pattern.fullmatch(file.name) for pattern in patterns):
+            continue
+        if file.member is not None and ".." in Path(file.name.replace("\\", "/")).parts:
+            file = LandingFile(file.name, file.container, file.member, "its name points outside of the zip")
+        other = found.setdefault(file.name, file)
+        if other is not file and _content_hash(other) != _content_hash(file):
+            raise LandingError(
+                f"{landing}: {_place(other)} and {_place(file)} are both {file.name!r}, with different content; "
+                "a later file of that name replaces the earlier one, so give them different names or folders"
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def describe_missing(table: Table, landing: Path) -> str:
+    """What was looked for and what lies in the landing place instead, for an error."""
+    names = [file.name for file in _all_files(landing)]
+    listed = ", ".join(sorted(names)[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+    patterns = ", ".join(table.files or default_patterns(table.name))
+    return f"looked for {patterns} (plain, .gz or in a .zip, in any folder); found {listed or 'no files at all'}"
+
+
+@contextmanager
+def content_of(file: LandingFile, folder: Path, settings: Settings) -> Iterator[Content]:
+    """The uncompressed content of a file, as a path inside `folder`; an extracted copy is gone afterwards.
+
+    Raises:
+        BrokenFile: truncated, corrupt, encrypted, or larger unpacked than the settings permit.
+        LandingError: the disk is too full to extract it.
+    """
+    if file.defect:
+        raise BrokenFile(file.defect)
+    path = folder / f"content.{file.format}"
+    try:
+        if file.member is None and not file.is_gzip:
+            with file.container.open("rb") as stream:
+                content_hash, size = _copy(stream, None)
+            path.symlink_to(file.container.resolve())
+            yield Content(path, content_hash, size, is_copy=False)
+        else:
+            content_hash, size = _extract(file, path, settings)
+            yield Content(path, content_hash, size, is_copy=True)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# --- finding
+
+
+def _all_files(landing: Path) -> Iterator[LandingFile]:
+    if landing.is_file():
+        if landing.suffix.lower() != ".zip":
+            raise LandingError(f"{landing}: expected a folder or a .zip as landing place, found a file of another kind")
+        yield from _members(landing, landing.name)
+    elif landing.is_dir():
+        for folder, folders, names in os.walk(landing):
+            folders[:] = sorted(name for name in folders if not _is_ignored(name))
+            for name in sorted(names):
+                path = Path(folder, name)
+                relative = path.relative_to(landing).as_posix()
+                if _is_ignored(name) or not path.is_file():
+                    continue
+                if name.lower().endswith(".zip"):
+                    yield from _members(path, relative)
+                else:
+                    yield LandingFile(relative.removesuffix(".gz"), path)
+    else:
+        raise LandingError(f"{landing}: no such landing place; expected a folder with files, or a .zip")
+
+
+def _members(container: Path, relative: str) -> Iterator[LandingFile]:
+    try:
+        with zipfile.ZipFile(container) as archive:
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        reason = f"the zip cannot be opened ({error}); it is cut off or damaged: deliver it again"
+        yield LandingFile(relative, container, defect=reason)
+        return
+    for member in members:
+        if not any(_is_ignored(part) for part in member.split("/") if part != ".."):
+            yield LandingFile(member.removesuffix(".gz"), container, member)
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _pattern(glob: str) -> re.Pattern[str]:
+    """Regular expression of a glob: `*` and `?` stay within one folder, `**/` is any number of folders."""
+    translated = ""
+    for part in re.split(r"(\*\*/|\*|\?)", glob):
+        translated += {"**/": r"(?:.*/)?", "*": r"[^/]*", "?": r"[^/]"}.get(part, re.escape(part))
+    return re.compile(r"(?:.*/)?" + translated, re.DOTALL)
+
+
+def _place(file: LandingFile) -> str:
+    return f"{file.container}" + (f" ({file.member})" if file.member is not None else "")
+
+
+# --- reading
+
+
+def _member(container: Path, member: str) -> zipfile.ZipInfo:
+    with zipfile.ZipFile(container) as archive:
+        return archive.getinfo(member)
+
+
+@contextmanager
+def _opened(file: LandingFile) -> Iterator[tuple[BinaryIO, int, int | None]]:
+    """Stream of the uncompressed bytes, stored size, and the uncompressed size where it is declared."""
+    if file.member is None:
+        with gzip.open(file.container) as stream:
+            yield stream, file.container.stat().st_size, None
+        return
+    with zipfile.ZipFile(file.container) as archive:
+        info = archive.getinfo(file.member)
+        if info.flag_bits & 1:
+            raise BrokenFile("it is encrypted; deliver it without a password")
+        with archive.open(info) as stream:
+            if file.is_gzip:
+                with gzip.open(stream) as inner:
+                    yield inner, info.compress_size, None
+            else:
+                yield stream, info.compress_size, info.file_size
+
+
+def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, int]:
+    try:
+        with _opened(file) as (stream, stored, declared):
+            limit = settings.maximum_file_bytes
+            _check_room(file, declared or 0, stored, limit, settings)
+            if declared is not None:
+                _check_free_disk(file, path.parent, declared)
+            with path.open("wb") as out:
+
+                def watch(size: int) -> None:
+                    _check_room(file, size, stored, limit, settings)
+                    if declared is None and size % (64 * CHUNK) < CHUNK:
+                        _check_free_disk(file, path.parent, 64 * CHUNK)
+
+                return _copy(stream, out, watch)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+        raise BrokenFile(f"it cannot be decompressed ({error}): cut off or damaged; deliver it again") from error
+
+
+def _copy(stream: BinaryIO, out: BinaryIO | None, watch=lambda size: None) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        watch(size)
+        digest.update(chunk)
+        if out is not None:
+            out.write(chunk)
+    return digest.hexdigest(), size
+
+
+def _content_hash(file: LandingFile) -> str:
+    if file.defect:
+        return file.stored_hash()
+    if file.member is None and not file.is_gzip:
+        return file.stored_hash()
+    try:
+        with _opened(file) as (stream, _, _):
+            return _copy(stream, None)[0]
+    except (BrokenFile, EOFError, zlib.error, OSError, zipfile.BadZipFile, NotImplementedError):
+        return f"unreadable {file.container} {file.member}"
+
+
+def _check_room(file: LandingFile, size: int, stored: int, limit: int, settings: Settings) -> None:
+    if size > limit:
+        raise BrokenFile(
+            f"unpacked it is larger than {limit:,} bytes, the limit of setting maximum_file_bytes; split it, or raise the limit"
+        )
+    ratio = settings.maximum_compression_ratio
+    if size > RATIO_MATTERS_FROM and size > ratio * max(stored, 1):
+        raise BrokenFile(
+            f"unpacked it is more than {ratio} times as large as packed ({stored:,} bytes), as in a zip bomb; if it is "
+            "sound, deliver it unpacked or raise the setting maximum_compression_ratio"
+        )
+
+
+def _check_free_disk(file: LandingFile, folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + FREE_DISK_RESERVE:
+        raise LandingError(
+            f"{_place(file)}: {size:,} bytes are needed to extract it and {free:,} are free in {folder}; "
+            "free some disk space or set another home"
+        )

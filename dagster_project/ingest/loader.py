@@ -1,0 +1,355 @@
+"""Loads the landing files of one table into raw: text in, typed Parquet out, refused rows into quarantine.
+
+A file is known by its logical name. The same content under the same contract loads nothing; new content replaces the rows
+of that file. A file goes through these steps, and nothing in raw changes before the last one:
+
+1. its content is brought to disk and hashed (`landing`), its records are counted and split (`records`);
+2. its columns are compared with the contract by name;
+3. the engine casts and checks every row (`sql`) and writes the good ones to `raw/_incoming`; their number plus the number of
+   refused ones must equal the number of records that were counted in step 1;
+4. refused rows get their exact bytes and go to quarantine;
+5. the changed event dates are marked, the files move into place, the file is recorded (`ledger`, `swap`).
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest.contract import Contract, Table
+from dagster_project.ingest.conversion import Conversion, Converted, Folders
+from dagster_project.ingest.landing import LandingError, LandingFile
+from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
+from dagster_project.ingest.records import BrokenFile
+from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
+from dagster_project.settings import Settings
+
+LAYOUT = 1
+"""Number of what this loader writes; another number loads every file again."""
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+class RefusedFilesError(Exception):
+    """Landing files that could not be read as a whole; the message names each with its reason."""
+
+
+@dataclass(frozen=True)
+class FileLoad:
+    """What happened to one landing file.
+
+    `records` = `accepted` + `refused` of a file that was read; all are 0 for a file refused whole. For an unchanged file
+    they are those of its load.
+    """
+
+    name: str
+    status: Literal["loaded", "unchanged", "superseded", "refused"]
+    records: int = 0
+    accepted: int = 0
+    refused: int = 0
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableLoad:
+    """What happened to one table of one source; `changed_dates` are the event dates whose rows changed."""
+
+    contract: str
+    table: str
+    source: str
+    files: tuple[FileLoad, ...]
+    changed_dates: tuple[date, ...] = ()
+
+    @property
+    def records(self) -> int:
+        return sum(file.records for file in self.files)
+
+    @property
+    def accepted(self) -> int:
+        return sum(file.accepted for file in self.files)
+
+    @property
+    def refused(self) -> int:
+        return sum(file.refused for file in self.files)
+
+    @property
+    def refused_files(self) -> tuple[FileLoad, ...]:
+        return tuple(file for file in self.files if file.status == "refused")
+
+    def raise_for_refused_files(self) -> None:
+        """Raises `RefusedFilesError` when a file was refused whole."""
+        if self.refused_files:
+            reasons = "".join(f"\n  {file.name}: {file.reason}" for file in self.refused_files)
+            raise RefusedFilesError(
+                f"{len(self.refused_files)} landing file(s) of table {self.table} (contract {self.contract}, source "
+                f"{self.source}) were refused; earlier rows of these names stay as they were:{reasons}"
+            )
+
+
+def load_table(
+    contract: Contract,
+    table_name: str,
+    source: str,
+    landing_place: Path,
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> TableLoad:
+    """Brings one table of a source up to date with its landing place.
+
+    Args:
+        contract: from `read_contract`.
+        table_name: a table of it.
+        source: name of the instance of the contract; part of the path in raw.
+        landing_place: a folder, a zip, or a folder that holds zips.
+        settings: where the warehouse lies, and its limits.
+        progress: called with one line for every step of a file.
+
+    Raises:
+        LandingError: no file for a table that is not optional and was never loaded, or two files of one name.
+        ContractError: no such table.
+    """
+    table = contract.table(table_name)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", source):
+        raise LandingError(
+            f"source {source!r}: a name is made of letters, digits, '_', '-' and '.', a letter or digit first"
+        )
+    if re.search(r"[*?\[]", str(settings.home)):
+        raise LandingError(
+            f"{settings.home}: a warehouse folder must not have *, ? or [ in its path; the engine reads patterns"
+        )
+    with only_loader(settings):
+        load = _TableLoader(contract, table, source, settings, progress or (lambda line: None))
+        finish_interrupted(load.ledger, settings)
+        return load.run(landing_place)
+
+
+def ensure_empty_files(contract: Contract, settings: Settings) -> None:
+    """Writes, for every table, the typed Parquet file without rows that makes an absent source an empty one."""
+    with only_loader(settings), duckdb.connect() as connection:
+        for table in contract.tables:
+            query = sql.empty_relation(table)
+            path = settings.raw_dir / contract.name / table.name / f"source={NO_PARTITION}"
+            if table.is_event:
+                path /= f"event_date={NO_PARTITION}"
+            path /= "empty.parquet"
+            if path.exists():
+                there = f"from read_parquet({sql.literal(path)}, hive_partitioning = false)"
+                described = [connection.execute(f"describe {relation}").fetchall() for relation in (query, there)]
+                if described[0] == described[1]:
+                    continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            incoming = path.with_suffix(".incoming")
+            connection.execute(sql.copy_to_parquet(query, incoming))
+            os.replace(incoming, path)
+
+
+class _TableLoader:
+    """One call of `load_table`."""
+
+    def __init__(self, contract: Contract, table: Table, source: str, settings: Settings, say: Callable[[str], None]):
+        self.contract, self.table, self.source, self.settings, self.say = contract, table, source, settings, say
+        self.ledger = Ledger(settings)
+        self.key = identity.read_key(settings) if table.is_personal else None
+        self.contract_hash = _contract_hash(contract, table, self.key)
+        self.folder = settings.raw_dir / contract.name / table.name / f"source={source}"
+        self.changed: set[date] = set()
+        known = self.ledger.files(contract.name, table.name, source)
+        self.known = {record.file: record for record in known if record.status != "refused"}
+        self.refusals = {record.file: record for record in known if record.status == "refused"}
+
+    def run(self, landing_place: Path) -> TableLoad:
+        files = landing.find_files(self.table, landing_place)
+        if not files and not self.table.optional and not self.known:
+            raise LandingError(
+                f"{landing_place}: nothing found for table {self.table.name} of contract {self.contract.name}: "
+                f"{landing.describe_missing(self.table, landing_place)}"
+            )
+        if self.table.delivery == "snapshot":
+            loads = self._load_newest(files)
+        else:
+            loads = [self._load_file(file) for file in files]
+        return TableLoad(self.contract.name, self.table.name, self.source, tuple(loads), tuple(sorted(self.changed)))
+
+    def _load_newest(self, files: list[LandingFile]) -> list[FileLoad]:
+        """The last file by name that can be read is the table; earlier new ones are recorded as superseded by it."""
+        loads: list[FileLoad] = []
+        is_decided = False
+        for file in reversed(files):
+            if not is_decided or file.defect:
+                loads.append(self._load_file(file))
+                is_decided |= loads[-1].status != "refused"
+                continue
+            known = self.known.get(file.name)
+            stored_hash = file.stored_hash()
+            if known is None or known.stored_hash != stored_hash or known.status == "loaded":
+                self.ledger.note(self._record(file, "superseded", stored_hash))
+                loads.append(FileLoad(file.name, "superseded"))
+            else:
+                loads.append(FileLoad(file.name, "unchanged"))
+        return loads[::-1]
+
+    def _load_file(self, file: LandingFile) -> FileLoad:
+        known, refusal = self.known.get(file.name), self.refusals.get(file.name)
+        is_plain = not (file.member or file.is_gzip or file.defect)
+        # The content hash of a plain file is taken while it is read; to hash it before is worth it only to recognise it.
+        stored_hash = None if is_plain and not (known or refusal) else file.stored_hash()
+        if known and (stored_hash, self.contract_hash) == (known.stored_hash, known.contract_hash):
+            return self._unchanged(known)
+        if refusal and (stored_hash, self.contract_hash) == (refusal.stored_hash, refusal.contract_hash):
+            self.say(f"{file.name}: refused, as before: {refusal.reason}")
+            return FileLoad(file.name, "refused", reason=refusal.reason)
+        self.say(f"{file.name}: reading")
+        started = time.monotonic()
+        load_id = secrets.token_hex(8)
+        folders = Folders(*(folder / load_id for folder in incoming_folders(self.settings)))
+        identity.owner_only(folders.work, self.settings.temp_dir)
+        kept = False
+        try:
+            with landing.content_of(file, folders.work, self.settings) as content:
+                stored_hash = stored_hash or content.content_hash
+                if known and (content.content_hash, self.contract_hash) == (known.content_hash, known.contract_hash):
+                    return self._unchanged(replace(known, stored_hash=stored_hash))
+                conversion = Conversion(self.contract, self.table, file.name, content, self.key, folders, self.settings)
+                try:
+                    with _unchanged_meanwhile(file):
+                        converted = conversion.parquet() if file.format == "parquet" else conversion.text()
+                except BrokenFile:
+                    self._keep(content.path, file, self.table)
+                    kept = True
+                    raise
+            record = self._record(file, "loaded", stored_hash, content.content_hash, converted)
+            operation = self._operation(load_id, record, converted)
+            self.ledger.begin(operation)
+            put_in_place(operation, self.ledger, self.settings)
+        except BrokenFile as error:
+            if not kept:
+                self._keep(file.container, file, None if file.member or file.defect else self.table)
+            stored_hash = stored_hash or file.stored_hash()
+            self.ledger.note(replace(self._record(file, "refused", stored_hash), reason=str(error)))
+            self.say(f"{file.name}: refused: {error}")
+            return FileLoad(file.name, "refused", reason=str(error))
+        finally:
+            for folder in (folders.raw, folders.identity, folders.work):
+                shutil.rmtree(folder, ignore_errors=True)
+        self.changed.update(operation.dates)
+        seconds = time.monotonic() - started
+        self.say(f"{file.name}: {record.accepted:,} rows loaded, {record.refused:,} refused, in {seconds:.1f} s")
+        return FileLoad(file.name, "loaded", record.records, record.accepted, record.refused, warnings=record.warnings)
+
+    def _unchanged(self, known: FileRecord) -> FileLoad:
+        if known.file in self.refusals:  # the content from before the refused one has come back
+            for path in self._kept_copies(known.file_key):
+                path.unlink(missing_ok=True)
+        if known.file in self.refusals or known != self.known[known.file]:
+            self.ledger.note(known)
+        self.say(f"{known.file}: unchanged")
+        return FileLoad(known.file, "unchanged", known.records, known.accepted, known.refused, warnings=known.warnings)
+
+    def _record(
+        self,
+        file: LandingFile,
+        status: Literal["loaded", "superseded", "refused"],
+        stored_hash: str,
+        content_hash: str | None = None,
+        converted: Converted | None = None,
+    ) -> FileRecord:
+        counts = {}
+        if converted:
+            days = sorted(day for day in converted.rows if day)
+            counts = {
+                "records": converted.records,
+                "accepted": converted.accepted,
+                "refused": converted.refused,
+                "warnings": converted.warnings,
+                "first_date": days[0] if days else None,
+                "last_date": days[-1] if days else None,
+            }
+        return FileRecord(
+            contract=self.contract.name,
+            table=self.table.name,
+            source=self.source,
+            file=file.name,
+            file_key=file.key,
+            status=status,
+            stored_hash=stored_hash,
+            contract_hash=self.contract_hash,
+            content_hash=content_hash,
+            **counts,
+        )
+
+    def _operation(self, load_id: str, record: FileRecord, converted: Converted) -> Operation:
+        """What moves where, and what vanishes: rows, refused rows and identities of the file's earlier content, and for a
+        snapshot those of every other file."""
+        supersedes = self.table.delivery == "snapshot"
+        file_name = f"{record.file_key}.parquet"
+        quarantine_folder = quarantine.rows_folder(self.contract, self.table, self.source, self.settings)
+        identity_folder = self.settings.identity_dir / self.contract.name / self.table.name / f"source={self.source}"
+        moves = [
+            (path, (self.folder / f"event_date={day}" if day else self.folder) / file_name)
+            for day, path in converted.rows.items()
+        ]
+        if converted.quarantine:
+            moves.append((converted.quarantine, quarantine_folder / file_name))
+        if converted.identities:
+            moves.append((converted.identities, identity_folder / file_name))
+        pattern = "*.parquet" if supersedes else file_name
+        earlier = [*self.folder.rglob(pattern), *quarantine_folder.glob(pattern), *identity_folder.glob(pattern)]
+        targets = {target for _, target in moves}
+        dates = {_date_of(path) for path in [*earlier, *targets]}
+        return Operation(
+            load_id=load_id,
+            record=record,
+            moves=tuple((self._relative(path), self._relative(target)) for path, target in moves),
+            removals=tuple(
+                self._relative(path) for path in [*earlier, *self._kept_copies(record.file_key)] if path not in targets
+            ),
+            dates=tuple(sorted(day for day in dates if day)),
+            supersedes=supersedes,
+        )
+
+    def _keep(self, path: Path, file: LandingFile, table: Table | None) -> None:
+        folder = quarantine.files_folder(self.contract, table, self.source, self.settings)
+        original = file.container.name if path == file.container else file.name
+        quarantine.keep_file(path, folder, quarantine.kept_name(file.key, original), self.settings)
+
+    def _kept_copies(self, file_key: str) -> list[Path]:
+        folder = quarantine.files_folder(self.contract, self.table, self.source, self.settings)
+        return sorted(folder.glob(f"{file_key}-*"))
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.settings.home))
+
+
+@contextmanager
+def _unchanged_meanwhile(file: LandingFile) -> Iterator[None]:
+    before = file.container.stat()
+    yield
+    after = file.container.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise LandingError(f"{file.container}: changed while it was being read; load it again when it is complete")
+
+
+def _date_of(path: Path) -> date | None:
+    name = path.parent.name
+    return date.fromisoformat(name.removeprefix("event_date=")) if name.startswith("event_date=") else None
+
+
+def _contract_hash(contract: Contract, table: Table, key: bytes | None) -> str:
+    """Changes with everything that decides how a file becomes rows, and with nothing else."""
+    columns = [(column.name, column.data_type, column.required, column.pii) for column in table.columns]
+    facts = [LAYOUT, asdict(contract.dialect), columns, table.event_date, str(table.time_range)]
+    facts.append(identity.key_fingerprint(key) if key else None)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

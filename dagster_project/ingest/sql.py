@@ -1,0 +1,212 @@
+"""The SQL that turns one landing file into typed rows, generated from its contract.
+
+Names from contracts and files become quoted identifiers, everything else quoted literals. Paths that reach the engine are
+made by the loader. Every file is read as text, one relation whatever its format: `_record` (1-based) and `_text0`, `_text1`, … for
+the contract's columns; casts, checks and the event date build on it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
+from dagster_project.ingest.identity import pseudonym_sql
+from dagster_project.ingest.records import MAXIMUM_RECORD
+
+SHOWN_CHARACTERS = 100
+"""How much of an offending value a reason shows."""
+
+
+def name(identifier: str) -> str:
+    """A quoted identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """A quoted text literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fields: int, *, header: bool) -> str:
+    """The records of a text file; `positions` are those of the contract's columns among its `fields`."""
+    columns = ", ".join(f"'f{position}': 'varchar'" for position in range(fields))
+    null_values = ", ".join(literal(value) for value in dialect.null_values)
+    chosen = "".join(f", f{position} as _text{index}" for index, position in enumerate(positions))
+    return (
+        f"select row_number() over () as _record{chosen} from read_csv({literal(path)}, auto_detect = false, "
+        f"header = {str(header).lower()}, columns = {{{columns}}}, delim = {literal(dialect.delimiter)}, "
+        f"quote = {literal(dialect.quote)}, escape = {literal(dialect.escape if dialect.quote else '')}, "
+        f"nullstr = [{null_values}], allow_quoted_nulls = true, strict_mode = true, null_padding = false, "
+        f"max_line_size = {MAXIMUM_RECORD})"
+    )
+
+
+def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> str:
+    """The records of a Parquet file; `columns` are its names for the contract's columns."""
+    null_values = ", ".join(literal(value) for value in dialect.null_values)
+    chosen = "".join(
+        f", case when cast({name(column)} as varchar) not in ({null_values}) then cast({name(column)} as varchar) end as _text{index}"
+        if null_values
+        else f", cast({name(column)} as varchar) as _text{index}"
+        for index, column in enumerate(columns)
+    )
+    return f"select file_row_number + 1 as _record{chosen} from read_parquet({literal(path)}, file_row_number = true)"
+
+
+@dataclass(frozen=True)
+class TableSql:
+    """Queries over one file of a table.
+
+    Args:
+        table: the contract's table.
+        relation: from `text_relation` or `parquet_relation`.
+        file: logical name of the file.
+        excluded: relation with a column `record`, of records to leave out; None for none.
+    """
+
+    table: Table
+    relation: str
+    file: str
+    excluded: str | None = None
+
+    def accepted(self) -> str:
+        """Rows for raw: the contract's columns without direct identifiers, `_file`, `_record` and, for events,
+        `event_date`."""
+        columns = [name(column.name) for column in self.table.raw_columns] + [self._file(), "_record"]
+        if self.table.is_event:
+            columns.append("event_date")
+        return f"select {', '.join(columns)} from ({self._dated()}) where {self._is_acceptable()}"
+
+    def identities(self) -> str:
+        """Rows for the identity store: pseudonyms, direct identifiers, `_file`, `_record` of the accepted rows."""
+        columns = [name(column.name) for column in (*self.table.pseudonym_columns, *self.table.direct_columns)]
+        return (
+            f"select {', '.join(columns)}, {self._file()}, _record from ({self._dated()}) where {self._is_acceptable()}"
+        )
+
+    def refused(self) -> str:
+        """`_record` and `reason` of the rows that are not accepted, in the file's order."""
+        reasons = []
+        for index, column in enumerate(self.table.columns):
+            shown = "'***'" if column.pii else f"'''' || left(_text{index}, {SHOWN_CHARACTERS}) || ''''"
+            if column.required:
+                reasons.append(
+                    f"case when _text{index} is null then {literal(f'column {column.name}: a value is required')} end"
+                )
+            if wrong := _is_wrong(column, index):
+                reasons.append(
+                    f"case when {wrong} then {literal(f'column {column.name}: ')} || {shown} || "
+                    f"{literal(f' is not of type {column.data_type}')} end"
+                )
+        row_reason = f"nullif(concat_ws('; ', {', '.join(reasons)}), '')" if reasons else "null"
+        return (
+            f"select _record, coalesce({row_reason}, {self._date_reason()}) as reason from ({self._dated()}) "
+            f"where not ({self._is_acceptable()}) order by _record"
+        )
+
+    def count(self) -> str:
+        """Number of rows that the engine reads, those of `excluded` not among them."""
+        return f"select count(*) from ({self._remaining()})"
+
+    def event_date_check(self) -> str:
+        """A query without rows that fails when the contract's event date does not fit its columns."""
+        return f"select {self._event_date()} from (select {self._typed_columns()} from ({self.relation})) limit 0"
+
+    def _file(self) -> str:
+        # An enum of one value reads back as varchar and spares the engine a text per row.
+        return f"cast({literal(self.file)} as enum({literal(self.file)})) as _file"
+
+    def _remaining(self) -> str:
+        if self.excluded is None:
+            return self.relation
+        return f"select * from ({self.relation}) where _record not in (select record from {self.excluded})"
+
+    def _typed_columns(self) -> str:
+        return ", ".join(
+            f"{_typed(column, index)} as {name(column.name)}" for index, column in enumerate(self.table.columns)
+        )
+
+    def _dated(self) -> str:
+        event_date = f", {self._event_date()} as event_date" if self.table.is_event else ""
+        return f"select *{event_date} from (select *, {self._typed_columns()} from ({self._remaining()}))"
+
+    def _event_date(self) -> str:
+        return f"try(cast({self.table.event_date} as date))"
+
+    def _is_acceptable(self) -> str:
+        conditions = [f"_text{index} is not null" for index, column in enumerate(self.table.columns) if column.required]
+        for index, column in enumerate(self.table.columns):
+            if wrong := _is_wrong(column, index):
+                conditions.append(f"not ({wrong})")
+        if self.table.is_event:
+            first, last = self.table.time_range.first, self.table.time_range.last
+            conditions.append("event_date is not null and isfinite(event_date)")
+            conditions += [f"event_date >= date '{first}'"] if first else []
+            conditions += [f"event_date <= date '{last}'"] if last else []
+        return " and ".join(conditions) or "true"
+
+    def _date_reason(self) -> str:
+        if not self.table.is_event:
+            return "null"
+        permitted = self.table.time_range
+        between = f"from {permitted.first or 'any date'} to {permitted.last or 'any date'}"
+        return (
+            "coalesce('event date ' || cast(event_date as varchar) || "
+            f"{literal(f' is outside of the permitted range, {between}')}, 'the event date cannot be told from the row')"
+        )
+
+
+def empty_relation(table: Table) -> str:
+    """No rows, with the columns and types of the table's files in raw."""
+    columns = [f"cast(null as {column.data_type}) as {name(column.name)}" for column in table.raw_columns]
+    return f"select {', '.join(columns)}, cast(null as varchar) as _file, cast(null as bigint) as _record limit 0"
+
+
+def copy_to_parquet(query: str, path: Path, *, by_event_date: bool = False) -> str:
+    """Statement that writes a query to a file, or to a folder with a sub-folder for each event date."""
+    options = "format parquet, parquet_version v2"  # half the size of v1, at the same cost
+    if by_event_date:
+        options += ", partition_by (event_date), filename_pattern 'part{i}'"
+    return f"copy ({query}) to {literal(path)} ({options})"
+
+
+def _typed(column: Column, index: int) -> str:
+    if column.pii == "pseudonym":
+        return pseudonym_sql(f"_text{index}")
+    if column.data_type == "varchar":
+        return f"_text{index}"
+    if column.data_type == "timestamp":
+        # A direct cast would drop the offset of '2024-01-31 10:00+02'; the session's time zone is UTC.
+        return f"timezone('UTC', try_cast(_text{index} as timestamptz))"
+    return f"try_cast(_text{index} as {column.data_type})"
+
+
+def _is_wrong(column: Column, index: int) -> str | None:
+    """Condition under which a value is there and not of its type; None where every text is."""
+    if column.pii == "pseudonym" or column.data_type == "varchar":
+        return None
+    typed = name(column.name)
+    if column.data_type in INTEGER_TYPES:
+        # A cast would round '1.5' and read '0x1F'. Most texts equal their number's; the pattern looks at the others.
+        usual = f"cast({typed} as varchar) = _text{index}"
+        unusual = f"regexp_full_match(_text{index}, '\\s*[+-]?[0-9]+(\\.0*)?\\s*')"
+        return f"_text{index} is not null and ({typed} is null or not ({usual} or {unusual}))"
+    if column.data_type in FLOAT_TYPES or column.data_type in ("date", "timestamp"):
+        return f"_text{index} is not null and ({typed} is null or not isfinite({typed}))"
+    return f"_text{index} is not null and {typed} is null"
+
+
+def parquet_rows_as_json(path: Path, columns: dict[str, bool], chosen: str) -> str:
+    """`_record` and JSON text of the rows of a Parquet file whose `_record` is in the relation `chosen`.
+
+    Args:
+        columns: the file's columns; True masks the values of one.
+    """
+    fields = ", ".join(
+        f"{literal(column)}, " + (f"case when {name(column)} is not null then '***' end" if masked else name(column))
+        for column, masked in columns.items()
+    )
+    return (
+        f"select file_row_number + 1 as _record, cast(json_object({fields}) as varchar) "
+        f"from read_parquet({literal(path)}, file_row_number = true) "
+        f"where file_row_number + 1 in (select _record from {chosen}) order by 1"
+    )
