@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ BLOCK_ROWS = 8192
 FEW_CLUSTERS = 1000  # up to here an array over all clusters fits; above, rows must come cluster by cluster
 RARE_LEVEL = 30  # levels of a categorical control with fewer rows are pooled
 MOST_LEVELS = 1000  # a categorical control with more is taken for an identifier
-KEPT_BYTES = 2**30  # tables in memory whose expanded rows need more are expanded again in every pass
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
@@ -147,11 +145,6 @@ def table_design(
         logger.info("double lasso: reading %s rows of %s columns", f"{description.rows:,}", len(layout.columns))
         return _reblock(layout.pieces(batches), whole)
 
-    if table is not None and 8 * description.rows * len(layout.columns) <= KEPT_BYTES:
-        kept = list(blocks())
-        source: Callable[[], Iterator[Block]] = lambda: iter(kept)  # noqa: E731
-    else:
-        source = blocks
     shift = np.array(layout.shift)
     numbers = np.array([layout.column_of[driver] for driver in drivers], dtype=np.int64)
     ranges = np.array([[description.numbers[d].lowest, description.numbers[d].highest] for d in drivers]).T
@@ -165,7 +158,7 @@ def table_design(
         n_samples=len(samples),
         n_clusters=counts,
         contiguous=contiguous,
-        blocks=source,
+        blocks=blocks,
     )
     return TableDesign(
         design=design,
@@ -192,10 +185,14 @@ def _one_contiguous(contiguous: Sequence[bool], names: Sequence[str], counts: Se
 def _batches(data: Any, names: list[str]) -> tuple[Batches, pa.Table | None]:
     if isinstance(data, pd.DataFrame):
         _require(names, data.columns)
-        data = pa.Table.from_pandas(data[names], preserve_index=False)
+        data = pa.Table.from_pandas(data, columns=names, preserve_index=False)
     if isinstance(data, pa.Table):
         _require(names, data.column_names)
         table = data.select(names)
+        for position, field_ in enumerate(table.schema):
+            if _is_text(field_.type) and not pa.types.is_dictionary(field_.type):
+                # every pass expands the text again: look it up once
+                table = table.set_column(position, field_.name, table.column(position).dictionary_encode())
         return table.to_batches, table
     if callable(data):
         return data, None
@@ -280,10 +277,11 @@ def _describe(
             if _is_text(column.type):
                 if name == outcome or name in drivers:
                     raise ValueError(f"Column '{name}' holds {column.type}; an outcome or driver must be a number.")
-                counts = pc.value_counts(_text(column))
+                values, codes = _encoded(column)
                 levels = found.levels.setdefault(name, Counter())
-                for level, count in zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True):
-                    levels[level] += count
+                for value, count in zip(values, np.bincount(codes, minlength=len(values)), strict=True):
+                    if count:
+                        levels[value] += int(count)
                 if len(levels) > MOST_LEVELS:
                     raise ValueError(
                         f"Control '{name}' has more than {MOST_LEVELS:,} levels: it looks like an identifier. Leave "
@@ -392,9 +390,8 @@ class _Layout:
             if name in self.indicator_of:
                 values[self.indicator_of[name]] = np.isnan(numbers) - self.shift[self.indicator_of[name]]
         for name, columns in self.level_columns.items():
-            encoded = _text(batch.column(name)).dictionary_encode(null_encoding="encode")
-            targets = np.array([columns[level] for level in encoded.dictionary.to_pylist()], dtype=np.int64)
-            target = targets[encoded.indices.to_numpy(zero_copy_only=False)]
+            levels, codes = _encoded(batch.column(name))
+            target = np.array([columns.get(level, -1) for level in levels], dtype=np.int64)[codes]
             for j in {column for column in columns.values() if column >= 0}:
                 values[j] = -self.shift[j]
             there = np.flatnonzero(target >= 0)
@@ -471,10 +468,13 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _text(column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column if column.type == pa.string() else column.cast(pa.string())
+def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
+    """Distinct values as text, with None for null, and each row's position among them (rows,)."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    values = column.dictionary.cast(pa.string()).to_pylist()
+    codes = column.indices.cast(pa.int64()).fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return [*values, None], codes
 
 
 def _floats(column: pa.Array, name: str) -> np.ndarray:
@@ -495,13 +495,10 @@ def _keys(column: pa.Array, name: str) -> np.ndarray:
             f"Column '{name}' is null in {column.null_count:,} rows, but it says to which group or cluster a row "
             "belongs: fill it, or leave the rows out."
         )
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64)
-    encoded = column.cast(pa.string()).dictionary_encode()
-    values = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    return pd.util.hash_array(values, categorize=False)[encoded.indices.to_numpy(zero_copy_only=False)]
+    values, codes = _encoded(column)
+    return pd.util.hash_array(np.array(values, dtype=object), categorize=False)[codes]
 
 
 def _samples(batch: pa.RecordBatch, samples: Sequence[str | None]) -> np.ndarray:
