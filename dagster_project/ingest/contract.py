@@ -1,7 +1,7 @@
 """The contract of a source: its dbt sources file, read into frozen values.
 
-One file, `dbt/models/staging/<contract>/_<contract>__sources.yml`, tells dbt and the loader the same thing. It holds one
-source; what the loader needs beyond dbt's own keys lies under `config.meta`. A key that is not named here is an error.
+One file, `dbt/models/staging/<contract>/_<contract>__sources.yml`, tells dbt and the loader the same thing. It holds
+one source; what the loader needs beyond dbt's own keys lies under `config.meta`. A key not named here is an error.
 
 Source, `config.meta`:
 

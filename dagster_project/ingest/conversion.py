@@ -36,8 +36,13 @@ class Folders:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion wrote: paths of accepted rows (by event date for event tables, else under None), of refused rows
-    and of identities, where there are any; accepted + refused = records."""
+    """What a conversion wrote; accepted + refused = records.
+
+    Attributes:
+        rows: path of the accepted rows by event date; of a table without events, one path under None.
+        quarantine: path of the refused rows, if any.
+        identities: path of the direct identifiers, if the table has such columns.
+    """
 
     rows: dict[date | None, Path]
     quarantine: Path | None
@@ -118,7 +123,7 @@ class Conversion:
             positions, others = self._positions(names)
             chosen = tuple(names[position] for position in positions)
             relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
-            shown = {column: self._masks for column in others}
+            shown = dict.fromkeys(others, self._masks)
             shown |= {column.name: self._masks and bool(column.pii) for column in self.table.columns}
 
             def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
@@ -147,13 +152,13 @@ class Conversion:
             accepted = connection.execute(statement).fetchall()[0][0]
             refused = 0
             if accepted != records - malformed:
-                connection.execute(f"create temp table refused_rows as {query.refused()}")
+                connection.execute(f"create table refused_rows as {query.refused()}")
                 refused = connection.execute("select count(*) from refused_rows").fetchall()[0][0]
                 read = connection.execute(query.count()).fetchall()[0][0]
                 if accepted + refused != read or read != records - malformed:
                     raise BrokenFile(
-                        f"the engine reads {read + malformed:,} rows where {records:,} records were counted, so the quoting "
-                        "breaks somewhere; put it right and deliver the file again"
+                        f"the engine reads {read + malformed:,} rows where {records:,} records were counted, so the "
+                        "quoting breaks somewhere; put it right and deliver the file again"
                     )
         quarantined = None
         if refused or malformed:
@@ -189,9 +194,9 @@ class Conversion:
                 "threads": self.settings.threads,
                 "temp_directory": str(self.folders.work / "spill"),
                 "autoinstall_known_extensions": False,
-                "TimeZone": "UTC",
             }
         )
+        connection.execute("set TimeZone = 'UTC'")
         if self.key is not None:
             identity.set_key(connection, self.key)
         return connection
@@ -212,8 +217,8 @@ class Conversion:
         if problems:
             raise BrokenFile(
                 f"{'; '.join(problems)}. Table {self.table.name} of contract {self.contract.name} needs "
-                f"{', '.join(_names(self.table))}; found {', '.join(names)}. Put the header right and deliver the file again, "
-                f"or change the contract {self.contract.path.name}"
+                f"{', '.join(_names(self.table))}; found {', '.join(names)}. Put the header right and deliver the "
+                f"file again, or change the contract {self.contract.path.name}"
             )
         others = tuple(name for name in names if name not in _names(self.table))
         return tuple(names.index(column.name) for column in self.table.columns), others
@@ -221,8 +226,8 @@ class Conversion:
     def _positions_without_header(self, header: Header) -> tuple[int, ...]:
         if header.fields != len(self.table.columns):
             raise BrokenFile(
-                f"{header.fields} fields in the first record; table {self.table.name} of contract {self.contract.name} has "
-                f"{len(self.table.columns)} columns and no header line: {', '.join(_names(self.table))}"
+                f"{header.fields} fields in the first record; table {self.table.name} of contract {self.contract.name} "
+                f"has {len(self.table.columns)} columns and no header line: {', '.join(_names(self.table))}"
             )
         return tuple(range(header.fields))
 

@@ -44,7 +44,7 @@ def read_key(settings: Settings) -> bytes:
         made.unlink(missing_ok=True)
         with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
-        os.replace(made, path)
+        made.replace(path)
     return path.read_text().strip().encode()
 
 
@@ -59,7 +59,7 @@ def key_fingerprint(key: bytes) -> str:
 
 
 def set_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
-    """Gives a connection the key that `pseudonym_sql` uses. It is a variable, so that no statement or error shows it."""
+    """Gives a connection the key that `pseudonym_sql` uses, as a variable, so that no statement or error shows it."""
     block = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
     for name, pad in (("inner_pad", 0x36), ("outer_pad", 0x5C)):
         connection.execute(f"set variable {name} = ?", [bytes(byte ^ pad for byte in block)])

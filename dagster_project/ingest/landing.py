@@ -3,9 +3,10 @@
 A landing place is a folder, a zip, or a folder that holds zips. A file's *logical name* is its path relative to the
 folder, or its path inside the zip, without `.gz`: a zip, its unpacked folder and gzipped files are the same delivery.
 
-Two hashes identify content. The *content hash* is the SHA-256 of the uncompressed bytes, taken while they are extracted.
-The *stored hash* is the SHA-256 of the bytes as they are stored (of a zip member: its compressed bytes), which needs no
-decompression: a second run recognises an unchanged file by it. If only the wrapping changed, the content hash still agrees.
+Two hashes identify content. The *content hash* is the SHA-256 of the uncompressed bytes, taken while they are
+extracted. The *stored hash* is the SHA-256 of the bytes as they are stored (of a zip member: its compressed bytes),
+which needs no decompression: a second run recognises an unchanged file by it. If only the wrapping changed, the content
+hash still agrees.
 """
 
 import gzip
@@ -275,7 +276,7 @@ def _content_hash(file: LandingFile) -> str:
 def _check_room(file: LandingFile, size: int, stored: int, limit: int, settings: Settings) -> None:
     if size > limit:
         raise BrokenFile(
-            f"unpacked it is larger than {limit:,} bytes, the limit of setting maximum_file_bytes; split it, or raise the limit"
+            f"unpacked it is larger than {limit:,} bytes, the setting maximum_file_bytes; split it, or raise the limit"
         )
     ratio = settings.maximum_compression_ratio
     if size > RATIO_MATTERS_FROM and size > ratio * max(stored, 1):

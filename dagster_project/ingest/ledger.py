@@ -2,17 +2,17 @@
 
 Every method is one transaction on a connection of its own, so a kill leaves the state before or after it.
 
-A load is written into a folder of its own first. `begin` then records in one transaction which files will move where and
-which event dates change; after the moves `finish` records the result. What `interrupted` still lists was killed in between
-and is completed by doing the same moves again. Dates are marked before anything moves: a date may be marked for nothing,
-but never changed without a mark.
+A load is written into a folder of its own first. `begin` then records in one transaction which files will move where
+and which event dates change; after the moves `finish` records the result. What `interrupted` still lists was killed in
+between and is completed by doing the same moves again. Dates are marked before anything moves: a date may be marked for
+nothing, but never changed without a mark.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -20,9 +20,9 @@ from dagster_project.settings import Settings
 
 SCHEMA = """
 create table if not exists files (
-    contract text, table_name text, source text, file text, file_key text, status text, content_hash text,
-    stored_hash text, contract_hash text, records integer, accepted integer, refused integer, reason text, warnings text,
-    first_date text, last_date text,
+    contract text, table_name text, source text, file text, file_key text, status text,
+    content_hash text, stored_hash text, contract_hash text,
+    records integer, accepted integer, refused integer, reason text, warnings text, first_date text, last_date text,
     primary key (contract, table_name, source, file, status)
 );
 create table if not exists changed_dates (
@@ -99,13 +99,11 @@ class Counts:
     files: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ledger:
     """The ledger of one warehouse; made on first use."""
 
     settings: Settings
-    _is_ready: bool = field(default=False, repr=False)
-
     # --- files
 
     def files(self, contract: str, table: str | None = None, source: str | None = None) -> list[FileRecord]:
@@ -197,9 +195,7 @@ class Ledger:
         self.settings.raw_dir.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.settings.raw_dir / "ledger.sqlite", timeout=60, isolation_level=None)
         try:
-            if not self._is_ready:
-                connection.executescript(SCHEMA)
-                self._is_ready = True
+            connection.executescript(SCHEMA)
             connection.execute("begin immediate")
             yield connection
             connection.execute("commit")

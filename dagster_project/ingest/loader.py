@@ -1,25 +1,23 @@
 """Loads the landing files of one table into raw: text in, typed Parquet out, refused rows into quarantine.
 
-A file is known by its logical name. The same content under the same contract loads nothing; new content replaces the rows
-of that file. A file goes through these steps, and nothing in raw changes before the last one:
+A file is known by its logical name. The same content under the same contract loads nothing; new content replaces the
+rows of that file. A file goes through these steps, and nothing in raw changes before the last one:
 
-1. its content is brought to disk and hashed (`landing`), its records are counted and split (`records`);
-2. its columns are compared with the contract by name;
-3. the engine casts and checks every row (`sql`) and writes the good ones to `raw/_incoming`; their number plus the number of
-   refused ones must equal the number of records that were counted in step 1;
+1. its content is brought to disk and hashed (`landing`);
+2. its columns are compared with the contract by name (`conversion`), its records are counted (`records`);
+3. the engine casts and checks every row (`sql`) and writes the good ones to `raw/_incoming`; their number plus the
+   number of refused ones must equal the number of records;
 4. refused rows get their exact bytes and go to quarantine;
 5. the changed event dates are marked, the files move into place, the file is recorded (`ledger`, `swap`).
 """
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -49,8 +47,8 @@ class RefusedFilesError(Exception):
 class FileLoad:
     """What happened to one landing file.
 
-    `records` = `accepted` + `refused` of a file that was read; all are 0 for a file refused whole. For an unchanged file
-    they are those of its load.
+    `records` = `accepted` + `refused` of a file that was read; all are 0 for a file refused whole. For an unchanged
+    file they are those of its load.
     """
 
     name: str
@@ -153,7 +151,7 @@ def ensure_empty_files(contract: Contract, settings: Settings) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             incoming = path.with_suffix(".incoming")
             connection.execute(sql.copy_to_parquet(query, incoming))
-            os.replace(incoming, path)
+            incoming.replace(path)
 
 
 class _TableLoader:
@@ -204,14 +202,15 @@ class _TableLoader:
     def _load_file(self, file: LandingFile) -> FileLoad:
         known, refusal = self.known.get(file.name), self.refusals.get(file.name)
         is_plain = not (file.member or file.is_gzip or file.defect)
-        # The content hash of a plain file is taken while it is read; to hash it before is worth it only to recognise it.
+        # A plain file is hashed while it is read; to hash it before that is worth it only if it may be known.
         stored_hash = None if is_plain and not (known or refusal) else file.stored_hash()
-        if known and (stored_hash, self.contract_hash) == (known.stored_hash, known.contract_hash):
+        if known and known.stored_hash == stored_hash and self._is_settled(known):
             return self._unchanged(known)
         if refusal and (stored_hash, self.contract_hash) == (refusal.stored_hash, refusal.contract_hash):
             self.say(f"{file.name}: refused, as before: {refusal.reason}")
             return FileLoad(file.name, "refused", reason=refusal.reason)
         self.say(f"{file.name}: reading")
+        state = _state(file)
         started = time.monotonic()
         load_id = secrets.token_hex(8)
         folders = Folders(*(folder / load_id for folder in incoming_folders(self.settings)))
@@ -220,16 +219,19 @@ class _TableLoader:
         try:
             with landing.content_of(file, folders.work, self.settings) as content:
                 stored_hash = stored_hash or content.content_hash
-                if known and (content.content_hash, self.contract_hash) == (known.content_hash, known.contract_hash):
+                if known and known.content_hash == content.content_hash and self._is_settled(known):
                     return self._unchanged(replace(known, stored_hash=stored_hash))
                 conversion = Conversion(self.contract, self.table, file.name, content, self.key, folders, self.settings)
                 try:
-                    with _unchanged_meanwhile(file):
-                        converted = conversion.parquet() if file.format == "parquet" else conversion.text()
+                    converted = conversion.parquet() if file.format == "parquet" else conversion.text()
                 except BrokenFile:
                     self._keep(content.path, file, self.table)
                     kept = True
                     raise
+                if _state(file) != state:
+                    raise LandingError(
+                        f"{file.container}: changed while it was being read; load it again when it is complete"
+                    )
             record = self._record(file, "loaded", stored_hash, content.content_hash, converted)
             operation = self._operation(load_id, record, converted)
             self.ledger.begin(operation)
@@ -249,6 +251,13 @@ class _TableLoader:
         self.say(f"{file.name}: {record.accepted:,} rows loaded, {record.refused:,} refused, in {seconds:.1f} s")
         return FileLoad(file.name, "loaded", record.records, record.accepted, record.refused, warnings=record.warnings)
 
+    def _is_settled(self, known: FileRecord) -> bool:
+        """Whether a file with the content of this record needs no loading."""
+        if known.status == "loaded":
+            return known.contract_hash == self.contract_hash
+        # Superseded: settled while a later one is the table; not when that was withdrawn for an earlier one.
+        return any(record.status == "loaded" and record.file > known.file for record in self.known.values())
+
     def _unchanged(self, known: FileRecord) -> FileLoad:
         if known.file in self.refusals:  # the content from before the refused one has come back
             for path in self._kept_copies(known.file_key):
@@ -256,6 +265,8 @@ class _TableLoader:
         if known.file in self.refusals or known != self.known[known.file]:
             self.ledger.note(known)
         self.say(f"{known.file}: unchanged")
+        if known.status == "superseded":
+            return FileLoad(known.file, "unchanged")
         return FileLoad(known.file, "unchanged", known.records, known.accepted, known.refused, warnings=known.warnings)
 
     def _record(
@@ -291,8 +302,8 @@ class _TableLoader:
         )
 
     def _operation(self, load_id: str, record: FileRecord, converted: Converted) -> Operation:
-        """What moves where, and what vanishes: rows, refused rows and identities of the file's earlier content, and for a
-        snapshot those of every other file."""
+        """What moves where, and what vanishes: rows, refused rows and identities of the file's earlier content, and of
+        every other file of a snapshot."""
         supersedes = self.table.delivery == "snapshot"
         file_name = f"{record.file_key}.parquet"
         quarantine_folder = quarantine.rows_folder(self.contract, self.table, self.source, self.settings)
@@ -326,20 +337,18 @@ class _TableLoader:
         quarantine.keep_file(path, folder, quarantine.kept_name(file.key, original), self.settings)
 
     def _kept_copies(self, file_key: str) -> list[Path]:
-        folder = quarantine.files_folder(self.contract, self.table, self.source, self.settings)
-        return sorted(folder.glob(f"{file_key}-*"))
+        folders = [
+            quarantine.files_folder(self.contract, table, self.source, self.settings) for table in (self.table, None)
+        ]
+        return [path for folder in folders for path in sorted(folder.glob(f"{file_key}-*"))]
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self.settings.home))
 
 
-@contextmanager
-def _unchanged_meanwhile(file: LandingFile) -> Iterator[None]:
-    before = file.container.stat()
-    yield
-    after = file.container.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise LandingError(f"{file.container}: changed while it was being read; load it again when it is complete")
+def _state(file: LandingFile) -> tuple[int, int]:
+    status = file.container.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _date_of(path: Path) -> date | None:

@@ -1,10 +1,10 @@
 """Where refused rows and refused files are kept, with their reasons.
 
-Refused rows of a file lie in `quarantine/<contract>/<table>/source=<name>/<file_key>.parquet`: `file`, `record`, `reason`,
-`raw_bytes`, the exact bytes of the record with its line end (of a Parquet file: the row as JSON). A file refused whole lies
-beside it under `files/`. Tables with direct identifiers have the same layout under `identity/quarantine/`, owner-only; where
-a table has pseudonyms only, the bytes of those fields (and of columns unknown to the contract) are masked, and whole files
-lie under `identity/quarantine/` too.
+Refused rows of a file lie in `quarantine/<contract>/<table>/source=<name>/<file_key>.parquet`: `file`, `record`,
+`reason`, `raw_bytes`, the exact bytes of the record with its line end (of a Parquet file: the row as JSON). A file
+refused whole lies beside it under `files/`. Tables with direct identifiers have the same layout under
+`identity/quarantine/`, owner-only; where a table has pseudonyms only, the bytes of those fields (and of columns unknown
+to the contract) are masked, and whole files lie under `identity/quarantine/` too.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Where the records of a text file begin and end, byte by byte, and which of them are not well formed.
 
-The engine reads the rows; this module vouches for their number and keeps the bytes of those it cannot read, because the
-engine cuts long lines, replaces invalid bytes and takes a swallowed half of a file for one row. A file passes through in
-chunks. What is regular is recognised a chunk at a time; only around an irregularity are single records looked at.
+The engine reads the rows; this module vouches for their number and keeps the bytes of those it cannot read, because
+the engine cuts long lines, replaces invalid bytes and takes a swallowed half of a file for one row. A file passes
+through in chunks. What is regular is recognised a chunk at a time; single records are looked at only where it is not.
 
 A record ends at the file's line end (that of its first line: LF, CRLF or CR; LF and CRLF may mix) outside of quotes.
 Empty lines are no records, except in files of one column. Records count from 1, the header line excluded.
@@ -71,8 +71,8 @@ class Splitter:
     Args:
         dialect: how the file is written.
         header: its first line, from `read_header`.
-        shape: a pattern that a line of this table matches when it is a record of its own; a quoted field of several such
-            lines is then taken for a lost quote, not for text. None when lines cannot be told from text.
+        shape: a pattern that a line of this table matches when it is a record of its own; a quoted field of several
+            such lines is then taken for a lost quote, not for text. None when lines cannot be told from text.
     """
 
     def __init__(self, dialect: Dialect, header: Header, shape: re.Pattern[bytes] | None = None):
@@ -112,8 +112,8 @@ class Splitter:
             found.uneven = True
         if undecodable > 1 and undecodable > found.records / 10 and undecodable > not_ascii / 2:
             raise BrokenFile(
-                f"{undecodable:,} of {found.records:,} records are not UTF-8, so the file is written in another encoding "
-                "(Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again"
+                f"{undecodable:,} of {found.records:,} records are not UTF-8, so the file is written in another "
+                "encoding (Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again"
             )
         return found
 
@@ -204,8 +204,8 @@ class Splitter:
             buffer = buffer[position:]
             if len(buffer) > 2 * MAXIMUM_RECORD:
                 raise BrokenFile(
-                    f"record {first:,} (line {line:,}) is longer than {MAXIMUM_RECORD:,} bytes, as when a quote that opens "
-                    "there is never closed; put the quote right and deliver the file again"
+                    f"record {first:,} (line {line:,}) is longer than {MAXIMUM_RECORD:,} bytes, as when a quote that "
+                    "opens there is never closed; put the quote right and deliver the file again"
                 )
 
     def _regular_lines(self, data: bytes) -> int:
@@ -236,8 +236,8 @@ class Splitter:
         where = f"record {number:,} (line {line:,})"
         if record.is_open:
             raise BrokenFile(
-                f"a quote that opens in {where} is never closed, up to the end of the file; the file is cut off there or "
-                "a quote is missing: put it right and deliver the file again"
+                f"a quote that opens in {where} is never closed, up to the end of the file; the file is cut off there "
+                "or a quote is missing: put it right and deliver the file again"
             )
         if not record.is_terminated and fields < expected:
             raise BrokenFile(
@@ -248,8 +248,8 @@ class Splitter:
         swallowed = self.shape is not None and all(self.shape.fullmatch(text.rstrip(b"\r")) for text in lines)
         if len(lines) > 1 and (record.is_stray or fields != expected or swallowed or len(data) > MAXIMUM_RECORD):
             raise BrokenFile(
-                f"the quoting breaks at {where}: a quoted field that opens there runs over {len(lines):,} lines and is not "
-                "closed as it should; put the quotes right and deliver the file again"
+                f"the quoting breaks at {where}: a quoted field that opens there runs over {len(lines):,} lines and is "
+                "not closed as it should; put the quotes right and deliver the file again"
             )
         if not _is_utf8(data):
             return NOT_UTF8

@@ -1,11 +1,12 @@
 """The SQL that turns one landing file into typed rows, generated from its contract.
 
-Names from contracts and files become quoted identifiers, everything else quoted literals. Paths that reach the engine are
-made by the loader. Every file is read as text, one relation whatever its format: `_record` (1-based) and `_text0`, `_text1`, … for
-the contract's columns; casts, checks and the event date build on it.
+Names from contracts and files become quoted identifiers, everything else quoted literals. Paths that reach the engine
+are made by the loader. Every file is read as text, one relation whatever its format: `_record` (1-based) and `_text0`,
+`_text1`, … for the contract's columns; casts, checks and the event date build on it.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
@@ -42,13 +43,11 @@ def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fiel
 
 def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> str:
     """The records of a Parquet file; `columns` are its names for the contract's columns."""
-    null_values = ", ".join(literal(value) for value in dialect.null_values)
-    chosen = "".join(
-        f", case when cast({name(column)} as varchar) not in ({null_values}) then cast({name(column)} as varchar) end as _text{index}"
-        if null_values
-        else f", cast({name(column)} as varchar) as _text{index}"
-        for index, column in enumerate(columns)
-    )
+    texts = [f"cast({name(column)} as varchar)" for column in columns]
+    if dialect.null_values:
+        null_values = ", ".join(literal(value) for value in dialect.null_values)
+        texts = [f"case when {text} not in ({null_values}) then {text} end" for text in texts]
+    chosen = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
     return f"select file_row_number + 1 as _record{chosen} from read_parquet({literal(path)}, file_row_number = true)"
 
 
@@ -138,20 +137,21 @@ class TableSql:
             if wrong := _is_wrong(column, index):
                 conditions.append(f"not ({wrong})")
         if self.table.is_event:
-            first, last = self.table.time_range.first, self.table.time_range.last
-            conditions.append("event_date is not null and isfinite(event_date)")
-            conditions += [f"event_date >= date '{first}'"] if first else []
-            conditions += [f"event_date <= date '{last}'"] if last else []
+            first, last = self._permitted_dates()
+            conditions.append(f"coalesce(event_date between date '{first}' and date '{last}', false)")
         return " and ".join(conditions) or "true"
+
+    def _permitted_dates(self) -> tuple[date, date]:
+        return self.table.time_range.first or date.min, self.table.time_range.last or date.max
 
     def _date_reason(self) -> str:
         if not self.table.is_event:
             return "null"
-        permitted = self.table.time_range
-        between = f"from {permitted.first or 'any date'} to {permitted.last or 'any date'}"
+        first, last = self._permitted_dates()
         return (
             "coalesce('event date ' || cast(event_date as varchar) || "
-            f"{literal(f' is outside of the permitted range, {between}')}, 'the event date cannot be told from the row')"
+            f"{literal(f' is outside of the permitted range, {first} to {last}')}, "
+            "'the event date cannot be told from the row')"
         )
 
 

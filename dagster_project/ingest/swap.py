@@ -1,7 +1,6 @@
 """Puts a finished load into its place, and completes what a kill interrupted."""
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from dagster_project.settings import Settings
 
 
 def incoming_folders(settings: Settings) -> tuple[Path, ...]:
-    """Where loads write before they are complete: raw rows, identities, extracted files. On the disk of their targets."""
+    """Where loads write before they are complete: raw rows, identities, extracted files. On the disk of the targets."""
     return settings.raw_dir / "_incoming", settings.identity_dir / "_incoming", settings.temp_dir / "_incoming"
 
 
@@ -34,7 +33,7 @@ def put_in_place(operation: Operation, ledger: Ledger, settings: Settings) -> No
             if settings.identity_dir in target_path.parents:
                 owner_only(target_path.parent, settings.identity_dir)
             target_path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(settings.home / source, target_path)
+            (settings.home / source).replace(target_path)
     for removal in operation.removals:
         path = settings.home / removal
         path.unlink(missing_ok=True)
