@@ -2,18 +2,18 @@
 
 Layout shared by all kernels
 ----------------------------
-Responses are sorted by person: person ``j`` owns ``row[start[j]:start[j + 1]]``. A *row* is one item in one category, so
-that item ``i`` with ``m`` steps owns rows ``row_start[i] … row_start[i] + m`` and every table with a value per row and
-quadrature node has shape (rows, nodes). A response then costs two vector additions: its row of log probabilities goes
-into the person's log likelihood, the person's posterior goes into its row of expected counts.
+Responses are sorted by person: person ``j`` owns ``row[start[j]:start[j + 1]]``. A *row* is one item in one category,
+so that item ``i`` with ``m`` steps owns rows ``row_start[i] … row_start[i] + m`` and every table with a value per row
+and quadrature node has shape (rows, nodes). A response then costs two vector additions: its row of log probabilities
+goes into the person's log likelihood, the person's posterior goes into its row of expected counts.
 
-Number of nodes: padded to a multiple of eight with nodes of no prior mass (``IMPOSSIBLE``), so that the inner loops fill
-whole vector registers.
+Number of nodes: padded to a multiple of eight with nodes of no prior mass (``IMPOSSIBLE``), so that the inner loops
+fill whole vector registers.
 
-Windows: normal prior × logistic likelihood is log-concave in ability, hence once the posterior has fallen by ``e**-CUT``
-from its maximum at the edge of a window, everything outside is smaller still. Kernels that are called repeatedly work on
-each person's window of the previous call and go back to all nodes whenever the edge does not prove that the window holds
-everything. The truncation error of a person's likelihood is below nodes × exp(-27), about 1e-10.
+Windows: normal prior × logistic likelihood is log-concave in ability, hence once the posterior has fallen by
+``e**-CUT`` from its maximum at the edge of a window, everything outside is smaller still. Kernels that are called
+repeatedly work on each person's window of the previous call and go back to all nodes whenever the edge does not prove
+that the window holds everything. The truncation error of a person's likelihood is below nodes × exp(-27), about 1e-10.
 """
 
 import numpy as np
@@ -258,8 +258,8 @@ def _item_derivatives(slope, steps, counts, node, gradient, hessian):
             if c > 0 and c < m:
                 hessian[c, c + 1] += n * h12
     for k in range(m + 1):
-        for l in range(k):
-            hessian[k, l] = hessian[l, k]
+        for before in range(k):
+            hessian[k, before] = hessian[before, k]
     return value
 
 
@@ -280,7 +280,7 @@ def _add_prior(slope, steps, prior, value, gradient, hessian):
 
 @njit(cache=True, nogil=True)
 def item_derivatives(slope, step, step_start, prior, counts, node, gradient, hessian):
-    """Derivatives of every item's expected log likelihood and prior: ``gradient`` (items, k), ``hessian`` (items, k, k)."""
+    """Derivatives of every item's expected log likelihood and prior: gradient (items, k), hessian (items, k, k)."""
     for i in range(slope.size):
         k = step_start[i + 1] - step_start[i] + 1
         r = step_start[i] + i
@@ -344,25 +344,31 @@ def maximize_items(slope, step, step_start, free_slope, free_step, prior, counts
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def posterior_score_covariance(
-    start, row, group, log_probability, log_prior, node, below, above, slope_parameter, below_parameter,
-    above_parameter, mean_parameter, sd_parameter, group_mean, group_sd, low, high, out,
+    start, row, group, log_probability, log_prior, node, below, above, slot, step_below, step_above, group_slot,
+    group_mean, group_sd, low, high, out,
 ):  # fmt: skip
-    """Sum over persons of the posterior covariance of their complete-data scores, added to ``out`` (parameters,)*2.
+    """Sum over persons of the posterior covariance of their complete-data scores, added to ``out``.
 
     Louis (1982), eq. 3.1: the observed information is the complete-data information minus this. A person's score is a
-    smooth function of ability; expanded in the polynomials orthonormal under the person's posterior its covariance is a
-    sum of outer products of coefficients. ``POLYNOMIALS`` terms leave a relative error below 1e-4 of the information.
-    Each pair is added once, on either side of the diagonal: the caller adds the transpose and halves the diagonal.
+    smooth function of ability; expanded in the polynomials orthonormal under the person's posterior, its covariance is
+    a sum of outer products of coefficients. ``POLYNOMIALS`` terms leave a relative error below 1e-4 of the information.
+
+    Every pair of parameters that belong together is a *slot*: (slope, step), (slope, further step) or (group mean,
+    group sd), and ``out`` has shape (slots, slots, 4), because four neighbours are one vector register. ``slot[r]`` is
+    the first slot of the item of row r (-1: nothing of it is estimated), ``step_below[r]`` and ``step_above[r]`` count
+    its steps from there (-1: none). Each pair of slots is added once, on either side of the diagonal; the first step's
+    slot has the slope.
     """
     nodes = node.size
     weight = np.empty(nodes)
     longest = 0
     for j in range(start.size - 1):
         longest = max(longest, start[j + 1] - start[j])
-    index = np.empty(3 * longest + 2, np.int64)
-    coefficient = np.empty((POLYNOMIALS, 3 * longest + 2))
+    index = np.empty(3 * longest + 1, np.uint32)
+    first = np.empty((POLYNOMIALS, 3 * longest + 1))
+    second = np.empty((POLYNOMIALS, 3 * longest + 1))
+    products = np.empty((3 * longest + 1, 4))
     basis = np.empty((POLYNOMIALS, nodes))
-    product = np.empty(3 * longest + 2)
     for j in range(start.size - 1):
         g = group[j]
         a, b, _ = _posterior(
@@ -370,73 +376,92 @@ def posterior_score_covariance(
         )
         w = weight[a:b]
         x = node[a:b]
-        _orthonormal(w, x, basis[:, a:b])
+        _orthonormal(w, x, basis, a)
         n = 0
         for t in range(start[j], start[j + 1]):
             r = row[t]
-            s = slope_parameter[r]
-            d = below_parameter[r]
-            u = above_parameter[r]
+            if slot[r] < 0:
+                continue
             lower = below[r, a:b]
             upper = above[r, a:b]
+            d = step_below[r]
+            u = step_above[r]
+            # The slope goes into the item's first slot; so does a first step, which is all a binary item has.
+            extra = (d > 0) + (u > 0)
+            index[n] = slot[r]
+            if d > 0:
+                index[n + 1] = slot[r] + d
+            if u > 0:
+                index[n + extra] = slot[r] + u
             for k in range(POLYNOMIALS):
                 p = basis[k, a:b]
-                by_below = 0.0
-                by_above = 0.0
+                by_logit = 0.0
                 by_slope = 0.0
                 for q in range(p.size):
-                    by_below += p[q] * lower[q]
-                    by_above += p[q] * upper[q]
-                    by_slope += p[q] * x[q] * (lower[q] + upper[q])
-                m = n
-                if s >= 0:
-                    index[m] = s
-                    coefficient[k, m] = by_slope
-                    m += 1
-                if d >= 0:
-                    index[m] = d
-                    coefficient[k, m] = by_below
-                    m += 1
-                if u >= 0:
-                    index[m] = u
-                    coefficient[k, m] = by_above
-                    m += 1
-            n = m
-        if mean_parameter[g] >= 0 or sd_parameter[g] >= 0:
+                    value = p[q] * (lower[q] + upper[q])
+                    by_logit += value
+                    by_slope += x[q] * value
+                by_below = by_logit if d >= 0 else 0.0
+                if d >= 0 and u >= 0:
+                    by_below = 0.0
+                    for q in range(p.size):
+                        by_below += p[q] * lower[q]
+                by_above = by_logit - by_below
+                first[k, n] = by_slope
+                second[k, n] = (by_below if d == 0 else 0.0) + (by_above if u == 0 else 0.0)
+                if d > 0:
+                    first[k, n + 1] = 0.0
+                    second[k, n + 1] = by_below
+                if u > 0:
+                    first[k, n + extra] = 0.0
+                    second[k, n + extra] = by_above
+            n += 1 + extra
+        if group_slot[g] >= 0:
+            index[n] = group_slot[g]
             for k in range(POLYNOMIALS):
-                p = basis[k, a:b]
                 by_mean = 0.0
                 by_sd = 0.0
-                for q in range(p.size):
+                for q in range(x.size):
                     z = (x[q] - group_mean[g]) / group_sd[g]
-                    by_mean += p[q] * z
-                    by_sd += p[q] * (z * z - 1.0)
-                m = n
-                if mean_parameter[g] >= 0:
-                    index[m] = mean_parameter[g]
-                    coefficient[k, m] = by_mean / group_sd[g]
-                    m += 1
-                if sd_parameter[g] >= 0:
-                    index[m] = sd_parameter[g]
-                    coefficient[k, m] = by_sd / group_sd[g]
-                    m += 1
-            n = m
-        for r in range(n):
-            for s in range(r, n):
-                product[s] = (
-                    coefficient[0, r] * coefficient[0, s]
-                    + coefficient[1, r] * coefficient[1, s]
-                    + coefficient[2, r] * coefficient[2, s]
-                    + coefficient[3, r] * coefficient[3, s]
-                )
-            target = out[index[r]]
-            for s in range(r, n):
-                target[index[s]] += product[s]
+                    by_mean += basis[k, a + q] * z
+                    by_sd += basis[k, a + q] * (z * z - 1.0)
+                first[k, n] = by_mean / group_sd[g]
+                second[k, n] = by_sd / group_sd[g]
+            n += 1
+        _add_outer_products(n, index, first, second, products, out)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _orthonormal(weight, node, basis):
-    """Polynomials of degree 1, 2, … orthonormal under ``weight``, times the weight (Stieltjes procedure)."""
+def _add_outer_products(n, index, first, second, products, out):
+    """Add (first, second) × (first, second) of every pair of the first ``n`` positions to ``out``.
+
+    Sums over the POLYNOMIALS = 4 rows, written out for the compiler; ``products`` is scratch.
+    """
+    f0, f1, f2, f3 = first[0], first[1], first[2], first[3]
+    s0, s1, s2, s3 = second[0], second[1], second[2], second[3]
+    for r in range(n):
+        a0, a1, a2, a3 = f0[r], f1[r], f2[r], f3[r]
+        b0, b1, b2, b3 = s0[r], s1[r], s2[r], s3[r]
+        for s in range(r, n):
+            products[s, 0] = a0 * f0[s] + a1 * f1[s] + a2 * f2[s] + a3 * f3[s]
+            products[s, 1] = a0 * s0[s] + a1 * s1[s] + a2 * s2[s] + a3 * s3[s]
+            products[s, 2] = b0 * f0[s] + b1 * f1[s] + b2 * f2[s] + b3 * f3[s]
+            products[s, 3] = b0 * s0[s] + b1 * s1[s] + b2 * s2[s] + b3 * s3[s]
+        target = out[index[r]]
+        for s in range(r, n):
+            k = index[s]
+            target[k, 0] += products[s, 0]
+            target[k, 1] += products[s, 1]
+            target[k, 2] += products[s, 2]
+            target[k, 3] += products[s, 3]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _orthonormal(weight, node, basis, at):
+    """Polynomials of degree 1, 2, … orthonormal under ``weight``, times the weight (Stieltjes procedure).
+
+    Into ``basis[:, at:]``.
+    """
     nodes = node.size
     previous = np.zeros(nodes)
     current = np.ones(nodes)
@@ -453,9 +478,9 @@ def _orthonormal(weight, node, basis):
             norm += weight[q] * value * value
         norm = np.sqrt(norm)
         if norm < 1e-10:
-            basis[k:] = 0.0
+            basis[k:, at : at + nodes] = 0.0
             return
         beta = norm
         for q in range(nodes):
             current[q] /= norm
-            basis[k, q] = weight[q] * current[q]
+            basis[k, at + q] = weight[q] * current[q]

@@ -1,8 +1,8 @@
 """Long item responses → rows sorted by person, as the kernels read them, with what had to be left out and why.
 
-Input is one element per answered question, in any order and with labels of any kind. Nothing here is ever persons × items
-large: integer labels go through a look-up table, everything else through a hash, and the rows are placed with one counting
-sort. Per response the result keeps four bytes.
+Input is one element per answered question, in any order and with labels of any kind. Nothing here is ever persons ×
+items large: integer labels go through a look-up table, everything else through a hash, and the rows are placed with one
+counting sort. Per response the result keeps four bytes.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Labels:
 class Layout:
     """Which table row stands for an item in a category.
 
-    ``observed[i]`` are the categories of item ``i`` that have a row, ascending; ``step_start`` (items + 1,) counts their
-    steps (categories - 1) up to item ``i``, so that rows start at ``step_start[i] + i``.
+    ``observed[i]`` are the categories of item ``i`` that have a row, ascending; ``step_start`` (items + 1,) counts
+    their steps (categories - 1) up to item ``i``, so that rows start at ``step_start[i] + i``.
     """
 
     items: np.ndarray
@@ -39,12 +39,12 @@ class Layout:
         return int(self.step_start[-1]) + len(self.items)
 
     def row_of(self, item_position: np.ndarray, categories: int) -> np.ndarray:
-        """Table (labels, categories) → row; a category without a row takes the next lower one that has; -1 = no such item."""
+        """Table (labels, categories) → row. A category without a row takes the next lower one; -1: no such item."""
         table = np.full((len(item_position), categories), -1, np.int32)
-        for label, i in enumerate(item_position):
+        for position, i in enumerate(item_position):
             if i >= 0:
                 below = np.searchsorted(self.observed[i], np.arange(categories), side="right") - 1
-                table[label] = self.step_start[i] + i + np.maximum(below, 0)
+                table[position] = self.step_start[i] + i + np.maximum(below, 0)
         return table
 
 
@@ -57,15 +57,16 @@ class Responses:
     row: np.ndarray
     group: np.ndarray
 
+    def select(self, persons: np.ndarray) -> "Responses":
+        """The persons at these positions."""
+        start = np.concatenate([[0], np.cumsum(np.diff(self.start)[persons])])
+        row = np.empty(start[-1], np.int32)
+        _copy_persons(self.start, self.row, persons, start, row)
+        return Responses(self.persons[persons], start, row, np.ascontiguousarray(self.group[persons]))
+
     def every(self, stride: int) -> "Responses":
         """Every ``stride``-th person of each group."""
-        order = np.argsort(self.group, kind="stable")[::stride]
-        order.sort()
-        sizes = np.diff(self.start)[order]
-        start = np.concatenate([[0], np.cumsum(sizes)])
-        row = np.empty(start[-1], np.int32)
-        _copy_persons(self.start, self.row, order, start, row)
-        return Responses(self.persons[order], start, row, np.ascontiguousarray(self.group[order]))
+        return self.select(np.sort(np.argsort(self.group, kind="stable")[::stride]))
 
 
 def label(values, name: str, *, length: int | None = None) -> Labels:
@@ -122,7 +123,8 @@ def whole_numbers(response, length: int) -> np.ndarray:
     bad = _first_bad(array.view(np.int8) if array.dtype == np.bool_ else array, CATEGORIES)
     if bad >= 0:
         raise ValueError(
-            f"response {array[bad]} at position {bad}: expected whole numbers 0, 1, … (a question not answered has no row)"
+            f"response {array[bad]} at position {bad}: expected whole numbers 0, 1, … "
+            "(a question that was not answered has no row)"
         )
     return array.astype(np.int8, copy=False)
 
@@ -141,7 +143,9 @@ def lay_out(items: np.ndarray, category_counts: np.ndarray) -> Layout:
     return Layout(items, observed, np.concatenate([[0], np.cumsum(steps)]))
 
 
-def sort_by_person(person: Labels, item: Labels, response: np.ndarray, row_of: np.ndarray, group: np.ndarray) -> Responses:
+def sort_by_person(
+    person: Labels, item: Labels, response: np.ndarray, row_of: np.ndarray, group: np.ndarray
+) -> Responses:
     """Place the responses that have a row behind each other by person.
 
     Raises ValueError when a person has answered an item twice.
