@@ -191,8 +191,8 @@ def measure_streamed(folder: Path, settings: dict) -> dict[str, float]:
 
     def batches() -> Iterator[pa.RecordBatch]:
         for path in sorted(folder.glob("*.parquet")):
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(batch_size=32_768, use_threads=False)
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                yield from file.iter_batches(batch_size=8192, use_threads=False)
 
     ours(frame(3300), **settings)  # compiles
     base, start = peak(), time.process_time()

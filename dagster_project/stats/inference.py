@@ -155,7 +155,8 @@ def romano_wolf(
     """
     rng = np.random.default_rng(seed)
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
-    root = vectors * np.sqrt(np.clip(values, 0, None))  # two-way correlations need not be positive definite
+    # two-way correlations need not be positive definite; the symmetric root moves little when its argument does
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     root /= np.sqrt(np.sum(root**2, axis=1, keepdims=True))
     drawn = np.abs(rng.standard_normal((draws, len(p_values))) @ root.T)
     level = rng.random(draws)
