@@ -5,8 +5,7 @@
 #}
 {% macro delete_stale_dates(relation) %}
     {%- if is_incremental() -%}
-        {%- set columns = ["course_enrollment_key", "known_on", "event_count", "click_count"] -%}
-        {%- for kind in activity_kinds() -%}{%- do columns.append(kind ~ "_click_count") -%}{%- endfor -%}
+        {%- set columns = ["course_enrollment_key", "known_on", "is_first_known", "event_count", "click_count"] + activity_click_columns() -%}
         delete from {{ relation }}
         where (source, activity_on) in (
             select coalesce(held.source, fresh.source), coalesce(held.activity_on, fresh.activity_on)

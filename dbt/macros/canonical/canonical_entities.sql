@@ -206,3 +206,11 @@ from {{ relation }}
     where false
     {%- endfor %}
 {%- endmacro %}
+
+
+{# The click columns of the activity table, one per kind. #}
+{% macro activity_click_columns() %}
+    {% set columns = [] %}
+    {% for kind in activity_kinds() %}{% do columns.append(kind ~ "_click_count") %}{% endfor %}
+    {% do return(columns) %}
+{% endmacro %}

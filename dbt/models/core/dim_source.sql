@@ -11,28 +11,22 @@ with sources as (
     {%- endfor %}
 ),
 
-known as (
+-- Activity alone says how far the data reach: it comes every day, while a single wrong date of a submission would
+-- make weeks look complete that nobody has delivered yet.
+activity as (
     select
         source,
         min(activity_on) as first_on,
         max(known_on) as last_on
     from {{ ref("fct_daily_activity") }}
     group by source
-    union all
-    select
-        source,
-        min(submitted_on) as first_on,
-        max(submitted_on) as last_on
-    from {{ ref("fct_submission") }}
-    group by source
 )
 
 select
     sources.source,
     sources.contract,
-    min(known.first_on) as first_data_on,
-    max(known.last_on) as last_data_on
+    activity.first_on as first_data_on,
+    activity.last_on as last_data_on
 from sources
-left join known
-    on sources.source = known.source
-group by sources.source, sources.contract
+left join activity
+    on sources.source = activity.source

@@ -15,6 +15,7 @@ select
     course_offering_key,
     activity_on,
     known_on,
+    is_first_known,
     event_count,
     click_count
     {%- for kind in activity_kinds() %},

@@ -1,0 +1,98 @@
+-- Courses as taught in a term: design, learners, results. Grain: one row per source × course × term.
+with offerings as (
+    select * from {{ ref("dim_course_offering") }}
+),
+
+learner_courses as (
+    select * from {{ ref("mart_learner_course") }}
+),
+
+items as (
+    select * from {{ ref("dim_course_item") }}
+),
+
+designs as (
+    select
+        course_version_key,
+        count(*) filter (where not is_graded) as content_item_count,
+        {%- for kind in activity_kinds() %}
+        count(*) filter (where not is_graded and activity_kind = '{{ kind }}') as {{ kind }}_item_count,
+        {%- endfor %}
+        count(*) filter (where is_graded and not is_final_exam) as graded_item_count,
+        bool_or(is_final_exam) as has_final_exam,
+        min(due_day) filter (where is_graded and not is_final_exam) as first_due_day,
+        sum(weight_share) filter (where is_graded and not is_final_exam) as coursework_weight_share,
+        sum(weight_share) filter (where is_graded and not is_final_exam and kind = 'quiz') as quiz_weight_share,
+        sum(weight_share) filter (where is_graded and not is_final_exam and kind = 'staff_graded')
+            as staff_graded_weight_share,
+        max(weight_share) filter (where is_graded and not is_final_exam) as maximum_item_weight_share
+    from items
+    group by course_version_key
+),
+
+learners as (
+    select
+        course_offering_key,
+        count(*) as learner_count,
+        count(*) filter (where has_activity) as active_learner_count,
+        count(*) filter (where outcome = 'distinction') as distinction_count,
+        count(*) filter (where outcome = 'pass') as pass_count,
+        count(*) filter (where outcome = 'fail') as fail_count,
+        count(*) filter (where outcome = 'withdrawn') as withdrawn_count,
+        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
+        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share,
+        avg(case when is_first_item_on_time then 1.0 when not is_first_item_on_time then 0.0 end)
+            as first_item_on_time_share,
+        {{ quantile("click_count", 0.5) }} as median_click_count,
+        {{ quantile("active_days", 0.5) }} as median_active_days,
+        {{ quantile("weighted_score_share", 0.5) }} as median_weighted_score_share,
+        avg(submitted_share) as mean_submitted_share,
+        avg(on_time_share) as mean_on_time_share
+    from learner_courses
+    group by course_offering_key
+)
+
+select
+    offerings.source,
+    offerings.course_offering_key,
+    offerings.course_key,
+    offerings.program_key,
+    offerings.term_key,
+    offerings.starts_on,
+    offerings.ends_on,
+    offerings.length_days,
+
+    ---------- design
+    cast(coalesce(designs.content_item_count, 0) as integer) as content_item_count,
+    {%- for kind in activity_kinds() %}
+    cast(coalesce(designs.{{ kind }}_item_count, 0) as integer) as {{ kind }}_item_count,
+    {%- endfor %}
+    cast(coalesce(designs.graded_item_count, 0) as integer) as graded_item_count,
+    coalesce(designs.has_final_exam, false) as has_final_exam,
+    designs.first_due_day,
+    designs.quiz_weight_share / nullif(designs.coursework_weight_share, 0) as quiz_points_share,
+    designs.staff_graded_weight_share / nullif(designs.coursework_weight_share, 0) as staff_graded_points_share,
+    designs.maximum_item_weight_share / nullif(designs.coursework_weight_share, 0) as maximum_item_points_share,
+
+    ---------- learners
+    cast(coalesce(learners.learner_count, 0) as integer) as learner_count,
+    cast(coalesce(learners.active_learner_count, 0) as integer) as active_learner_count,
+    learners.median_click_count,
+    learners.median_active_days,
+    learners.first_item_on_time_share,
+    learners.mean_submitted_share,
+    learners.mean_on_time_share,
+    learners.median_weighted_score_share,
+
+    ---------- results
+    cast(coalesce(learners.distinction_count, 0) as integer) as distinction_count,
+    cast(coalesce(learners.pass_count, 0) as integer) as pass_count,
+    cast(coalesce(learners.fail_count, 0) as integer) as fail_count,
+    cast(coalesce(learners.withdrawn_count, 0) as integer) as withdrawn_count,
+    learners.passed_share,
+    learners.withdrawn_share
+from offerings
+left join designs
+    on offerings.course_version_key = designs.course_version_key
+left join learners
+    on offerings.course_offering_key = learners.course_offering_key

@@ -1,0 +1,74 @@
+-- Programs over all their terms. Grain: one row per source × program.
+with programs as (
+    select * from {{ ref("dim_program") }}
+),
+
+courses as (
+    select
+        program_key,
+        count(*) as course_count
+    from {{ ref("dim_course") }}
+    group by program_key
+),
+
+terms as (
+    select
+        program_key,
+        count(*) as term_count,
+        min(starts_on) as first_starts_on,
+        max(ends_on) as last_ends_on
+    from {{ ref("dim_term") }}
+    group by program_key
+),
+
+learners as (
+    select
+        program_key,
+        count(*) as learner_count,
+        avg(first_term_course_count) as mean_first_term_course_count,
+        count(is_reregistered_next_year) as followed_learner_count,
+        avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
+            as reregistered_next_year_share
+    from {{ ref("mart_learner_program") }}
+    group by program_key
+),
+
+enrollments as (
+    select
+        program_key,
+        count(*) as enrollment_count,
+        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
+        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share
+    from {{ ref("mart_learner_course") }}
+    group by program_key
+)
+
+select
+    programs.source,
+    programs.program_key,
+    programs.program_name,
+    programs.university_name,
+    programs.program_type,
+    programs.level,
+    programs.terms_per_year,
+    programs.terms_may_be_missed,
+    cast(coalesce(courses.course_count, 0) as integer) as course_count,
+    cast(coalesce(terms.term_count, 0) as integer) as term_count,
+    terms.first_starts_on,
+    terms.last_ends_on,
+    cast(coalesce(learners.learner_count, 0) as integer) as learner_count,
+    cast(coalesce(enrollments.enrollment_count, 0) as integer) as enrollment_count,
+    learners.mean_first_term_course_count,
+    enrollments.passed_share,
+    enrollments.withdrawn_share,
+    cast(coalesce(learners.followed_learner_count, 0) as integer) as followed_learner_count,
+    learners.reregistered_next_year_share
+from programs
+left join courses
+    on programs.program_key = courses.program_key
+left join terms
+    on programs.program_key = terms.program_key
+left join learners
+    on programs.program_key = learners.program_key
+left join enrollments
+    on programs.program_key = enrollments.program_key

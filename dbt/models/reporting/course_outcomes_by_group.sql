@@ -1,0 +1,49 @@
+-- How courses ended for groups of learners, with names. Grain: one row per source × course × term × characteristic × group.
+{%- set characteristics = ["gender", "age_band", "education_level", "deprivation_band", "has_disability"] %}
+
+with learner_courses as (
+    select * from {{ ref("mart_learner_course") }}
+),
+
+courses as (
+    select * from {{ ref("dim_course") }}
+),
+
+offerings as (
+    select * from {{ ref("dim_course_offering") }}
+),
+
+grouped as (
+    {%- for characteristic in characteristics %}
+    select
+        source,
+        course_offering_key,
+        '{{ characteristic }}' as characteristic,
+        coalesce(cast({{ characteristic }} as varchar), 'not known') as group_name,
+        count(*) as learner_count,
+        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
+        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share,
+        {{ quantile("active_days", 0.5) }} as median_active_days
+    from learner_courses
+    group by source, course_offering_key, coalesce(cast({{ characteristic }} as varchar), 'not known')
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+)
+
+select
+    grouped.source,
+    grouped.course_offering_key,
+    courses.course_name,
+    offerings.term_id as term_name,
+    grouped.characteristic,
+    grouped.group_name,
+    {%- for column in ["learner_count", "passed_share", "withdrawn_share", "median_active_days"] %}
+    {{ shown("grouped." ~ column, "grouped.learner_count") }} as {{ column }}{{ "," if not loop.last }}
+    {%- endfor %}
+from grouped
+inner join offerings
+    on grouped.course_offering_key = offerings.course_offering_key
+inner join courses
+    on offerings.course_key = courses.course_key

@@ -1,0 +1,36 @@
+-- How many learners who started in a term registered again a year later. Grain: one row per source × program × first term.
+-- This counts registrations within the courses that the source shows; it is no degree's retention.
+with learners as (
+    select
+        source,
+        program_key,
+        first_term_key,
+        count(*) as starter_count,
+        count(is_reregistered_next_year) as followed_count,
+        avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
+            as reregistered_next_year_share
+    from {{ ref("mart_learner_program") }}
+    group by source, program_key, first_term_key
+),
+
+programs as (
+    select * from {{ ref("dim_program") }}
+),
+
+terms as (
+    select * from {{ ref("dim_term") }}
+)
+
+select
+    learners.source,
+    programs.program_name,
+    terms.term_id as first_term_name,
+    terms.starts_on as first_term_starts_on,
+    {%- for column in ["starter_count", "followed_count", "reregistered_next_year_share"] %}
+    {{ shown("learners." ~ column, "learners.starter_count") }} as {{ column }}{{ "," if not loop.last }}
+    {%- endfor %}
+from learners
+inner join programs
+    on learners.program_key = programs.program_key
+inner join terms
+    on learners.first_term_key = terms.term_key
