@@ -177,12 +177,13 @@ class Splitter:
             buffer += more
             end = len(buffer) if at_end else buffer.rfind(newline) + 1
             position = 0
-            if end >= COUNTED_CHUNK and (count := self._regular_lines(buffer[:end])):
+            is_short = end <= MAXIMUM_RECORD  # so no record can be too long
+            if is_short and end >= COUNTED_CHUNK and (count := self._regular_lines(buffer[:end])):
                 yield Run(first, count, buffer[:end])
                 first, line, position = first + count, line + count, end
-            decodable = position == end or _is_utf8(buffer[:end])
+            is_simple = is_short and (position == end or _is_utf8(buffer[:end]))
             while position < end:
-                if decodable:
+                if is_simple:
                     stop = self._regular.match(buffer, position, end).end()
                     if stop > position:
                         data = buffer[position:stop]

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project.ingest.contract import Contract, read_contract
+from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad, load_table
 from dagster_project.settings import REPOSITORY, Settings
 
@@ -93,6 +94,10 @@ class Bench:
             self.contract, table, source, landing or self.landing, self.settings, progress=self.said.append
         )
 
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings)
+
     def rows(self, table: str, source: str = "here") -> list[tuple]:
         """Raw rows in the order of file and record; columns of the contract, then _file and _record."""
         folder = self.settings.raw_dir / self.contract.name / table / f"source={source}"
@@ -155,9 +160,11 @@ def oulad_files(*, uci: bool = False) -> dict[str, bytes]:
             ["546943", "AAA", "2013J", "resource", "", ""],
         ],
         "studentInfo": [
-            ["code_module", "code_presentation", "id_student", "gender", "region", "highest_education", "imd_band"]
-            + ["age_band", "num_of_prev_attempts", "studied_credits", "disability", "final_result"],
-            ["AAA", "2013J", "11391", "M", "East Anglian Region", "HE Qualification", "", "55<=", "0", "240", "N", "Pass"],
+            [
+                *("code_module", "code_presentation", "id_student", "gender", "region", "highest_education"),
+                *("imd_band", "age_band", "num_of_prev_attempts", "studied_credits", "disability", "final_result"),
+            ],
+            ["AAA", "2013J", "11391", "M", "Wales", "HE Qualification", "", "55<=", "0", "240", "N", "Pass"],
         ],
         "studentRegistration": [
             ["code_module", "code_presentation", "id_student", "date_registration", "date_unregistration"],
