@@ -260,3 +260,37 @@ def test_wild_bootstrap_equals_regressions_on_all_sign_vectors(data, cluster):
     expected = brute_force_wild_p(small, "d", selected, cluster)
     assert table["wild_bootstrap_p"] == pytest.approx(expected, abs=1e-12)
     assert 0 < expected < 1
+
+
+def test_penalty_counts_clusters_not_rows_in_gamma(data):
+    """gamma = .1 / log(clusters), as lassopack sets it; without the refit the effect moves with every penalty."""
+    settings = {"clusters": data["course"], "method": "partialling_out", "post": False}
+    fit = double_lasso(*arrays(data), **settings)
+    by_clusters = double_lasso(*arrays(data), gamma=0.1 / np.log(PROGRAMS * COURSES), **settings)
+    by_rows = double_lasso(*arrays(data), gamma=0.1 / np.log(len(data)), **settings)
+    assert fit.effect == by_clusters.effect
+    assert fit.effect != pytest.approx(by_rows.effect, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"driver": np.ones(50)}, "not estimable: the driver is constant"),
+        ({"driver": np.full(50, np.nan)}, "driver: 50 values are missing or infinite"),
+        ({"outcome": np.ones((50, 2))}, r"outcome: an array \(n,\) was expected, found shape \(50, 2\)"),
+        ({"controls": np.ones((49, 3))}, "must have the same rows"),
+        ({"controls": np.full((50, 3), np.inf)}, r"controls: columns \[0, 1, 2\] hold missing or infinite"),
+        ({"clusters": np.zeros((50, 3))}, "one or two columns were expected, found 3"),
+        ({"absorb": np.arange(50)}, "the driver is constant within the absorbed groups"),
+    ],
+)
+def test_arrays_that_give_no_effect_are_refused_with_the_reason(change, message):
+    rng = np.random.default_rng(0)
+    settings = {
+        "outcome": rng.standard_normal(50),
+        "driver": rng.standard_normal(50),
+        "controls": rng.standard_normal((50, 3)),
+        **change,
+    }
+    with pytest.raises(ValueError, match=message):
+        double_lasso(**settings)
