@@ -129,9 +129,8 @@ def load_table(
             f"{settings.home}: a warehouse folder must not have *, ? or [ in its path; the engine reads patterns"
         )
     with only_loader(settings):
-        load = _TableLoader(contract, table, source, settings, progress or (lambda line: None))
-        finish_interrupted(load.ledger, settings)
-        return load.run(landing_place)
+        finish_interrupted(Ledger(settings), settings)
+        return _TableLoader(contract, table, source, settings, progress or (lambda line: None)).run(landing_place)
 
 
 def ensure_empty_files(contract: Contract, settings: Settings) -> None:

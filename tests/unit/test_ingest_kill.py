@@ -1,0 +1,115 @@
+"""kill -9 at every step of a load: the table is whole before or after, and the next load finishes the job."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dagster_project.ingest.swap import incoming_folders
+from dagster_project.settings import REPOSITORY
+from tests.unit.landing_files import EVENTS_HEADER, Bench, event_lines
+
+BEFORE = EVENTS_HEADER + event_lines(["2024-01-01", "2024-01-02", "2024-01-03"])
+AFTER = EVENTS_HEADER + event_lines(["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"], first=11) + b"x,,,,\n"
+
+# Loads the table, and kills itself at the n-th call of a function.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dagster_project.ingest import conversion, ledger, loader, quarantine, sql, swap
+from tests.unit.landing_files import Bench
+
+folder, point, call = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+bench = Bench(folder)
+owner, name = {
+    "read": (conversion, "read_header"),
+    "write_rows": (quarantine, "write_rows"),
+    "operation": (loader, "put_in_place"),
+    "begin": (ledger.Ledger, "begin"),
+    "move": (Path, "replace"),
+    "remove": (Path, "unlink"),
+    "finish": (ledger.Ledger, "finish"),
+}[point]
+original, calls = getattr(owner, name), []
+
+def killing(*args, **kwargs):
+    if point == "remove" and not str(args[0]).endswith(".parquet"):
+        return original(*args, **kwargs)
+    calls.append(args)
+    if len(calls) == call:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+
+setattr(owner, name, killing)
+bench.load("events")
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "call"),
+    [
+        ("read", 1),
+        ("write_rows", 1),
+        ("begin", 1),
+        ("operation", 1),
+        ("move", 1),
+        ("move", 3),
+        ("move", 5),
+        ("remove", 1),
+        ("finish", 1),
+    ],
+)
+@pytest.mark.parametrize("is_still_there", [True, False], ids=["same_landing", "landing_changed"])
+def test_killed_load_is_finished_by_the_next_one(tmp_path, point, call, is_still_there):
+    bench = Bench(tmp_path)
+    bench.deliver("events.csv", BEFORE)
+    bench.load("events")
+    bench.ledger.clear(bench.ledger.marked_dates("tiny", "here"))
+    bench.deliver("events.csv", AFTER)
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), point, str(call)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    was_begun = point in ("operation", "move", "remove", "finish")
+    assert len(bench.ledger.interrupted()) == was_begun
+
+    if is_still_there:
+        load = bench.load("events")
+        assert [file.status for file in load.files] == ["unchanged" if was_begun else "loaded"]
+        assert (load.records, load.accepted, load.refused) == (5, 4, 1)
+    else:  # the delivery that was being loaded is gone: what was begun is finished, what was not has left no trace
+        (bench.landing / "events.csv").unlink()
+        bench.load("events")
+
+    if is_still_there or was_begun:
+        assert [row[0] for row in bench.rows("events")] == [11, 12, 13, 14]
+        assert bench.dates("events") == ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
+        assert [record for record, _, _ in bench.quarantine("events")] == [5]
+        marked = [day.isoformat() for day in bench.ledger.marked_dates("tiny", "here").dates]
+        assert marked == ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
+    else:
+        assert [row[0] for row in bench.rows("events")] == [1, 2, 3]
+        assert bench.ledger.marked_dates("tiny", "here").dates == ()
+    assert bench.ledger.interrupted() == []
+    assert not any(folder.exists() and any(folder.iterdir()) for folder in incoming_folders(bench.settings))
+    assert [file.status for file in bench.load("events").files] in (["unchanged"], [])
+
+
+def test_second_loader_waits_for_the_first(tmp_path):
+    """Two processes load the same new file: one loads it, the other finds it loaded."""
+    bench = Bench(tmp_path)
+    bench.deliver("events.csv", EVENTS_HEADER + event_lines(["2024-01-01"] * 2000))
+    script = (
+        "import sys; from pathlib import Path; from tests.unit.landing_files import Bench;"
+        "print(Bench(Path(sys.argv[1])).load('events').files[0].status)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert sorted(process.communicate()[0].strip() for process in processes) == [b"loaded", b"unchanged"]
+    assert len(bench.rows("events")) == 2000
