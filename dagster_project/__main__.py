@@ -72,14 +72,16 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
         print(error, file=sys.stderr)
         return 2
     with dg.DagsterInstance.get() as instance:
+        arguments = automation.run_request_arguments(source, settings, datetime.now(UTC).date())
         result = dg.execute_job(
             dg.build_reconstructable_job(
                 "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
             ),
             instance=instance,
-            **automation.run_request_arguments(source, settings, datetime.now(UTC).date()),
+            tags=arguments["tags"],
+            run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
-    print(run_summary(settings, source.name, result.run_id, result.success, time.monotonic() - started, memory.peak()))
+    print(run_summary(settings, source.name, result.success, time.monotonic() - started, memory.peak()))
     return 0 if result.success else 1
 
 

@@ -6,7 +6,8 @@ import time
 
 import dagster as dg
 
-QUIET = {"dagster/row_count"}
+# What dagster-dbt says of itself; dbt's own lines stand between.
+QUIET = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command")
 
 
 class ProgressHandler(logging.Handler):
@@ -27,6 +28,8 @@ class ProgressHandler(logging.Handler):
         if record.levelno < logging.INFO:
             return None
         text = record.dagster_meta["orig_message"]
+        if text.startswith(QUIET):
+            return None
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
     @staticmethod
@@ -35,13 +38,25 @@ class ProgressHandler(logging.Handler):
             return f"▸ {event.step_key}"
         if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             return f"✓ {event.step_key}  ({event.step_success_data.duration_ms / 1000:.1f} s)"
-        if event.event_type in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY):
-            return f"✗ {event.step_key}: {event.message}"
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            return f"✗ {event.step_key}\n{_reason(event.step_failure_data)}"
+        if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
+            return f"✗ {event.step_key} is tried again"
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 return f"✗ check {check.asset_key.to_user_string()}: {check.check_name}  {check.description or ''}"
         return None
+
+
+def _reason(failure) -> str:
+    """What went wrong, in the words of the error that a step ended with."""
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    error = failure.error
+    while error.cause:
+        error = error.cause
+    return error.message
 
 
 @dg.logger(description="One line per step, message and failed check")

@@ -1,5 +1,7 @@
 """What the assets work with: the warehouse with its write lock, and dbt."""
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,6 +20,7 @@ from dagster_project.store.locks import WriteLock, release_run
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"
+LOADER_COLUMNS = {"source": "varchar", "event_date": "date", "_file": "varchar", "_record": "bigint"}
 RETRIES = 2
 RETRY_WAIT_SECONDS = 30
 
@@ -26,20 +29,28 @@ dbt_project = DbtProject(project_dir=REPOSITORY / "dbt", profiles_dir=REPOSITORY
 dbt_project.prepare_if_dev()
 
 
-def dbt_manifest() -> Path:
+def dbt_manifest() -> dict:
     """The manifest that the assets are made from.
+
+    The contracts name the columns of the files; those that the loader adds are named here, or else dagster-dbt could
+    not follow a column through staging.
 
     Raises:
         FileNotFoundError: there is none, or a file of the dbt project is newer than it.
     """
-    manifest = dbt_project.manifest_path
+    path = dbt_project.manifest_path
     ours = [REPOSITORY / "dbt" / "dbt_project.yml"]
     for folder in ("models", "macros", "seeds", "tests"):
-        ours += [path for path in (REPOSITORY / "dbt" / folder).rglob("*") if path.is_file()]
-    newest = max((path for path in ours if path.exists()), key=lambda path: path.stat().st_mtime)
-    if not manifest.exists() or manifest.stat().st_mtime < newest.stat().st_mtime:
-        found = f"older than {newest}" if manifest.exists() else "missing"
-        raise FileNotFoundError(f"The dbt manifest {manifest} is {found}: build it with `make setup`.")
+        ours += [file for file in (REPOSITORY / "dbt" / folder).rglob("*") if file.is_file()]
+    newest = max(ours, key=lambda file: file.stat().st_mtime)
+    if not path.exists() or path.stat().st_mtime < newest.stat().st_mtime:
+        found = f"older than {newest}" if path.exists() else "missing"
+        raise FileNotFoundError(f"The dbt manifest {path} is {found}: build it with `make setup`.")
+    manifest = json.loads(path.read_text())
+    for source in manifest["sources"].values():
+        if source["source_name"].startswith("raw_"):
+            for column, data_type in LOADER_COLUMNS.items():
+                source["columns"].setdefault(column, {"name": column, "data_type": data_type, "description": ""})
     return manifest
 
 
@@ -113,13 +124,13 @@ def resources() -> dg.Definitions:
     return dg.Definitions(
         resources={
             "warehouse": WarehouseResource(),
-            "dbt": DbtCliResource(project_dir=dbt_project, dbt_executable=str(_dbt_executable())),
+            "dbt": DbtCliResource(
+                project_dir=dbt_project, dbt_executable=str(_dbt_executable()), global_config_flags=["--no-use-colors"]
+            ),
         }
     )
 
 
 def _dbt_executable() -> Path:
     """dbt of this environment: `.venv/bin` need not be on the path."""
-    import sys
-
     return Path(sys.executable).parent / "dbt"

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from dagster_project.settings import Settings
 from dagster_project.store.database import identifier, literal, open_engine
 
@@ -16,11 +18,13 @@ FRAME_ROWS = 1_000_000
 def raw_frames(
     settings: Settings, contract: str, table: str, columns: Sequence[str], days: Sequence[date] | None = None
 ) -> Iterator["pd.DataFrame"]:
-    """Rows of a raw table over all its sources, some columns, at most about `FRAME_ROWS` a frame.
+    """Rows of a raw table over all its sources, some columns, in frames of at least `FRAME_ROWS` but for the last.
 
     Args:
         days: only these event days, of a table that is partitioned by them; None: the whole table.
     """
+    if days is not None and not days:
+        return
     folder = settings.raw_dir / contract / table
     pattern = literal(str(folder / "**" / "*.parquet"))
     wanted = ", ".join(map(identifier, columns))
@@ -29,5 +33,12 @@ def raw_frames(
         reader = connection.sql(
             f"select {wanted} from read_parquet({pattern}, hive_partitioning = true, union_by_name = true){where}"
         ).to_arrow_reader(FRAME_ROWS)
+        # A file's rows come as a batch of their own, and a raw event table has a file a day.
+        waiting: list[pa.RecordBatch] = []
         for batch in reader:
-            yield batch.to_pandas()
+            waiting.append(batch)
+            if sum(batch.num_rows for batch in waiting) >= FRAME_ROWS:
+                yield pa.Table.from_batches(waiting).to_pandas()
+                waiting = []
+        if waiting:
+            yield pa.Table.from_batches(waiting).to_pandas()

@@ -75,10 +75,10 @@ class Outcome:
     observed: list = field(default_factory=list)
     error: str | None = None
 
-    def add(self, result) -> None:
+    def add(self, result, rows: int) -> None:
         details = result.result or {}
         self.success &= bool(result.success)
-        self.rows += int(details.get("element_count") or 0)
+        self.rows += rows
         self.unexpected += int(details.get("unexpected_count") or 0)
         self.examples = [*self.examples, *(details.get("partial_unexpected_list") or [])][:EXAMPLES]
         if "observed_value" in details:
@@ -109,7 +109,7 @@ def validate(suite: Suite, batches: Iterator) -> dict[str, Outcome]:
     for frame in batches:
         results = definition.get_batch({"dataframe": frame}).validate(expectations)
         for result in results.results:
-            outcomes[result.expectation_config.id].add(result)
+            outcomes[result.expectation_config.id].add(result, len(frame))
     return outcomes
 
 

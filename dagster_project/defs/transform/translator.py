@@ -1,4 +1,4 @@
-"""How dbt's models look in Dagster: keys, groups, owners, freshness."""
+"""How dbt's models look in Dagster: keys, groups, owners, partitions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,11 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
+from dagster_project.defs.automation import EVENT_DAYS
 from dagster_project.defs.resources import OWNERS
+
+# The one table that is kept by event day; what follows from it finds the changed days by comparing.
+DAILY_EVENTS = "int_events_summarized"
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -24,3 +28,6 @@ class LayerTranslator(DagsterDbtTranslator):
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         return OWNERS
+
+    def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
+        return EVENT_DAYS if dbt_resource_props["name"] == DAILY_EVENTS else None
