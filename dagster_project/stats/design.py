@@ -7,6 +7,7 @@ same order give the same blocks, and so the same digits, whether they come strea
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -141,8 +142,10 @@ def table_design(
         batches, _ = _batches(table, names)
     layout = _Layout(description, outcome, drivers, controls, absorb, clusters, contiguous, samples)
 
+    passes = itertools.count(2)  # the description was the first
+
     def blocks() -> Iterator[Block]:
-        logger.info("double lasso: reading %s rows of %s columns", f"{description.rows:,}", len(layout.columns))
+        logger.info("Pass %d over %s rows x %d columns", next(passes), f"{description.rows:,}", len(layout.columns))
         return _reblock(layout.pieces(batches), whole)
 
     shift = np.array(layout.shift)

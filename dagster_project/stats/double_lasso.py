@@ -213,6 +213,9 @@ def double_lasso_many(
     after the controls), robustness_value, benchmark_control, benchmark_r2_driver, benchmark_r2_outcome (Cinelli and
     Hazlett: the strongest selected control).
 
+    Memory, beyond a table given: a block of 8,192 rows, some matrices of columns x columns for each sample, and for
+    each cluster column with at most 1,000 values 8 bytes x clusters x (drivers + selected controls) squared.
+
     Raises
     ------
     ValueError

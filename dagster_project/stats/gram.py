@@ -276,14 +276,15 @@ class ClusterGrams:
 
     def project(self, weights: np.ndarray) -> ClusterGrams:
         """The same of linear combinations of the columns, ``weights`` (columns of the design, q)."""
-        weights = weights[self.columns]
+        used = np.flatnonzero(weights[self.columns].any(axis=1))
+        weights = weights[self.columns[used]]
         return ClusterGrams(
             np.arange(weights.shape[1]),
-            weights.T @ self.scatter @ weights,
+            weights.T @ self.scatter[:, used[:, None], used] @ weights,
             self.cell_cluster,
             self.cell_group,
             self.cell_rows,
-            self.cell_sums @ weights,
+            self.cell_sums[:, used] @ weights,
         )
 
     def fixed_within_clusters(self, variance: np.ndarray) -> np.ndarray:

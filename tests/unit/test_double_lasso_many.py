@@ -173,6 +173,21 @@ def test_controls_that_are_not_eligible_have_no_influence(data, table):
     assert other["effect"][0] != pytest.approx(table["effect"][0], rel=0.1)
 
 
+@pytest.mark.parametrize("cluster", [None, "course"])
+@pytest.mark.parametrize("absorb", [None, "program"])
+def test_a_sample_equals_its_rows_given_alone(data, absorb, cluster):
+    settings = {"outcome": "retained", "drivers": ["days", "hours"], "controls": ["x0", "x2", "x5"]}
+    settings |= {"absorb": absorb, "cluster": cluster}
+    frame = data.assign(active=(data["x0"] > 0.5) & (data["hours"] > 0), never=False)
+    alone = double_lasso_many(frame[frame["active"]], **settings)
+    close(double_lasso_many(frame, sample="active", **settings), alone, 1e-8)
+    mixed = double_lasso_many(frame, sample={"hours": "active"}, **settings)
+    assert mixed["effect"][1] == pytest.approx(alone["effect"][1], rel=1e-8)
+    assert mixed["n"].tolist() == [len(data), frame["active"].sum()]
+    empty = double_lasso_many(frame, sample={"days": "never"}, **settings)
+    assert empty["reason"][0] == "too few rows: 0 in the sample, 100 needed"
+
+
 def test_kept_controls_are_in_the_final_regression(data):
     settings = {"outcome": "retained", "drivers": ["days"], "controls": NUMBERS, "absorb": "program"}
     row = double_lasso_many(data.assign(x1=0.5), keep=NUMBERS, **settings).iloc[0]
@@ -220,6 +235,10 @@ UNFIT = {
     "constant in programs": (
         lambda d: d.assign(bad=d["program"].str[1:].astype(float)),
         "constant within the absorbed groups",
+    ),
+    "constant in its sample": (
+        lambda d: d.assign(bad=d["x0"].where(d.index > 900, 0.5), use=d.index < 900),
+        "the driver is constant$",
     ),
     "rare": (lambda d: d.assign(bad=np.arange(len(d)) < 12), "too rare: .* in 12 of 4,500 rows, 30 needed"),
     "rare counts": (lambda d: d.assign(bad=np.maximum(8 - np.arange(len(d)), 0)), "too rare: .* in 8 of 4,500 rows"),
