@@ -9,3 +9,11 @@
     where not is_graded
     group by source
 {%- endmacro %}
+
+
+{# The columns of `kinds_of_sources`. #}
+{% macro kind_flags() %}
+    {% set columns = [] %}
+    {% for kind in activity_kinds() %}{% do columns.append("has_" ~ kind) %}{% endfor %}
+    {% do return(columns) %}
+{% endmacro %}

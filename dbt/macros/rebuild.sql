@@ -69,8 +69,7 @@
     {%- set arrived = run_query(
         "select distinct events.source, cast(events.occurred_on as varchar) from " ~ this ~ " as events"
         ~ " inner join " ~ ref("int_course_items_offered") ~ " as items"
-        ~ " on events.source = items.source and events.course_id = items.course_id"
-        ~ " and events.term_id = items.term_id and events.missing_item_id = items.item_id"
+        ~ " on events.course_offering_key = items.course_offering_key and events.missing_item_id = items.item_id"
         ~ " where items.missing_reference is null order by 1, 2"
     ) -%}
     {%- set predicates = [named] -%}

@@ -10,7 +10,7 @@ offerings as (
 
 select
     enrollments.source,
-    {{ entity_key(["learner_id", "course_id", "term_id"], "enrollments") }} as course_enrollment_key,
+    enrollments.course_enrollment_key,
     {{ entity_key(["learner_id"], "enrollments") }} as learner_key,
     offerings.course_offering_key,
     offerings.course_key,

@@ -5,7 +5,7 @@
     incremental_strategy="append",
     on_schema_change="fail",
     full_refresh=rebuilds_everything(),
-    pre_hook="{{ delete_stale_dates(this) }}"
+    pre_hook=["{{ find_stale_dates(this) }}", "{{ delete_stale_dates(this) }}"]
 ) }}
 
 select
@@ -23,7 +23,7 @@ select
     {%- endfor %}
 from {{ ref("int_events_resolved") }}
 where
-    missing_reference is null
+    not is_held
     {%- if is_incremental() %}
-    and (source, activity_on) not in (select distinct source, activity_on from {{ this }})
+    and (source, activity_on) in (select source, activity_on from stale_dates)
     {%- endif %}

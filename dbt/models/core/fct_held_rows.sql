@@ -18,6 +18,10 @@ items as (
     where missing_reference is not null
 ),
 
+known_enrollments as (
+    select * from {{ ref("fct_course_enrollment") }}
+),
+
 enrollments as (
     select
         source,
@@ -46,23 +50,26 @@ events as (
         events.source,
         'events' as entity,
         case
-            when events.missing_reference = 'course_items' then 'course_items'
             when learners.learner_key is null then 'learners'
             when offerings.course_offering_key is null then 'course_offerings'
-            else 'course_enrollments'
+            when enrollments.course_enrollment_key is null then 'course_enrollments'
+            else 'course_items'
         end as missing_reference,
         events.event_count as row_count,
         case
-            when events.missing_reference = 'course_items'
-                then {{ entity_key(["course_id", "term_id", "missing_item_id"], "events") }}
-            else events.course_enrollment_key
+            when enrollments.course_enrollment_key is null then events.course_enrollment_key
+            else events.course_offering_key || ':' || events.missing_item_id
         end as example_key
-    from {{ ref("int_events_resolved") }} as events
+    from {{ ref("int_events_summarized") }} as events
+    left join known_enrollments as enrollments
+        on events.course_enrollment_key = enrollments.course_enrollment_key
     left join learners
         on events.learner_key = learners.learner_key
     left join offerings
         on events.course_offering_key = offerings.course_offering_key
-    where events.missing_reference is not null
+    where
+        enrollments.course_enrollment_key is null
+        or events.missing_item_id is not null
 ),
 
 held as (

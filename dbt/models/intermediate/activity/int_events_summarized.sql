@@ -1,5 +1,5 @@
 -- Events of all contracts, counted by day; the one model that scans raw events.
--- Grain: one row per source × learner × course × term × day it occurred × day it became known × unknown item (null: all known).
+-- Grain: one row per source × learner × course × term × day it occurred × day it became known × unknown item (null: items known).
 {{ config(
     materialized="incremental",
     incremental_strategy="append",
@@ -16,33 +16,50 @@ with events as (
 items as (
     select * from {{ ref("int_course_items_offered") }}
     where missing_reference is null
+),
+
+counted as (
+    select
+        events.source,
+        events.learner_id,
+        events.course_id,
+        events.term_id,
+        events.occurred_on,
+        events.known_on,
+        case when items.item_id is null then events.item_id end as missing_item_id,
+        count(*) as event_count,
+        sum(events.click_count) as click_count
+        {%- for kind in activity_kinds() %},
+        sum(events.click_count) filter (where items.activity_kind = '{{ kind }}') as {{ kind }}_click_count
+        {%- endfor %}
+    from events
+    left join items
+        on
+            events.source = items.source
+            and events.course_id = items.course_id
+            and events.term_id = items.term_id
+            and events.item_id = items.item_id
+    group by
+        events.source,
+        events.learner_id,
+        events.course_id,
+        events.term_id,
+        events.occurred_on,
+        events.known_on,
+        missing_item_id
 )
 
 select
-    events.source,
-    events.learner_id,
-    events.course_id,
-    events.term_id,
-    events.occurred_on,
-    events.known_on,
-    case when items.item_id is null then events.item_id end as missing_item_id,
-    count(*) as event_count,
-    cast(sum(events.click_count) as bigint) as click_count
+    source,
+    {{ entity_key(["learner_id", "course_id", "term_id"]) }} as course_enrollment_key,
+    {{ entity_key(["learner_id"]) }} as learner_key,
+    {{ entity_key(["course_id", "term_id"]) }} as course_offering_key,
+    occurred_on,
+    known_on,
+    missing_item_id,
+    cast(event_count as bigint) as event_count,
+    cast(click_count as bigint) as click_count
     {%- for kind in activity_kinds() %},
-    cast(coalesce(sum(events.click_count) filter (where items.activity_kind = '{{ kind }}'), 0) as bigint) as {{ kind }}_click_count
+    cast(coalesce({{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count
     {%- endfor %}
-from events
-left join items
-    on
-        events.source = items.source
-        and events.course_id = items.course_id
-        and events.term_id = items.term_id
-        and events.item_id = items.item_id
-group by
-    events.source,
-    events.learner_id,
-    events.course_id,
-    events.term_id,
-    events.occurred_on,
-    events.known_on,
-    missing_item_id
+from counted

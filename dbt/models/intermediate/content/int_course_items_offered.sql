@@ -16,6 +16,7 @@ select
         {%- endfor %}{% endfor %}
     end as activity_kind,
     offerings.term_id,
+    {{ entity_key(["course_id", "term_id"], "offerings") }} as course_offering_key,
     case when offerings.term_id is null then 'course_offerings' end as missing_reference
 from items
 left join offerings

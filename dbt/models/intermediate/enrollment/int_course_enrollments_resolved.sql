@@ -13,6 +13,7 @@ offerings as (
 
 select
     enrollments.*,
+    {{ entity_key(["learner_id", "course_id", "term_id"], "enrollments") }} as course_enrollment_key,
     case
         when learners.learner_id is null then 'learners'
         when offerings.course_id is null then 'course_offerings'

@@ -56,12 +56,32 @@ assignments as (
         count(items.course_item_key) filter (where items.due_day < 7 * weeks.week_number) as due_item_count,
         coalesce(sum(items.weight_share) filter (where items.due_day < 7 * weeks.week_number), 0) as due_weight_share,
         min(items.due_day) filter (where items.due_day >= 7 * weeks.week_number) - 7 * weeks.week_number as next_due_days,
-        {{ row_hash(["weeks.starts_on", "weeks.length_days"]) }} as offering_hash,
+        {{ row_hash(
+            ["weeks.course_key", "weeks.program_key", "weeks.term_key", "weeks.starts_on", "weeks.length_days"]
+        ) }} as offering_hash,
         coalesce(sum({{ row_hash(["items.course_item_key", "items.due_day", "items.weight_share"]) }}), 0) as items_hash
     from weeks
     left join items
         on weeks.course_offering_key = items.course_offering_key
-    group by weeks.course_offering_key, weeks.week_number, weeks.starts_on, weeks.length_days
+    group by
+        weeks.course_offering_key,
+        weeks.course_key,
+        weeks.program_key,
+        weeks.term_key,
+        weeks.week_number,
+        weeks.starts_on,
+        weeks.length_days
+),
+
+kinds as (
+    {{ kinds_of_sources(ref("dim_course_item")) }}
+),
+
+kind_hashes as (
+    select
+        source,
+        {{ row_hash(kind_flags()) }} as kinds_hash
+    from kinds
 ),
 
 ---------- what was known: every input of mart_learner_course_week, on the day on which it counts
@@ -146,8 +166,10 @@ known as (
         outcome_known_on as known_on,
         0 as registered_count,
         0 as unregistered_count,
-        {{ row_hash(["'earlier outcome'", "course_enrollment_key", "earlier_course_enrollment_key", "outcome", "outcome_known_on"]) }}
-            as known_hash
+        {{ row_hash([
+            "'earlier outcome'", "course_enrollment_key", "earlier_course_enrollment_key", "outcome",
+            "outcome_known_on",
+        ]) }} as known_hash
     from {{ ref("fct_earlier_enrollment") }}
     where outcome is not null
 ),
@@ -200,10 +222,14 @@ select
     assignments.due_weight_share,
     assignments.next_due_days,
     cast(
-        {{ row_hash(["known_so_far.known_hash", "assignments.offering_hash", "assignments.items_hash"]) }} as varchar
+        {{ row_hash([
+            "known_so_far.known_hash", "assignments.offering_hash", "assignments.items_hash", "kind_hashes.kinds_hash",
+        ]) }} as varchar
     ) as inputs_hash
 from known_so_far
 inner join assignments
     on
         known_so_far.course_offering_key = assignments.course_offering_key
         and known_so_far.week_number = assignments.week_number
+left join kind_hashes
+    on known_so_far.source = kind_hashes.source
