@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,8 @@ from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_he
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
+RefusedRows = Callable[[Iterator[tuple[int, str]]], Iterator[tuple[int, str, bytes]]]
+"""From (record, reason) of refused rows to these with their bytes, malformed records added."""
 UNREADABLE_ERRORS = (
     duckdb.InvalidInputException,
     duckdb.ConversionException,
@@ -127,61 +129,89 @@ class Conversion:
             shown |= {column.name: self._masks and bool(column.pii) for column in self.table.columns}
 
             def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
-                reasons = dict(wanted)
-                rows = connection.cursor().execute(sql.parquet_rows_as_json(self.content.path, shown, "refused_rows"))
-                for record, text in _fetched(rows):
-                    yield record, reasons[record], text.encode()
+                rows = connection.cursor().execute(sql.parquet_rows_as_json(self.content.path, shown))
+                for (record, reason), (_, text) in zip(wanted, _fetched(rows), strict=True):
+                    yield record, reason, text.encode()
 
             query = sql.TableSql(self.table, relation, self.file)
             return self._convert(connection, query, rows[0][0] or 0, 0, others, refused_rows)
 
     def _convert(
-        self, connection, query: sql.TableSql, records: int, malformed: int, others, refused_rows
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        query: sql.TableSql,
+        records: int,
+        malformed: int,
+        others: tuple[str, ...],
+        refused_rows: RefusedRows,
     ) -> Converted:
-        if self.table.is_event:
-            try:
-                connection.execute(query.event_date_check()).fetchall()
-            except duckdb.Error as error:
-                raise ContractError(
-                    f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
-                ) from error
-        target = self.folders.raw / "rows"
-        self.folders.raw.mkdir(parents=True, exist_ok=True)
         with self._refusing("the engine cannot read it"):
-            statement = sql.copy_to_parquet(query.accepted(), target, by_event_date=self.table.is_event)
-            accepted = connection.execute(statement).fetchall()[0][0]
-            refused = 0
-            if accepted != records - malformed:
-                connection.execute(f"create table refused_rows as {query.refused()}")
-                refused = connection.execute("select count(*) from refused_rows").fetchall()[0][0]
-                read = connection.execute(query.count()).fetchall()[0][0]
-                if accepted + refused != read or read != records - malformed:
-                    raise BrokenFile(
-                        f"the engine reads {read + malformed:,} rows where {records:,} records were counted, so the "
-                        "quoting breaks somewhere; put it right and deliver the file again"
-                    )
-        quarantined = None
-        if refused or malformed:
-            folder = self.folders.identity if self.table.has_direct else self.folders.raw
-            quarantined = folder / "quarantine.parquet"
-            cursor = connection.cursor()
-            wanted = _fetched(cursor.execute("select * from refused_rows order by _record")) if refused else iter(())
-            written = quarantine.write_rows(refused_rows(wanted), self.file, quarantined, self.settings)
-            if written != refused + malformed:
-                raise RuntimeError(
-                    f"{self.file}: {refused + malformed} rows refused, {written} found again"
-                )  # a defect here
-        identities = None
-        if self.table.has_direct:
-            identity.owner_only(self.folders.identity, self.settings.identity_dir)
-            identities = self.folders.identity / "identities.parquet"
-            connection.execute(sql.copy_to_parquet(query.identities(), identities))
-            for path in (identities, quarantined):
-                if path:
-                    path.chmod(0o600)
+            if pseudonyms := query.pseudonyms():
+                connection.execute(pseudonyms).fetchall()
+            self._check_event_date(connection, query)
+            rows, accepted = self._write_accepted(connection, query)
+            refused = malformed
+            if accepted + malformed != records:
+                refused += self._list_refused(connection, query, accepted, records - malformed)
+        quarantined = self._write_refused(connection, refused, refused - malformed, refused_rows) if refused else None
+        identities = self._write_identities(connection, query) if self.table.has_direct else None
         warnings = (f"columns that the contract does not know are left out: {', '.join(others)}",) if others else ()
-        rows = _rows_by_date(connection, target) if self.table.is_event else {None: target}
-        return Converted(rows, quarantined, identities, records, accepted, refused + malformed, warnings)
+        return Converted(rows, quarantined, identities, records, accepted, refused, warnings)
+
+    def _write_accepted(
+        self, connection: duckdb.DuckDBPyConnection, query: sql.TableSql
+    ) -> tuple[dict[date | None, Path], int]:
+        """Paths of the accepted rows by event date (else under None), and their number."""
+        self.folders.raw.mkdir(parents=True, exist_ok=True)
+        target = self.folders.raw / "rows"
+        statement = sql.copy_to_parquet(query.accepted(), target, by_event_date=self.table.is_event)
+        ((accepted,),) = connection.execute(statement).fetchall()
+        return (_rows_by_date(connection, target) if self.table.is_event else {None: target}), accepted
+
+    def _list_refused(
+        self, connection: duckdb.DuckDBPyConnection, query: sql.TableSql, accepted: int, expected: int
+    ) -> int:
+        """Makes the table `refused_rows` (_record, reason); returns their number. All must add up to `expected`."""
+        connection.execute(f"create table refused_rows as {query.refused()}").fetchall()
+        ((refused,),) = connection.execute("select count(*) from refused_rows").fetchall()
+        ((read,),) = connection.execute(query.count()).fetchall()
+        if read != expected:
+            raise BrokenFile(
+                f"the engine reads {read:,} rows where {expected:,} well-formed records were counted, so the quoting "
+                "breaks somewhere; put it right and deliver the file again"
+            )
+        if accepted + refused != read:
+            raise RuntimeError(f"{self.file}: {read} rows, of which {accepted} accepted and {refused} refused")
+        return refused
+
+    def _write_refused(
+        self, connection: duckdb.DuckDBPyConnection, refused: int, listed: int, refused_rows: RefusedRows
+    ) -> Path:
+        path = (self.folders.identity if self.table.has_direct else self.folders.raw) / "quarantine.parquet"
+        reasons = connection.cursor()
+        wanted = _fetched(reasons.execute("from refused_rows order by _record")) if listed else iter(())
+        written = quarantine.write_rows(refused_rows(wanted), self.file, path, self.settings)
+        if written != refused:
+            raise RuntimeError(f"{self.file}: {refused} rows refused, of which {written} were found again")
+        if self.table.has_direct:
+            path.chmod(0o600)
+        return path
+
+    def _write_identities(self, connection: duckdb.DuckDBPyConnection, query: sql.TableSql) -> Path:
+        path = identity.owner_only(self.folders.identity, self.settings.identity_dir) / "identities.parquet"
+        connection.execute(sql.copy_to_parquet(query.identities(), path)).fetchall()
+        path.chmod(0o600)
+        return path
+
+    def _check_event_date(self, connection: duckdb.DuckDBPyConnection, query: sql.TableSql) -> None:
+        if not self.table.is_event:
+            return
+        try:
+            connection.execute(query.event_date_check()).fetchall()
+        except duckdb.Error as error:
+            raise ContractError(
+                f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
+            ) from error
 
     @property
     def _masks(self) -> bool:

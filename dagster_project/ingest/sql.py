@@ -102,13 +102,25 @@ class TableSql:
             f"where not ({self._is_acceptable()}) order by _record"
         )
 
+    def pseudonyms(self) -> str | None:
+        """Statement that computes the pseudonym of every distinct value, before `accepted` and `refused` look them up;
+        None without such columns. Persons recur in rows, and a hash costs more than a look-up."""
+        texts = [f"_text{index}" for index, column in enumerate(self.table.columns) if column.pii == "pseudonym"]
+        if not texts:
+            return None
+        values = f"select distinct unnest([{', '.join(texts)}]) as plain from ({self._remaining()})"
+        return (
+            f"create table pseudonyms as select plain, {pseudonym_sql('plain')} as pseudonym "
+            f"from ({values}) where plain is not null"
+        )
+
     def count(self) -> str:
         """Number of rows that the engine reads, those of `excluded` not among them."""
         return f"select count(*) from ({self._remaining()})"
 
     def event_date_check(self) -> str:
         """A query without rows that fails when the contract's event date does not fit its columns."""
-        return f"select {self._event_date()} from (select {self._typed_columns()} from ({self.relation})) limit 0"
+        return f"select event_date from ({self._dated()}) limit 0"
 
     def _file(self) -> str:
         # An enum of one value reads back as varchar and spares the engine a text per row.
@@ -126,7 +138,13 @@ class TableSql:
 
     def _dated(self) -> str:
         event_date = f", {self._event_date()} as event_date" if self.table.is_event else ""
-        return f"select *{event_date} from (select *, {self._typed_columns()} from ({self._remaining()}))"
+        looked_up = "".join(
+            f" left join pseudonyms as _person{index} on _row._text{index} = _person{index}.plain"
+            for index, column in enumerate(self.table.columns)
+            if column.pii == "pseudonym"
+        )
+        typed = f"select _row.*, {self._typed_columns()} from ({self._remaining()}) as _row{looked_up}"
+        return f"select *{event_date} from ({typed})"
 
     def _event_date(self) -> str:
         return f"try(cast({self.table.event_date} as date))"
@@ -171,7 +189,7 @@ def copy_to_parquet(query: str, path: Path, *, by_event_date: bool = False) -> s
 
 def _typed(column: Column, index: int) -> str:
     if column.pii == "pseudonym":
-        return pseudonym_sql(f"_text{index}")
+        return f"_person{index}.pseudonym"
     if column.data_type == "varchar":
         return f"_text{index}"
     if column.data_type == "timestamp":
@@ -195,8 +213,8 @@ def _is_wrong(column: Column, index: int) -> str | None:
     return f"_text{index} is not null and {typed} is null"
 
 
-def parquet_rows_as_json(path: Path, columns: dict[str, bool], chosen: str) -> str:
-    """`_record` and JSON text of the rows of a Parquet file whose `_record` is in the relation `chosen`.
+def parquet_rows_as_json(path: Path, columns: dict[str, bool]) -> str:
+    """`_record` and JSON text of the rows of a Parquet file that are in the table `refused_rows`, in its order.
 
     Args:
         columns: the file's columns; True masks the values of one.
@@ -208,5 +226,5 @@ def parquet_rows_as_json(path: Path, columns: dict[str, bool], chosen: str) -> s
     return (
         f"select file_row_number + 1 as _record, cast(json_object({fields}) as varchar) "
         f"from read_parquet({literal(path)}, file_row_number = true) "
-        f"where file_row_number + 1 in (select _record from {chosen}) order by 1"
+        f"where file_row_number + 1 in (select _record from refused_rows) order by 1"
     )

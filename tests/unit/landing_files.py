@@ -59,6 +59,13 @@ sources:
         columns:
           - {name: person, data_type: varchar, config: {meta: {required: true, pii: pseudonym}}}
           - {name: minutes, data_type: integer}
+      - name: messages
+        config: {meta: {delivery: append, event_time: sent_at}}
+        columns:
+          - {name: sender, data_type: varchar, config: {meta: {required: true, pii: pseudonym}}}
+          - {name: plain, data_type: varchar}
+          - {name: receiver, data_type: varchar, config: {meta: {pii: pseudonym}}}
+          - {name: sent_at, data_type: timestamp}
 """
 
 

@@ -353,7 +353,7 @@ def test_source_name_cannot_leave_its_folder(bench, source):
 PIECES = [b"1", b"x", b",", b'"', b"\n", b"\r\n", b"\xff", b"\\", b"2,NO\n", b'3,"S,E"\r\n', b'4,"a\nb"\n', b'"', b"\0"]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.lists(st.sampled_from(PIECES), max_size=20))
 def test_whatever_the_bytes_every_record_is_accepted_or_refused(bench, body):
     bench.deliver("learners.csv", b"learner_id,country\n" + b"".join(body))

@@ -130,6 +130,21 @@ def test_file_refused_whole_is_kept_under_identity(bench):
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
 
 
+def test_events_may_have_several_pseudonyms_and_missing_ones(bench):
+    bench.deliver(
+        "messages.csv",
+        b"sender,plain,receiver,sent_at\np-ann,x,p-bob,2024-01-01\np-bob,y,,2024-01-01\n,z,p-ann,2024-01-02\np-cyd,,,\n",
+    )
+    load = bench.load("messages")
+    assert (load.records, load.accepted, load.refused) == (4, 2, 2)
+    ann, bob = (pseudonym(value, read_key(bench.settings)) for value in ("p-ann", "p-bob"))
+    assert [row[:3] for row in bench.rows("messages")] == [(ann, "x", bob), (bob, "y", None)]
+    assert [(reason, data) for _, reason, data in bench.quarantine("messages")] == [
+        ("column sender: a value is required", b"***,z,***,2024-01-02\n"),
+        ("the event date cannot be told from the row", b"***,,***,\n"),
+    ]
+
+
 def test_key_is_made_once_and_another_key_loads_personal_tables_again(bench):
     bench.deliver("visits.csv", b"person,minutes\np-ann,1\n")
     bench.load("visits")

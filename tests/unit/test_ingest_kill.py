@@ -60,8 +60,16 @@ bench.load("events")
         ("finish", 1),
     ],
 )
-@pytest.mark.parametrize("is_still_there", [True, False], ids=["same_landing", "landing_changed"])
-def test_killed_load_is_finished_by_the_next_one(tmp_path, point, call, is_still_there):
+def test_killed_load_is_finished_by_the_next_one(tmp_path, point, call):
+    kill_while_loading(tmp_path, point, call, is_still_there=True)
+
+
+@pytest.mark.parametrize(("point", "call"), [("begin", 1), ("move", 3)])
+def test_killed_load_is_finished_or_undone_when_its_delivery_is_gone(tmp_path, point, call):
+    kill_while_loading(tmp_path, point, call, is_still_there=False)
+
+
+def kill_while_loading(tmp_path, point, call, *, is_still_there):
     bench = Bench(tmp_path)
     bench.deliver("events.csv", BEFORE)
     bench.load("events")

@@ -160,6 +160,23 @@ def test_last_snapshot_that_can_be_read_is_the_table(bench):
     assert [row[0] for row in bench.rows("learners")] == [1]
 
 
+def test_snapshot_without_rows_empties_the_table(bench):
+    bench.deliver("learners.csv", b"learner_id,country\n1,NO\n")
+    bench.load("learners")
+    bench.deliver("learners.csv", b"learner_id,country\n")
+    assert bench.load("learners").files[0].status == "loaded"
+    assert bench.rows("learners") == []
+
+
+def test_record_numbers_are_the_files_order_however_many_threads_read(bench):
+    lines = "".join(f"{i},{'x' * (i % 90)},2024-01-{1 + i % 28:02d},,\n" for i in range(1, 250_001))
+    bench.deliver("events.csv", EVENTS_HEADER + lines.encode())
+    assert bench.load("events").accepted == 250_000
+    folder = bench.settings.raw_dir / "tiny/events/source=here"
+    query = f"select count(*), count(*) filter (event_id = _record) from read_parquet('{folder}/*/*.parquet')"
+    assert duckdb.sql(query).fetchall() == [(250_000, 250_000)]
+
+
 def test_sources_on_one_contract_leave_each_other_alone(bench, tmp_path):
     bench.deliver("learners.csv", b"learner_id,country\n1,NO\n")
     bench.load("learners", "uni_a")
