@@ -78,7 +78,7 @@ class ItemBank:
 
     Attributes
     ----------
-    items : frame: item, slope, intercept (graded: intercept_1 …), slope_se, intercept_se (intercept_1_se …), n
+    items : frame: item, slope, intercept (graded: intercept_1 …), slope_se, intercept_se …, slope_intercept_cov …, n
         In the logistic metric, ascending by item; n = responses. Standard errors from the observed information; NaN
         where the parameter was not estimated. A graded intercept is NaN where no answer fell between two categories.
     groups : frame: group, mean, sd, mean_se, sd_se, n
@@ -103,6 +103,26 @@ class ItemBank:
     iterations: int = 0
     converged: bool = False
     report: pd.DataFrame = field(default_factory=lambda: _report([]))
+
+    def difficulties(self) -> pd.DataFrame:
+        """Difficulty -intercept / slope of every item with its standard error (delta method), in sds of ability.
+
+        Returns
+        -------
+        frame: item, difficulty, difficulty_se (graded: difficulty_1 …, one a step). The error is NaN without a slope's
+        covariance, except for the Rasch model, whose slope is known.
+        """
+        out = {"item": self.items["item"]}
+        slope = self.items["slope"]
+        for name in _intercept_columns(self.items):
+            difficulty = -self.items[name] / slope
+            by_slope, covariance = self.items["slope_se"], self.items[f"slope_{name}_cov"]
+            if self.model == "rasch":
+                by_slope, covariance = 0.0, 0.0
+            variance = self.items[f"{name}_se"] ** 2 + difficulty**2 * by_slope**2 + 2 * difficulty * covariance
+            out[name.replace("intercept", "difficulty")] = difficulty
+            out[f"{name.replace('intercept', 'difficulty')}_se"] = np.sqrt(variance) / slope.abs()
+        return pd.DataFrame(out)
 
     def parameters(self) -> tuple[Layout, Parameters]:
         """Layout and parameters in the form of the kernels."""
@@ -187,7 +207,7 @@ def calibrate(person, item, response, *, model="2pl", group=None, prior=None, no
     n = np.bincount(data.group, minlength=len(groups.values))
     p, se = estimate.parameters, estimate.std_error
     return ItemBank(
-        items=_item_frame(layout, p, se, counts[usable].sum(axis=1), model, counts.shape[1] - 1),
+        items=_item_frame(layout, estimate, counts[usable].sum(axis=1), model, counts.shape[1] - 1),
         groups=pd.DataFrame(
             {"group": groups.values, "mean": p.mean, "sd": p.sd, "mean_se": se.mean, "sd_se": se.sd, "n": n}
         ),
@@ -267,10 +287,10 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
         groups.values, estimate.parameters.mean, estimate.parameters.sd, np.bincount(data.group), strict=True
     ):
         report.append(
-            ("group", label_, int(n), f"these persons' ability on the bank's scale: mean {mean:.3f}, sd {sd:.3f}")
+            ("group", label_, int(n), f"these persons: ability on the bank's scale: mean {mean:.3f}, sd {sd:.3f}")
         )
     widest = max(bank.items.columns.str.fullmatch(r"intercept_\d+").sum(), counts.shape[1] - 1)
-    frame = _item_frame(layout, estimate.parameters, estimate.std_error, n_by_item.sum(axis=1), bank.model, widest)
+    frame = _item_frame(layout, estimate, n_by_item.sum(axis=1), bank.model, widest)
     added = frame.iloc[len(old_layout.items) :]
     every_item = pd.concat([bank.items, added], ignore_index=True)[list(frame.columns)]
     return ItemBank(
@@ -326,7 +346,7 @@ def score(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFrame
     frame = pd.DataFrame({"person": data.persons, "ability": mean, "std_error": sd, "n": np.diff(data.start)})
     frame.attrs["unknown_items"] = unknown
     if unknown:
-        some = ", ".join(f"{name!r}" for name in list(unknown)[:5])
+        some = ", ".join(str(name) for name in list(unknown)[:5])
         warnings.warn(
             f"{sum(unknown.values())} answers to {len(unknown)} items that are not in the bank were left out: {some}"
             f"{' …' if len(unknown) > 5 else ''}; calibrate_new_items puts new items on the bank's scale",
@@ -351,7 +371,7 @@ def read_responses(bank: ItemBank, person, item, response, *, group=None) -> tup
         at = pd.Index(bank.groups["group"]).get_indexer(groups.values)
         if (at < 0).any():
             raise ValueError(
-                f"group {groups.values[at < 0][0]!r} is not in the bank, which has {list(bank.groups['group'])}; "
+                f"group {groups.values[at < 0][0]} is not in the bank, which has {list(bank.groups['group'])}; "
                 "leave group out to use all of them as the prior"
             )
         member = at.astype(np.int32)[member]
@@ -452,7 +472,7 @@ def _check_groups(data: Responses, layout: Layout, labels: np.ndarray, *, fixed_
     if len(labels) > 1 and persons.min() < FEWEST_PERSONS:
         small = int(persons.argmin())
         raise ValueError(
-            f"group {labels[small]!r} has {persons[small]} persons; expected at least {FEWEST_PERSONS}: merge it"
+            f"group {labels[small]} has {persons[small]} persons; expected at least {FEWEST_PERSONS}: merge it"
         )
     if len(labels) == 1 and not fixed_items:
         return
@@ -466,9 +486,9 @@ def _check_groups(data: Responses, layout: Layout, labels: np.ndarray, *, fixed_
             break
         carried |= reached
     if not carried.all():
-        what = "the bank" if fixed_items else f"group {labels[0]!r}, directly or through other groups"
+        what = "the bank" if fixed_items else f"group {labels[0]}, directly or through other groups"
         raise ValueError(
-            f"group {labels[~carried][0]!r} has answered no item in common with {what}: "
+            f"group {labels[~carried][0]} has answered no item in common with {what}: "
             "its abilities cannot be put on the same scale; calibrate it apart"
         )
 
@@ -562,18 +582,20 @@ def _intercept_columns(items: pd.DataFrame) -> list[str]:
     return sorted(items.columns[items.columns.str.fullmatch(r"intercept_\d+")], key=lambda name: int(name[10:]))
 
 
-def _item_frame(layout: Layout, p: Parameters, se: Parameters, n: np.ndarray, model: str, widest: int) -> pd.DataFrame:
+def _item_frame(layout: Layout, estimate: Estimate, n: np.ndarray, model: str, widest: int) -> pd.DataFrame:
     names = ["intercept"] if model != "graded" else [f"intercept_{k}" for k in range(1, widest + 1)]
-    values, errors = np.full((2, len(layout.items), len(names)), np.nan)
+    values, errors, covariances = np.full((3, len(layout.items), len(names)), np.nan)
     item = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start))
     category = np.concatenate([*(seen[1:] for seen in layout.observed), np.empty(0, int)]).astype(int)
-    values[item, category - 1] = p.step
-    errors[item, category - 1] = se.step
+    values[item, category - 1] = estimate.parameters.step
+    errors[item, category - 1] = estimate.std_error.step
+    covariances[item, category - 1] = estimate.slope_step_covariance
     return pd.DataFrame(
-        {"item": layout.items, "slope": p.slope}
+        {"item": layout.items, "slope": estimate.parameters.slope}
         | dict(zip(names, values.T, strict=True))
-        | {"slope_se": se.slope}
+        | {"slope_se": estimate.std_error.slope}
         | {f"{name}_se": column for name, column in zip(names, errors.T, strict=True)}
+        | {f"slope_{name}_cov": column for name, column in zip(names, covariances.T, strict=True)}
         | {"n": n}
     )
 

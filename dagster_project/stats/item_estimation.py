@@ -101,6 +101,7 @@ class Estimate:
 
     parameters: Parameters
     std_error: Parameters
+    slope_step_covariance: np.ndarray  # of each step's intercept with its item's slope
     log_likelihood: float
     log_likelihood_left: float  # predicted gain of one more Newton step
     passes: int
@@ -300,11 +301,18 @@ def maximize(responses: Responses, specification: Specification, start: Paramete
     elif not converged:
         notes.append(f"no convergence after {objective.passes} passes; about {left:.2g} log likelihood left to gain")
     errors = np.full(len(free), np.nan)
+    by_slope = np.full(len(parameters.step), np.nan)
     if covariance is not None:
-        errors[estimated] = np.sqrt(covariance)
+        errors[estimated] = np.sqrt(covariance.diagonal())
+        at = np.cumsum(estimated) - 1
+        item = np.repeat(np.arange(len(parameters.slope)), np.diff(specification.step_start))
+        step = len(parameters.slope) + np.arange(len(item))
+        known = estimated[item] & estimated[step]
+        by_slope[known] = covariance[at[item[known]], at[step[known]]]
     return Estimate(
         parameters=parameters,
         std_error=parameters.with_vector(errors),
+        slope_step_covariance=by_slope,
         log_likelihood=objective.log_likelihood,
         log_likelihood_left=left,
         passes=objective.passes,
@@ -395,17 +403,18 @@ def _newton(
 ) -> tuple[Parameters, np.ndarray | None, float, bool]:
     """Newton steps from a point close to the maximum, the last evaluation.
 
-    Returns parameters, variances of the free ones (None: information not positive definite), the predicted gain that is
-    left, and whether the last step was below TOLERANCE standard errors.
+    Returns parameters, covariance of the free ones (None: information not positive definite), the predicted gain that
+    is left, and whether the last step was below TOLERANCE standard errors.
     """
-    factor = variances = None
+    factor = variances = covariance = None
     left = np.inf
     for _ in range(20):
         if factor is None:
             gradient, information = objective.information(p, free, cross=cross)
             try:
                 factor = cho_factor(information, lower=True, overwrite_a=True, check_finite=False)
-                variances = cho_solve(factor, np.eye(len(gradient)), overwrite_b=True).diagonal().copy()
+                covariance = cho_solve(factor, np.eye(len(gradient)), overwrite_b=True)
+                variances = covariance.diagonal()
             except LinAlgError:
                 return p, None, left, False
         else:
@@ -414,18 +423,18 @@ def _newton(
         left = 0.5 * float(gradient @ change)
         size = np.max(np.abs(change) / np.sqrt(variances), initial=0.0)
         if size <= TOLERANCE:
-            return p, variances, left, True
+            return p, covariance, left, True
         vector = p.vector()
         vector[free] += change if cross else 0.0
         moved = p.with_vector(vector)
         if not cross or (moved.sd <= SMALLEST_SD).any() or not _ordered(moved.step, objective.spec.step_start):
-            return p, variances, left, not cross
+            return p, covariance, left, not cross
         moved_value = objective.evaluate(moved)
         if not moved_value >= value - 1e-10 * abs(value):
             objective.evaluate(p)
-            return p, variances, left, False
+            return p, covariance, left, False
         # The information of a point this close serves the next step as well, and the standard errors.
         if np.max(np.abs(change)) > INFORMATION_HOLDS:
             factor = None
         p, value = moved, moved_value
-    return p, variances, left, False
+    return p, covariance, left, False

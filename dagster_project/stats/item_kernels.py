@@ -22,7 +22,9 @@ from numba import njit
 CUT = 27.0
 IMPOSSIBLE = -1e30
 LANES = 8
-POLYNOMIALS = 4
+POLYNOMIALS = 4  # of a narrow posterior
+MORE_POLYNOMIALS = 8  # of one that is still wide
+WIDE = 40  # answers below which a posterior counts as wide
 
 # Sums may be reordered (vector registers); infinities and NaN keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -351,7 +353,7 @@ def posterior_score_covariance(
 
     Louis (1982), eq. 3.1: the observed information is the complete-data information minus this. A person's score is a
     smooth function of ability; expanded in the polynomials orthonormal under the person's posterior, its covariance is
-    a sum of outer products of coefficients. ``POLYNOMIALS`` terms leave a relative error below 1e-4 of the information.
+    a sum of outer products of coefficients: four terms for a narrow posterior, eight for a wide one.
 
     Every pair of parameters that belong together is a *slot*: (slope, step), (slope, further step) or (group mean,
     group sd), and ``out`` has shape (slots, slots, 4), because four neighbours are one vector register. ``slot[r]`` is
@@ -365,10 +367,10 @@ def posterior_score_covariance(
     for j in range(start.size - 1):
         longest = max(longest, start[j + 1] - start[j])
     index = np.empty(3 * longest + 1, np.uint32)
-    first = np.empty((POLYNOMIALS, 3 * longest + 1))
-    second = np.empty((POLYNOMIALS, 3 * longest + 1))
+    first = np.empty((MORE_POLYNOMIALS, 3 * longest + 1))
+    second = np.empty((MORE_POLYNOMIALS, 3 * longest + 1))
     products = np.empty((3 * longest + 1, 4))
-    basis = np.empty((POLYNOMIALS, nodes))
+    basis = np.empty((MORE_POLYNOMIALS, nodes))
     for j in range(start.size - 1):
         g = group[j]
         a, b, _ = _posterior(
@@ -376,7 +378,8 @@ def posterior_score_covariance(
         )
         w = weight[a:b]
         x = node[a:b]
-        _orthonormal(w, x, basis, a)
+        terms = MORE_POLYNOMIALS if start[j + 1] - start[j] < WIDE else POLYNOMIALS
+        _orthonormal(w, x, basis[:terms], a)
         n = 0
         for t in range(start[j], start[j + 1]):
             r = row[t]
@@ -393,7 +396,7 @@ def posterior_score_covariance(
                 index[n + 1] = slot[r] + d
             if u > 0:
                 index[n + extra] = slot[r] + u
-            for k in range(POLYNOMIALS):
+            for k in range(terms):
                 p = basis[k, a:b]
                 by_logit = 0.0
                 by_slope = 0.0
@@ -418,7 +421,7 @@ def posterior_score_covariance(
             n += 1 + extra
         if group_slot[g] >= 0:
             index[n] = group_slot[g]
-            for k in range(POLYNOMIALS):
+            for k in range(terms):
                 by_mean = 0.0
                 by_sd = 0.0
                 for q in range(x.size):
@@ -428,7 +431,8 @@ def posterior_score_covariance(
                 first[k, n] = by_mean / group_sd[g]
                 second[k, n] = by_sd / group_sd[g]
             n += 1
-        _add_outer_products(n, index, first, second, products, out)
+        for k in range(0, terms, POLYNOMIALS):
+            _add_outer_products(n, index, first[k:], second[k:], products, out)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

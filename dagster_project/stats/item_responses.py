@@ -161,7 +161,7 @@ def sort_by_person(
     twice = _first_duplicate(start, row, item_of_row, np.full(len(item.values), -1, np.int64))
     if twice[0] >= 0:
         raise ValueError(
-            f"person {person.values[twice[0]]!r} has more than one response to item {item.values[twice[1]]!r}; "
+            f"person {person.values[twice[0]]} has more than one response to item {item.values[twice[1]]}; "
             "keep one, usually the first attempt"
         )
     return Responses(person.values, start, row, group)
@@ -174,8 +174,8 @@ def group_of_persons(person: Labels, group: Labels) -> np.ndarray:
     if conflict >= 0:
         j = person.codes[conflict]
         raise ValueError(
-            f"person {person.values[j]!r} is in group {group.values[out[j]]!r} and in group "
-            f"{group.values[group.codes[conflict]]!r}; a group must be constant within a person"
+            f"person {person.values[j]} is in group {group.values[out[j]]} and in group "
+            f"{group.values[group.codes[conflict]]}; a group must be constant within a person"
         )
     return out
 

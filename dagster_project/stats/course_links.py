@@ -1,0 +1,108 @@
+"""Which courses can share an ability scale, and which learners form a group for calibration.
+
+Courses are comparable only through learners who answered questions of both. Advanced learners take harder courses, so
+that groups by course pattern need their own ability distribution; too small a pattern cannot have one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from dagster_project.stats.item_responses import label
+
+FEWEST_ITEMS = 5
+FEWEST_LEARNERS = 100
+SMALLEST_PATTERN = 200
+
+
+class CourseLinks(NamedTuple):
+    """``links``: course, other_course, learners, is_link. ``scales``: course, learners, scale, is_separate."""
+
+    links: pd.DataFrame
+    scales: pd.DataFrame
+
+
+def course_links(
+    person, course, *, fewest_items: int = FEWEST_ITEMS, fewest_learners: int = FEWEST_LEARNERS
+) -> CourseLinks:
+    """Graph of courses bridged by learners, and its connected parts.
+
+    Parameters
+    ----------
+    person, course : arrays of shape (responses,)
+        One element per answered question: who, and in which course.
+    fewest_items : int
+        Answers a learner needs in each of two courses to bridge them.
+    fewest_learners : int
+        Bridging learners that make a link.
+
+    Returns
+    -------
+    CourseLinks
+        ``links``: every pair of courses with a bridging learner. ``scales``: scale 0 is the connected part with the
+        most learners; courses on another scale (``is_separate``) must be calibrated and published apart.
+    """
+    people, courses = label(person, "person"), label(course, "course", length=len(person))
+    answers = csr_array(
+        (np.ones(len(people.codes), np.int32), (people.codes, courses.codes)),
+        shape=(len(people.values), len(courses.values)),
+    )
+    answers.sum_duplicates()
+    answers.data = (answers.data >= fewest_items).astype(np.int64)
+    enough = answers
+    shared = (enough.T @ enough).tocoo()
+    upper = (shared.row < shared.col) & (shared.data > 0)
+    i, j, bridging = shared.row[upper], shared.col[upper], shared.data[upper]
+    is_link = bridging >= fewest_learners
+    graph = csr_array((np.ones(is_link.sum()), (i[is_link], j[is_link])), shape=(len(courses.values),) * 2)
+    _, part = connected_components(graph, directed=False)
+    learners = enough.sum(axis=0)
+    weight = np.bincount(part, learners)
+    rank = np.empty(len(weight), int)
+    rank[np.argsort(-weight, kind="stable")] = np.arange(len(weight))
+    links = pd.DataFrame(
+        {"course": courses.values[i], "other_course": courses.values[j], "learners": bridging, "is_link": is_link}
+    )
+    scales = pd.DataFrame(
+        {"course": courses.values, "learners": learners, "scale": rank[part], "is_separate": rank[part] > 0}
+    )
+    return CourseLinks(links.sort_values(["course", "other_course"], ignore_index=True), scales)
+
+
+def course_patterns(person, course, level, *, smallest: int = SMALLEST_PATTERN) -> pd.DataFrame:
+    """Group learners by the set of courses they answered; small patterns merge by their highest course level.
+
+    Parameters
+    ----------
+    person, course : arrays of shape (responses,)
+    level : mapping or series, course → level
+        Levels sort from basic to advanced (numbers).
+    smallest : int
+        Patterns of fewer learners become "highest level <level>"; if such a group is still smaller, "other".
+
+    Returns
+    -------
+    frame: person, pattern
+        Ascending by person; patterns of courses read "course + course".
+
+    Raises
+    ------
+    ValueError
+        A course without a level.
+    """
+    pairs = pd.DataFrame({"person": person, "course": course}).drop_duplicates().sort_values(["person", "course"])
+    level_of = pairs["course"].map(pd.Series(level))
+    if level_of.isna().any():
+        raise ValueError(f"course {pairs['course'][level_of.isna()].iloc[0]} has no level")
+    name = pairs["course"].astype(str)
+    by_person = pairs.assign(course=name, level=level_of).groupby("person", sort=True)
+    frame = pd.DataFrame({"pattern": by_person["course"].agg(" + ".join), "level": by_person["level"].max()})
+    size = frame.groupby("pattern")["level"].transform("size")
+    merged = "highest level " + frame["level"].astype(str)
+    frame["pattern"] = frame["pattern"].where(size >= smallest, merged)
+    size = frame.groupby("pattern")["level"].transform("size")
+    frame["pattern"] = frame["pattern"].where(size >= smallest, "other")
+    return frame.drop(columns="level").reset_index()

@@ -1,0 +1,311 @@
+"""How well a bank describes the answers: item fit, local dependence, differential item functioning.
+
+Effect sizes first: with a million answers everything is significant.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from dagster_project.stats import item_kernels as kernels
+from dagster_project.stats.irt import ItemBank, log_probability_table, prior_on, read_responses
+from dagster_project.stats.item_estimation import Grid, Parameters, Specification, maximize
+from dagster_project.stats.item_responses import Layout, Responses
+
+MISFIT_RMSD = 0.10
+LOCAL_DEPENDENCE = 0.2
+FEWEST_RESPONSES = 100  # of an item in a group, to judge DIF
+ETS_DELTA = 2.35  # logits to the delta scale: 4 / 1.7
+ETS_SMALL, ETS_LARGE = 1.0, 1.5
+
+
+def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFrame:
+    """Root mean squared deviation between observed and expected response curves of each item.
+
+    The observed curve is the expected share of answers at each node given all the person's answers, weighted by how
+    many persons are there; over the categories of a graded item the mean square is taken. (RMSD as in PISA; Köhler,
+    Robitzsch and Hartig 2020.)
+
+    Parameters
+    ----------
+    bank, person, item, response, group
+        As for :func:`~dagster_project.stats.irt.score`.
+
+    Returns
+    -------
+    frame: item, rmsd, is_misfit, n
+        ``rmsd`` in probability; ``is_misfit`` where it exceeds .10. NaN without answers.
+    """
+    data, _ = read_responses(bank, person, item, response, group=group)
+    layout, parameters = bank.parameters()
+    grid = Grid(bank.nodes)
+    table = log_probability_table(layout, parameters, grid)
+    prior = prior_on(bank, grid, grouped=group is not None)
+    counts, group_counts = np.empty_like(table), np.empty_like(prior)
+    low = np.zeros(len(data.persons), np.int16)
+    high = np.full(len(data.persons), len(grid.padded), np.int16)
+    kernels.expected_counts(
+        data.start, data.row, data.group, table, prior, grid.padded, low, high, counts, group_counts
+    )
+    row_item = _row_item(layout)
+    by_item = _sum_by(row_item, counts, len(layout.items))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = (counts / by_item[row_item] - np.exp(table)) ** 2
+        share = by_item / by_item.sum(axis=1, keepdims=True)
+    difference[by_item[row_item] < 1e-8] = 0.0
+    categories = np.diff(layout.step_start) + 1
+    rmsd = np.sqrt((_sum_by(row_item, difference, len(layout.items)) * share).sum(axis=1) / categories)
+    n = np.bincount(row_item[data.row], minlength=len(layout.items))
+    return pd.DataFrame({"item": layout.items, "rmsd": rmsd, "is_misfit": rmsd > MISFIT_RMSD, "n": n})
+
+
+def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group=None) -> pd.DataFrame:
+    """Correlation of residuals of item pairs within a quiz (Q3 of Yen 1984): what ability does not explain.
+
+    Parameters
+    ----------
+    bank, person, item, response, group
+        As for :func:`~dagster_project.stats.irt.score`.
+    quiz : mapping or series, item → quiz
+        Items without one are left out.
+
+    Returns
+    -------
+    frame: quiz, item, other_item, correlation, is_dependent, n
+        Pairs answered by at least 100 persons; ``is_dependent`` where the correlation exceeds .2.
+    """
+    data, _ = read_responses(bank, person, item, response, group=group)
+    layout, parameters = bank.parameters()
+    grid = Grid(bank.nodes)
+    prior = prior_on(bank, grid, grouped=group is not None)
+    table = log_probability_table(layout, parameters, grid)
+    ability, sd = np.empty(len(data.persons)), np.empty(len(data.persons))
+    kernels.posterior_moments(data.start, data.row, data.group, table, prior, grid.padded, ability, sd)
+    quiz_of = pd.Series(quiz).reindex(layout.items)
+    code, quizzes = pd.factorize(quiz_of, sort=True)
+    sizes = np.bincount(code[code >= 0], minlength=len(quizzes))
+    within = pd.Series(code).groupby(code).cumcount().to_numpy()
+    base = np.concatenate([[0], np.cumsum(sizes**2)])
+    sums = np.zeros((base[-1], 6))
+    row_item = _row_item(layout)
+    category = np.arange(layout.rows) - layout.step_start[row_item] - row_item
+    _pair_sums(
+        data.start, data.row, ability, row_item, category, parameters.slope, parameters.step, layout.step_start,
+        code, within, sizes, base, sums,
+    )  # fmt: skip
+    n, x, y, xx, yy, xy = sums.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = (n * xy - x * y) / np.sqrt((n * xx - x**2) * (n * yy - y**2))
+    members = [layout.items[code == k] for k in range(len(quizzes))]
+    frames = []
+    for k, items in enumerate(members):
+        i, j = np.triu_indices(len(items), 1)
+        at = base[k] + i * len(items) + j
+        frames.append(
+            pd.DataFrame(
+                {
+                    "quiz": np.repeat(quizzes[k : k + 1], len(i)),
+                    "item": items[i],
+                    "other_item": items[j],
+                    "correlation": correlation[at],
+                    "is_dependent": correlation[at] > LOCAL_DEPENDENCE,
+                    "n": n[at].astype(int),
+                }
+            )
+        )
+    columns = ["quiz", "item", "other_item", "correlation", "is_dependent", "n"]
+    pairs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return pairs[pairs["n"] >= FEWEST_RESPONSES].reset_index(drop=True)
+
+
+def differential_functioning(bank: ItemBank, person, item, response, group, *, reference=None) -> pd.DataFrame:
+    """Is an item harder for one group than for another of equal ability?
+
+    For every item and group one intercept shift is estimated by marginal maximum likelihood, all other items as in the
+    bank and the group's own mean and sd of ability. Items found to be C are taken out of the abilities and everything
+    is estimated again (purification). The difference to the reference group, times 2.35, is on the ETS delta scale, and
+    the classes are those of ETS (Zieky 1993) for the Mantel-Haenszel D-DIF it corresponds to.
+
+    Parameters
+    ----------
+    bank, person, item, response
+        As for :func:`~dagster_project.stats.irt.score`.
+    group : array of shape (responses,), constant within a person
+        For instance country or language; not the groups of the calibration.
+    reference : label, optional
+        Group the others are compared with; the largest if not given.
+
+    Returns
+    -------
+    frame: item, group, reference, shift, std_error, delta, ets_class, n, reference_n
+        ``shift`` in logits: positive = easier for the group. ``delta`` = 2.35 × shift. ``ets_class``: "A" negligible
+        (|delta| < 1 or not significant), "C" large (|delta| ≥ 1.5 and significantly above 1), "B" between; missing with
+        fewer than 100 answers on either side.
+    """
+    labels_bank = replace(bank, groups=_free_groups(group))
+    data, _ = read_responses(labels_bank, person, item, response, group=group)
+    labels = labels_bank.groups["group"].to_numpy()
+    persons = np.bincount(data.group, minlength=len(labels))
+    if len(labels) < 2:
+        raise ValueError("differential functioning compares groups; all persons are in one")
+    at = int(persons.argmax()) if reference is None else int(np.flatnonzero(labels == reference)[0])
+    layout, parameters = bank.parameters()
+    grid = Grid(bank.nodes)
+    n = np.zeros((len(layout.items), len(labels)), np.int64)
+    np.add.at(n, (_row_item(layout)[data.row], np.repeat(data.group, np.diff(data.start))), 1)
+
+    anchors = np.ones(len(layout.items), bool)
+    for _ in range(2):
+        shift, variance = _shifts(data, layout, parameters, grid, len(labels), anchors)
+        delta, error, ets = _classify(shift, variance, n, at)
+        large = (ets == "C").any(axis=1)
+        # An item set in which most items shift has no anchors to speak of; keep them all.
+        if not large.any() or large.mean() > 0.5 or (large == ~anchors).all():
+            break
+        anchors = ~large
+    i, g = np.nonzero(np.arange(len(labels))[None, :].repeat(len(layout.items), 0) != at)
+    return pd.DataFrame(
+        {
+            "item": layout.items[i],
+            "group": labels[g],
+            "reference": labels[at],
+            "shift": delta[i, g] / ETS_DELTA,
+            "std_error": error[i, g] / ETS_DELTA,
+            "delta": delta[i, g],
+            "ets_class": ets[i, g],
+            "n": n[i, g],
+            "reference_n": n[i, at],
+        }
+    )
+
+
+def _classify(shift: np.ndarray, variance: np.ndarray, n: np.ndarray, at: int):
+    delta = ETS_DELTA * (shift - shift[:, [at]])
+    error = ETS_DELTA * np.sqrt(variance + variance[:, [at]])
+    ets = np.full(delta.shape, None, object)
+    judged = (n >= FEWEST_RESPONSES) & (n[:, [at]] >= FEWEST_RESPONSES) & (np.arange(n.shape[1]) != at)
+    size = np.abs(delta)
+    small = (size < ETS_SMALL) | (size < 1.96 * error)
+    large = (size >= ETS_LARGE) & (size - ETS_SMALL > 1.645 * error)
+    ets[judged] = np.where(small, "A", np.where(large, "C", "B"))[judged]
+    return np.where(n > 0, delta, np.nan), np.where(n > 0, error, np.nan), ets
+
+
+def _shifts(
+    data: Responses, layout: Layout, parameters: Parameters, grid: Grid, groups: int, anchors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intercept shift and its variance by item and group; abilities rest on the anchors."""
+    row_item = _row_item(layout)
+    none = np.zeros(len(layout.items), bool)
+    every = np.ones(groups, bool)
+    answers = np.repeat(np.arange(len(data.persons)), np.diff(data.start))
+    kept = anchors[row_item[data.row]]
+    start = np.concatenate([[0], np.cumsum(np.bincount(answers[kept], minlength=len(data.persons)))])
+    specification = Specification(
+        layout.step_start, none, none, none, every, every, np.tile([0, np.inf, 0, np.inf], (len(none), 1)), grid
+    )
+    begin = replace(parameters, mean=np.zeros(groups), sd=np.ones(groups))
+    estimate = maximize(Responses(data.persons, start, data.row[kept], data.group), specification, begin)
+    prior = grid.log_prior(estimate.parameters.mean, estimate.parameters.sd)
+    used = log_probability_table(layout, parameters, grid)
+    used[~anchors[row_item]] = 0.0
+
+    shift = np.zeros((len(layout.items), groups))
+    for _ in range(12):
+        ratio, first, second = _shifted_tables(layout, parameters, grid, shift, used)
+        score, information = np.zeros_like(shift), np.zeros_like(shift)
+        _shift_derivatives(
+            data.start, data.row, data.group, used, prior, row_item, ratio, first, second, score, information
+        )
+        step = np.clip(score / np.maximum(information, 1e-9), -1.0, 1.0)
+        shift = np.clip(shift + step, -6.0, 6.0)
+        if np.max(np.abs(step) * np.sqrt(np.maximum(information, 0))) < 1e-2:
+            break
+    return shift, 1.0 / np.maximum(information, 1e-9)
+
+
+def _shifted_tables(layout: Layout, parameters: Parameters, grid: Grid, shift: np.ndarray, used: np.ndarray):
+    """By group, row and node: shifted P ÷ P used in the posterior; that × the derivatives of log P by the shift."""
+    steps = np.diff(layout.step_start)
+    row_item = _row_item(layout)
+    tables = []
+    for g in range(shift.shape[1]):
+        moved = replace(parameters, step=parameters.step + np.repeat(shift[:, g], steps))
+        log_p = log_probability_table(layout, moved, grid)
+        p = np.exp(log_p)
+        # Cumulative probability of reaching each category and of passing it, from the categories of the item.
+        total = np.cumsum(p, axis=0)
+        before = (total - p)[(layout.step_start[:-1] + np.arange(len(steps)))[row_item]]
+        passed = np.clip(1.0 - (total - before), 0.0, 1.0)
+        reached = np.clip(passed + p, 0.0, 1.0)
+        slope = 1.0 - reached - passed
+        curvature = -reached * (1.0 - reached) - passed * (1.0 - passed)
+        ratio = np.exp(log_p - used)
+        tables.append((ratio, ratio * slope, ratio * (slope**2 + curvature)))
+    return tuple(np.ascontiguousarray(np.stack(t)) for t in zip(*tables, strict=True))
+
+
+@njit(cache=True, nogil=True, fastmath=kernels._FAST)
+def _shift_derivatives(start, row, group, used, prior, row_item, ratio, first, second, score, information):
+    weight = np.empty(used.shape[1])
+    for j in range(start.size - 1):
+        g = group[j]
+        kernels._posterior(start[j], start[j + 1], row, used, prior[g], 0, weight.size, weight)
+        for t in range(start[j], start[j + 1]):
+            r = row[t]
+            a = 0.0
+            b = 0.0
+            c = 0.0
+            for q in range(weight.size):
+                a += weight[q] * ratio[g, r, q]
+                b += weight[q] * first[g, r, q]
+                c += weight[q] * second[g, r, q]
+            score[row_item[r], g] += b / a
+            information[row_item[r], g] += (b / a) ** 2 - c / a
+
+
+@njit(cache=True, nogil=True)
+def _pair_sums(
+    start, row, ability, row_item, category, slope, step, step_start, quiz, within, sizes, base, sums
+):  # fmt: skip
+    for j in range(start.size - 1):
+        n = start[j + 1] - start[j]
+        residual = np.empty(n)
+        for t in range(n):
+            i = row_item[row[start[j] + t]]
+            expected = 0.0
+            for k in range(step_start[i], step_start[i + 1]):
+                expected += 1.0 / (1.0 + np.exp(-(slope[i] * ability[j] + step[k])))
+            residual[t] = category[row[start[j] + t]] - expected
+        for t in range(n):
+            i = row_item[row[start[j] + t]]
+            if quiz[i] < 0:
+                continue
+            for u in range(n):
+                k = row_item[row[start[j] + u]]
+                if quiz[k] == quiz[i] and within[k] > within[i]:
+                    at = base[quiz[i]] + within[i] * sizes[quiz[i]] + within[k]
+                    sums[at, 0] += 1.0
+                    sums[at, 1] += residual[t]
+                    sums[at, 2] += residual[u]
+                    sums[at, 3] += residual[t] ** 2
+                    sums[at, 4] += residual[u] ** 2
+                    sums[at, 5] += residual[t] * residual[u]
+
+
+def _free_groups(group) -> pd.DataFrame:
+    labels = pd.Series(group).unique() if not isinstance(group, np.ndarray) else np.unique(group)
+    labels = np.sort(np.asarray(labels))
+    return pd.DataFrame({"group": labels, "mean": 0.0, "sd": 1.0})
+
+
+def _row_item(layout: Layout) -> np.ndarray:
+    return np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
+
+
+def _sum_by(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros((size, values.shape[1]))
+    np.add.at(out, index, values)
+    return out
