@@ -22,6 +22,12 @@ def test_romano_wolf_of_independent_tests_is_sidaks_step_down():
     np.testing.assert_allclose(found, multipletests(p, method="holm-sidak")[1], atol=0.004)
 
 
+def test_romano_wolf_never_ranks_a_weaker_result_above_a_stronger_one():
+    p = np.array([0.041, 0.04])
+    found = inference.romano_wolf(p, np.full(2, np.inf), np.eye(2), draws=50_000, seed=4)
+    np.testing.assert_allclose(found, 1 - 0.96**2, atol=0.004)
+
+
 def test_romano_wolf_of_one_test_repeated_is_its_own_p_value():
     p = np.full(5, 0.03)
     found = inference.romano_wolf(p, np.full(5, 40.0), np.ones((5, 5)), draws=200_000, seed=2)
