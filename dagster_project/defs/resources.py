@@ -20,7 +20,6 @@ from dagster_project.store.locks import WriteLock, release_run
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"
-LOADER_COLUMNS = {"source": "varchar", "event_date": "date", "_file": "varchar", "_record": "bigint"}
 RETRIES = 2
 RETRY_WAIT_SECONDS = 30
 
@@ -31,9 +30,6 @@ dbt_project.prepare_if_dev()
 
 def dbt_manifest() -> dict:
     """The manifest that the assets are made from.
-
-    The contracts name the columns of the files; those that the loader adds are named here, or else dagster-dbt could
-    not follow a column through staging.
 
     Raises:
         FileNotFoundError: there is none, or a file of the dbt project is newer than it.
@@ -46,12 +42,7 @@ def dbt_manifest() -> dict:
     if not path.exists() or path.stat().st_mtime < newest.stat().st_mtime:
         found = f"older than {newest}" if path.exists() else "missing"
         raise FileNotFoundError(f"The dbt manifest {path} is {found}: build it with `make setup`.")
-    manifest = json.loads(path.read_text())
-    for source in manifest["sources"].values():
-        if source["source_name"].startswith("raw_"):
-            for column, data_type in LOADER_COLUMNS.items():
-                source["columns"].setdefault(column, {"name": column, "data_type": data_type, "description": ""})
-    return manifest
+    return json.loads(path.read_text())
 
 
 class WarehouseResource(dg.ConfigurableResource):

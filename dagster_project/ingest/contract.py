@@ -6,7 +6,6 @@ one source; what the loader needs beyond dbt's own keys lies under `config.meta`
 Source, `config.meta`:
 
     contract            name of the contract; also the name of the folder that holds the file
-    external_location   where dbt reads the table (dbt only)
     csv                 dialect of the text files:
         delimiter, quote, escape   one character each; defaults `,` `"` `"`; quote "" means that nothing is quoted
         null_values                texts that stand for a missing value, quoted or not; default [""]
@@ -192,7 +191,7 @@ def read_contract(path: Path) -> Contract:
 
 def _contract(source: Mapping[str, Any], path: Path) -> Contract:
     place = _Place(path, (f"source {source.get('name', '?')}",))
-    meta = place.meta(source, {"contract", "external_location", "csv"})
+    meta = place.meta(source, {"contract", "csv"})
     name = place.text(meta, "contract")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise place.error("contract", name, "lower-case letters, digits and _, beginning with a letter")
