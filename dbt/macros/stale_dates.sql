@@ -33,3 +33,9 @@
         delete from {{ relation }} where (source, activity_on) in (select source, activity_on from stale_dates)
     {%- endif -%}
 {% endmacro %}
+
+
+{# What the model inserts: the dates found before, or all of them when the table is new. #}
+{% macro is_stale_date() -%}
+    {{ "(source, activity_on) in (select source, activity_on from stale_dates)" if is_incremental() else "true" }}
+{%- endmacro %}

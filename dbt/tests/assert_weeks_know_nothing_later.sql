@@ -1,4 +1,4 @@
--- Finds rows of the weekly mart that count more activity or hand-ins than were known on their day. Grain: one row per such row.
+-- Finds weekly rows that count other activity than was known on their day. Grain: one row per such row.
 -- When it fails: a feature reads something dated on or after `as_of_on`; a model trained on it would look ahead.
 -- To resolve: let the fact enter by macro as_of_week with the date on which it became known.
 -- Two weeks of each offering are recounted, straight from the facts.
@@ -18,7 +18,7 @@ activity as (
     inner join {{ ref("fct_daily_activity") }} as fct_daily_activity
         on
             learner_weeks.course_enrollment_key = fct_daily_activity.course_enrollment_key
-            and fct_daily_activity.known_on < learner_weeks.as_of_on
+            and learner_weeks.as_of_on > fct_daily_activity.known_on
     group by learner_weeks.course_enrollment_key, learner_weeks.week_number
 )
 

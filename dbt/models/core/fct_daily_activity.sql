@@ -1,5 +1,5 @@
--- What learners did in their courses, by day. Grain: one row per source × learner × course × term × day of activity × day it became known
--- (a second row of a day only when some of its events were received later).
+-- What learners did in their courses. Grain: one row per learner × course × term × day × day it became known
+-- (a second row of a day only when some of its events were received later), for every source.
 {{ config(
     materialized="incremental",
     incremental_strategy="append",
@@ -17,13 +17,9 @@ select
     known_on,
     is_first_known,
     event_count,
-    click_count
-    {%- for kind in activity_kinds() %},
-    {{ kind }}_click_count
-    {%- endfor %}
+    click_count,
+    {{ activity_click_columns() | join(",\n    ") }}
 from {{ ref("int_events_resolved") }}
 where
     not is_held
-    {%- if is_incremental() %}
-    and (source, activity_on) in (select source, activity_on from stale_dates)
-    {%- endif %}
+    and {{ is_stale_date() }}

@@ -1,4 +1,4 @@
--- Other courses of a learner that started earlier. Grain: one row per course enrollment × earlier-started course enrollment of the same learner.
+-- Other courses of a learner that started earlier. Grain: one row per enrollment × earlier enrollment of the learner.
 with enrollments as (
     select
         fct_course_enrollment.*,

@@ -1,4 +1,4 @@
--- Rows that refer to something unknown: they wait in raw and enter core when it arrives. Grain: one row per source × entity × missing reference.
+-- Rows that wait in raw for something they refer to. Grain: one row per source × entity × missing reference.
 with learners as (
     select * from {{ ref("dim_learner") }}
 ),

@@ -1,4 +1,4 @@
--- What learners handed in, and when its score was known. Grain: one row per source × learner × course × term × item × attempt.
+-- What learners handed in, and when its score was known. Grain: one row per learner × course × term × item × attempt.
 with submissions as (
     select * from {{ ref("int_submissions_resolved") }}
     where missing_reference is null

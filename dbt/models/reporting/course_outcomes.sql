@@ -25,14 +25,11 @@ select
     course_terms.starts_on,
     course_terms.ends_on,
     course_terms.graded_item_count,
-    course_terms.learner_count,
-    {%- for column in [
-        "active_learner_count", "distinction_count", "pass_count", "fail_count", "withdrawn_count", "passed_share",
-        "withdrawn_share", "median_click_count", "median_active_days", "median_weighted_score_share",
-        "first_item_on_time_share",
-    ] %}
-    {{ shown("course_terms." ~ column, "course_terms.learner_count") }} as {{ column }}{{ "," if not loop.last }}
-    {%- endfor %}
+    {{ shown("course_terms", [
+        "learner_count", "active_learner_count", "distinction_count", "pass_count", "fail_count", "withdrawn_count",
+        "passed_share", "withdrawn_share", "median_click_count", "median_active_days",
+        "median_weighted_score_share", "first_item_on_time_share",
+    ], "learner_count") }}
 from course_terms
 inner join courses
     on course_terms.course_key = courses.course_key

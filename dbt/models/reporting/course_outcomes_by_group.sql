@@ -1,4 +1,4 @@
--- How courses ended for groups of learners, with names. Grain: one row per source × course × term × characteristic × group.
+-- How courses ended for groups of learners. Grain: one row per source × course × term × characteristic × group.
 {%- set characteristics = ["gender", "age_band", "education_level", "deprivation_band", "has_disability"] %}
 
 with learner_courses as (
@@ -39,9 +39,9 @@ select
     offerings.term_id as term_name,
     grouped.characteristic,
     grouped.group_name,
-    {%- for column in ["learner_count", "passed_share", "withdrawn_share", "median_active_days"] %}
-    {{ shown("grouped." ~ column, "grouped.learner_count") }} as {{ column }}{{ "," if not loop.last }}
-    {%- endfor %}
+    {{ shown("grouped", [
+        "learner_count", "passed_share", "withdrawn_share", "median_active_days",
+    ], "learner_count") }}
 from grouped
 inner join offerings
     on grouped.course_offering_key = offerings.course_offering_key

@@ -1,4 +1,4 @@
--- How many learners who started in a term registered again a year later. Grain: one row per source × program × first term.
+-- How many starters of a term registered again a year later. Grain: one row per source × program × first term.
 -- This counts registrations within the courses that the source shows; it is no degree's retention.
 with learners as (
     select
@@ -26,9 +26,9 @@ select
     programs.program_name,
     terms.term_id as first_term_name,
     terms.starts_on as first_term_starts_on,
-    {%- for column in ["starter_count", "followed_count", "reregistered_next_year_share"] %}
-    {{ shown("learners." ~ column, "learners.starter_count") }} as {{ column }}{{ "," if not loop.last }}
-    {%- endfor %}
+    {{ shown("learners", [
+        "starter_count", "followed_count", "reregistered_next_year_share",
+    ], "starter_count") }}
 from learners
 inner join programs
     on learners.program_key = programs.program_key

@@ -38,9 +38,15 @@ held as (
 ),
 
 named as (
-    select source, entity from counted
+    select
+        source,
+        entity
+    from counted
     union
-    select source, entity from held
+    select
+        source,
+        entity
+    from held
 )
 
 select

@@ -1,4 +1,4 @@
--- How many learners of a course are enrolled and active, week by week, with names. Grain: one row per source × course × term × week.
+-- Enrolled and active learners of a course, week by week. Grain: one row per source × course × term × week.
 with learner_weeks as (
     select * from {{ ref("mart_learner_course_week") }}
     where is_enrolled
@@ -35,12 +35,10 @@ select
     offerings.term_id as term_name,
     grouped.week_number,
     grouped.as_of_on,
-    {%- for column in [
+    {{ shown("grouped", [
         "enrolled_count", "active_share", "mean_last_week_click_count", "mean_last_week_active_days",
         "mean_submitted_share", "mean_on_time_share",
-    ] %}
-    {{ shown("grouped." ~ column, "grouped.enrolled_count") }} as {{ column }}{{ "," if not loop.last }}
-    {%- endfor %}
+    ], "enrolled_count") }}
 from grouped
 inner join offerings
     on grouped.course_offering_key = offerings.course_offering_key

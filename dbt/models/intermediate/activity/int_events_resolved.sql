@@ -1,4 +1,4 @@
--- Daily event counts with the enrollment they belong to, as core takes them. Grain: one row per row of int_events_summarized.
+-- Daily event counts with their enrollment, as core takes them. Grain: one row per row of int_events_summarized.
 {{ config(materialized="view") }}
 
 with events as (
@@ -69,10 +69,10 @@ select
     events.known_on,
     events.is_first_known,
     events.event_count,
-    events.click_count
-    {%- for kind in activity_kinds() %},
-    case when kinds.has_{{ kind }} then events.{{ kind }}_click_count end as {{ kind }}_click_count
-    {%- endfor %},
+    events.click_count,
+    {%- for kind in activity_kinds() %}
+    case when kinds.has_{{ kind }} then events.{{ kind }}_click_count end as {{ kind }}_click_count,
+    {%- endfor %}
     enrollments.course_enrollment_key is null or events.missing_item_id is not null as is_held
 from marked as events
 left join kinds

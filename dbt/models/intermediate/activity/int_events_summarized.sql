@@ -1,5 +1,5 @@
--- Events of all contracts, counted by day; the one model that scans raw events.
--- Grain: one row per source × learner × course × term × day it occurred × day it became known × unknown item (null: items known).
+-- Events counted by day, the one scan of raw. Grain: one row per learner × course × term × day × day it became known
+-- × unknown item (null: items known), for every source.
 {{ config(
     materialized="incremental",
     incremental_strategy="append",
@@ -27,11 +27,11 @@ counted as (
         events.occurred_on,
         events.known_on,
         case when items.item_id is null then events.item_id end as missing_item_id,
-        count(*) as event_count,
-        sum(events.click_count) as click_count
-        {%- for kind in activity_kinds() %},
-        sum(events.click_count) filter (where items.activity_kind = '{{ kind }}') as {{ kind }}_click_count
+        {%- for kind in activity_kinds() %}
+        sum(events.click_count) filter (where items.activity_kind = '{{ kind }}') as {{ kind }}_click_count,
         {%- endfor %}
+        sum(events.click_count) as click_count,
+        count(*) as event_count
     from events
     left join items
         on
@@ -56,10 +56,10 @@ select
     {{ entity_key(["course_id", "term_id"]) }} as course_offering_key,
     occurred_on,
     known_on,
-    missing_item_id,
     cast(event_count as bigint) as event_count,
-    cast(click_count as bigint) as click_count
-    {%- for kind in activity_kinds() %},
-    cast(coalesce({{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count
+    cast(click_count as bigint) as click_count,
+    {%- for kind in activity_kinds() %}
+    cast(coalesce({{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count,
     {%- endfor %}
+    missing_item_id
 from counted

@@ -1,4 +1,4 @@
--- Submissions of all contracts, with what they refer to and do not find. Grain: one row per source × learner × course × term × item × attempt.
+-- Submissions and what they refer to and do not find. Grain: one row per learner × course × term × item × attempt.
 with submissions as (
     {{ union_contracts("submissions") }}
 ),

@@ -1,4 +1,4 @@
--- Course enrollments of all contracts, with what they refer to and do not find. Grain: one row per source × learner × course × term.
+-- Course enrollments and what they refer to and do not find. Grain: one row per source × learner × course × term.
 with enrollments as (
     {{ union_contracts("course_enrollments") }}
 ),

@@ -55,7 +55,8 @@ assignments as (
         weeks.week_number,
         count(items.course_item_key) filter (where items.due_day < 7 * weeks.week_number) as due_item_count,
         coalesce(sum(items.weight_share) filter (where items.due_day < 7 * weeks.week_number), 0) as due_weight_share,
-        min(items.due_day) filter (where items.due_day >= 7 * weeks.week_number) - 7 * weeks.week_number as next_due_days,
+        min(items.due_day) filter (where items.due_day >= 7 * weeks.week_number)
+        - 7 * weeks.week_number as next_due_days,
         {{ row_hash(
             ["weeks.course_key", "weeks.program_key", "weeks.term_key", "weeks.starts_on", "weeks.length_days"]
         ) }} as offering_hash,

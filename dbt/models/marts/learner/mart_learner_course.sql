@@ -172,7 +172,8 @@ select
     {{ days_between("enrollments.starts_on", "enrollments.unregistered_on") }} as unregistered_day,
     enrollments.outcome,
     enrollments.outcome_known_on,
-    coalesce(enrollments.outcome is not null and enrollments.ends_on <= sources.last_data_on, false) as is_outcome_final,
+    enrollments.outcome is not null
+    and coalesce(enrollments.ends_on <= sources.last_data_on, false) as is_outcome_final,
     enrollments.outcome in ('pass', 'distinction') as is_passed,
     enrollments.outcome = 'withdrawn' as is_withdrawn,
     enrollments.outcome in ('fail', 'withdrawn') as is_failed_or_withdrawn,
@@ -194,7 +195,8 @@ select
     cast(coalesce(assessments.submitted_item_count, 0) as integer) as submitted_item_count,
     cast(coalesce(assessments.carried_over_item_count, 0) as integer) as carried_over_item_count,
     cast(coalesce(assessments.late_item_count, 0) as integer) as late_item_count,
-    coalesce(assessments.submitted_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0) as submitted_share,
+    coalesce(assessments.submitted_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0)
+        as submitted_share,
     coalesce(assessments.on_time_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0) as on_time_share,
     case when due_items.first_due_day is not null then coalesce(assessments.is_first_item_on_time, false) end
         as is_first_item_on_time,

@@ -1,4 +1,4 @@
--- What was known of a learner in a course at the end of each week. Grain: one row per source × learner × course × term × week,
+-- What was known of a learner at the end of each week of a course. Grain: one row per learner × course × term × week,
 -- for learners registered by then and weeks that have ended in the data.
 {{ config(
     materialized="incremental",
@@ -237,9 +237,9 @@ earlier_entering as (
     select
         enrollment_number,
         week_number,
-        {%- for column in earlier_sums %}
-        cast(sum({{ column }}) as integer) as {{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
+        sum(earlier_course_count) as earlier_course_count,
+        sum(earlier_passed_course_count) as earlier_passed_course_count,
+        sum(earlier_failed_course_count) as earlier_failed_course_count
     from earlier_dated
     group by enrollment_number, week_number
 ),
@@ -276,14 +276,12 @@ activity_so_far as (
         {%- endfor %}
         coalesce(activity_entering.last_week_click_count, 0) as last_week_click_count,
         coalesce(activity_entering.last_week_active_days, 0) as last_week_active_days,
-        cast(
-            sum(coalesce(activity_entering.last_four_weeks_click_count, 0) - coalesce(activity_leaving.click_count, 0))
-                over so_far as integer
-        ) as last_four_weeks_click_count,
-        cast(
-            sum(coalesce(activity_entering.last_four_weeks_active_days, 0) - coalesce(activity_leaving.active_days, 0))
-                over so_far as integer
-        ) as last_four_weeks_active_days,
+        sum(
+            coalesce(activity_entering.last_four_weeks_click_count, 0) - coalesce(activity_leaving.click_count, 0)
+        ) over so_far as last_four_weeks_click_count,
+        sum(
+            coalesce(activity_entering.last_four_weeks_active_days, 0) - coalesce(activity_leaving.active_days, 0)
+        ) over so_far as last_four_weeks_active_days,
         min(activity_entering.first_activity_on) over so_far as first_activity_on,
         max(activity_entering.last_activity_on) over so_far as last_activity_on
     from learner_weeks
@@ -303,52 +301,61 @@ activity_so_far as (
 ),
 
 -- Few weeks change these: each state holds from its week to the next one's.
-{%- for name, sums in {
-    "submitted": submitted_sums, "due": due_sums, "scores": score_sums, "earlier": earlier_sums,
-}.items() %}
 
-{{ name }}_so_far as (
-    select
-        enrollment_number,
-        week_number,
-        coalesce(
-            lead(week_number) over (partition by enrollment_number order by week_number), 1000000
-        ) as next_week_number,
-        {%- if name == "submitted" %}
-        max(last_submitted_on) over so_far as last_submitted_on,
-        {%- elif name == "scores" %}
-        last_score_share,
-        {%- endif %}
-        {%- for column in sums %}
-        sum({{ column }}) over so_far as {{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
-    from {{ name }}_entering
-    window so_far as (
-        partition by enrollment_number
-        order by week_number
-        rows between unbounded preceding and current row
-    )
+submitted_so_far as (
+    {{ states("submitted_entering", submitted_sums, "max(last_submitted_on) over so_far as last_submitted_on") }}
 ),
-{%- endfor %}
+
+due_so_far as (
+    {{ states("due_entering", due_sums) }}
+),
+
+scores_so_far as (
+    {{ states("scores_entering", score_sums, "last_score_share") }}
+),
+
+earlier_so_far as (
+    {{ states("earlier_entering", earlier_sums) }}
+),
 
 so_far as (
     select
         activity_so_far.*,
-        {%- for name, sums in {
-            "submitted": submitted_sums, "due": due_sums, "scores": score_sums, "earlier": earlier_sums,
-        }.items() %}{% for column in sums %}
-        coalesce({{ name }}_so_far.{{ column }}, 0) as {{ column }},
-        {%- endfor %}{% endfor %}
+        {%- for column in submitted_sums %}
+        coalesce(submitted_so_far.{{ column }}, 0) as {{ column }},
+        {%- endfor %}
+        {%- for column in due_sums %}
+        coalesce(due_so_far.{{ column }}, 0) as {{ column }},
+        {%- endfor %}
+        {%- for column in score_sums %}
+        coalesce(scores_so_far.{{ column }}, 0) as {{ column }},
+        {%- endfor %}
+        {%- for column in earlier_sums %}
+        coalesce(earlier_so_far.{{ column }}, 0) as {{ column }},
+        {%- endfor %}
         submitted_so_far.last_submitted_on,
         scores_so_far.last_score_share
     from activity_so_far
-    {%- for name in ["submitted", "due", "scores", "earlier"] %}
-    left join {{ name }}_so_far
+    left join submitted_so_far
         on
-            activity_so_far.enrollment_number = {{ name }}_so_far.enrollment_number
-            and activity_so_far.week_number >= {{ name }}_so_far.week_number
-            and activity_so_far.week_number < {{ name }}_so_far.next_week_number
-    {%- endfor %}
+            activity_so_far.enrollment_number = submitted_so_far.enrollment_number
+            and activity_so_far.week_number >= submitted_so_far.week_number
+            and activity_so_far.week_number < submitted_so_far.next_week_number
+    left join due_so_far
+        on
+            activity_so_far.enrollment_number = due_so_far.enrollment_number
+            and activity_so_far.week_number >= due_so_far.week_number
+            and activity_so_far.week_number < due_so_far.next_week_number
+    left join scores_so_far
+        on
+            activity_so_far.enrollment_number = scores_so_far.enrollment_number
+            and activity_so_far.week_number >= scores_so_far.week_number
+            and activity_so_far.week_number < scores_so_far.next_week_number
+    left join earlier_so_far
+        on
+            activity_so_far.enrollment_number = earlier_so_far.enrollment_number
+            and activity_so_far.week_number >= earlier_so_far.week_number
+            and activity_so_far.week_number < earlier_so_far.next_week_number
 ),
 
 -- Rank among the learners of the offering that are enrolled in the same week: 0 the lowest, 1 the highest.

@@ -1,4 +1,4 @@
--- Learners in programs, with their first term and whether they came back. Grain: one row per source × learner × program.
+-- Learners in programs, their first term, and whether they came back. Grain: one row per source × learner × program.
 with program_enrollments as (
     select * from {{ ref("fct_program_enrollment") }}
 ),

@@ -1,4 +1,4 @@
--- Registrations for module presentations, with their results. Grain: one row per source × student × module × presentation.
+-- Registrations and their results. Grain: one row per source × student × module × presentation.
 with results as (
     {{ deduplicated("raw_oulad", "studentInfo") }}
 ),

@@ -38,8 +38,11 @@ assessment_items as (
         code_module as course_id,
         code_presentation as version_id,
         {{ oulad_assessment_item("id_assessment") }} as item_id,
-        case assessment_type when 'CMA' then 'quiz' when 'TMA' then 'staff_graded' when 'Exam' then 'staff_graded' else 'other' end
-            as kind,
+        case
+            when assessment_type = 'CMA' then 'quiz'
+            when assessment_type in ('TMA', 'Exam') then 'staff_graded'
+            else 'other'
+        end as kind,
         assessment_type as source_kind,
         null as first_week,
         null as last_week,

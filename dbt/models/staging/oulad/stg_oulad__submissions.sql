@@ -20,8 +20,11 @@ joined as (
         100 as maximum_score,
         submissions.date_submitted,
         submissions.is_banked = 1 as is_carried_over,
-        case assessments.assessment_type when 'CMA' then 'automatic' when 'TMA' then 'staff' when 'Exam' then 'board' end
-            as graded_by,
+        case assessments.assessment_type
+            when 'CMA' then 'automatic'
+            when 'TMA' then 'staff'
+            when 'Exam' then 'board'
+        end as graded_by,
         {{ oulad_presentation_start("assessments.code_presentation") }} as starts_on
     from submissions
     left join assessments
