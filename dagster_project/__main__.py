@@ -39,6 +39,8 @@ def _prepare_environment(settings: Settings) -> None:
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(REPOSITORY / "dagster_project" / "dagster.yaml", home / "dagster.yaml")
     os.environ.setdefault("DAGSTER_HOME", str(home.resolve()))
+    # dagster-dbt looks for dbt on the path, and this environment need not be activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")

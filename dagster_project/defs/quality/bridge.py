@@ -83,8 +83,10 @@ class Outcome:
         self.examples = [*self.examples, *(details.get("partial_unexpected_list") or [])][:EXAMPLES]
         if "observed_value" in details:
             self.observed = [*self.observed, details["observed_value"]][:EXAMPLES]
-        if result.exception_info and result.exception_info.get("exception_message"):
-            self.error = result.exception_info["exception_message"]
+        # Great Expectations reports an exception as one mapping, or as one per metric that could not be computed.
+        reported = result.exception_info or {}
+        for info in (reported, *(value for value in reported.values() if isinstance(value, dict))):
+            self.error = info.get("exception_message") or self.error
 
 
 def validate(suite: Suite, batches: Iterator) -> dict[str, Outcome]:

@@ -1,0 +1,130 @@
+"""When runs start, for which days, and what happens to the sensor's cursor."""
+
+import json
+import os
+import time
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import pytest
+
+from dagster_project.defs import automation
+from dagster_project.ingest.ledger import FileRecord, Ledger
+from dagster_project.ingest.sources import Source, register_source
+
+SOURCE = Source("uni_a", "oulad", None)
+LOADED = {"file_key": "k", "status": "loaded", "stored_hash": "s", "contract_hash": "c"}
+
+
+@pytest.fixture
+def landing(tmp_path):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    write(folder / "courses.csv", "first")
+    return folder
+
+
+def write(path, text):
+    path.write_text(text)
+    long_ago = time.time() - 2 * automation.SETTLED_SECONDS
+    os.utime(path, (long_ago, long_ago))
+
+
+def test_first_load_asks_for_the_time_that_the_contract_permits(settings):
+    assert automation.event_days(SOURCE, settings, date(2026, 1, 1)) == (date(2013, 1, 1), date(2015, 7, 31))
+
+
+def test_first_load_never_asks_for_the_future(settings):
+    assert automation.event_days(SOURCE, settings, date(2014, 3, 1))[1] == date(2014, 3, 1)
+
+
+def test_later_load_asks_for_the_days_since_the_newest_event(settings):
+    Ledger(settings).note(FileRecord("oulad", "studentVle", "uni_a", "f.csv", **LOADED, last_date=date(2014, 5, 5)))
+    assert automation.event_days(SOURCE, settings, date(2014, 5, 9)) == (date(2014, 5, 5), date(2014, 5, 9))
+
+
+def test_range_is_one_that_dagster_can_run(settings):
+    arguments = automation.run_request_arguments(SOURCE, settings, date(2014, 3, 1))
+    for tag in (automation.RANGE_START_TAG, automation.RANGE_END_TAG):
+        assert automation.EVENT_DAYS.has_partition_key(arguments["tags"][tag])
+
+
+def test_a_file_that_is_still_being_written_starts_nothing(landing):
+    (landing / "vle.csv").write_text("half a li")
+    assert automation.landing_state(landing) is None
+
+
+def test_state_changes_with_the_files(landing):
+    before = automation.landing_state(landing)
+    write(landing / "vle.csv", "more")
+    assert automation.landing_state(landing) != before
+
+
+class Ticks:
+    """The sensor, evaluated again and again on one instance."""
+
+    def __init__(self, instance):
+        self.instance = instance
+        self.cursor = None
+
+    def tick(self) -> list[dg.RunRequest]:
+        result = automation.landing(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
+        self.cursor = result.cursor
+        return result.run_requests
+
+    def end_run(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+        job = dg.GraphDefinition(name=request.job_name).to_job()
+        self.instance.create_run_for_job(job, status=status, tags=request.tags)
+
+
+@pytest.fixture
+def ticks(settings, landing):
+    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Ticks(instance)
+
+
+def test_new_files_start_a_run_of_their_source(ticks):
+    (request,) = ticks.tick()
+    assert request.job_name == "run_oulad"
+    assert request.run_config["resources"]["warehouse"]["config"] == {"source": "uni_a"}
+
+
+def test_cursor_moves_only_after_success(ticks):
+    (request,) = ticks.tick()
+    assert json.loads(ticks.cursor) == {}
+    ticks.end_run(request, dg.DagsterRunStatus.STARTED)
+    assert not ticks.tick()
+    assert json.loads(ticks.cursor) == {}
+
+
+def test_success_ends_it(ticks):
+    (request,) = ticks.tick()
+    ticks.end_run(request, dg.DagsterRunStatus.SUCCESS)
+    assert not ticks.tick()
+    assert json.loads(ticks.cursor) == {"uni_a": request.tags[automation.LANDING_TAG]}
+    assert not ticks.tick()
+
+
+def test_a_failed_run_is_asked_for_again_but_not_for_ever(ticks):
+    keys = []
+    for _ in range(automation.ATTEMPTS):
+        (request,) = ticks.tick()
+        keys.append(request.run_key)
+        ticks.end_run(request, dg.DagsterRunStatus.FAILURE)
+    assert len(set(keys)) == automation.ATTEMPTS
+    assert not ticks.tick()
+    assert json.loads(ticks.cursor) == {}
+
+
+def test_new_files_after_a_failure_are_tried(ticks, landing):
+    for _ in range(automation.ATTEMPTS):
+        ticks.end_run(ticks.tick()[0], dg.DagsterRunStatus.FAILURE)
+    write(landing / "vle.csv", "mended")
+    assert len(ticks.tick()) == 1
+
+
+def test_daily_schedule_asks_for_yesterday():
+    night = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
+    assert request.partition_key == "2026-01-01"

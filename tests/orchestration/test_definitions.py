@@ -1,0 +1,108 @@
+"""The graph: every asset, its neighbours and its checks, as reviewed."""
+
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.definitions import contract_job, defs
+from dagster_project.defs.contracts import CONTRACTS
+
+SNAPSHOT = Path(__file__).parent / "asset_specs.json"
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return defs.resolve_asset_graph()
+
+
+def describe(graph) -> dict:
+    """What a reviewer should see change: keys, groups, neighbours, partitions, kinds, checks."""
+    assets = {}
+    for key in sorted(graph.get_all_asset_keys()):
+        node = graph.get(key)
+        specs = [graph.get_check_spec(check) for check in graph.asset_check_keys if check.asset_key == key]
+        checks = {spec.name: spec.blocking for spec in specs}
+        assets[key.to_user_string()] = {
+            "group": node.group_name,
+            "deps": sorted(parent.to_user_string() for parent in node.parent_keys),
+            "partitions": type(node.partitions_def).__name__ if node.partitions_def else None,
+            "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners),
+            "checks": {name: "blocking" if blocking else "warning" for name, blocking in sorted(checks.items())},
+        }
+    return assets
+
+
+def test_asset_specs_are_as_reviewed(graph):
+    found = describe(graph)
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(SNAPSHOT.read_text()), (
+        f"The asset graph is not the reviewed one. If the change is meant: UPDATE_SNAPSHOTS=1 pytest {__file__}"
+    )
+
+
+def test_every_asset_has_a_description_and_an_owner(graph):
+    bare = [
+        key.to_user_string()
+        for key in graph.get_all_asset_keys()
+        if not graph.get(key).description or not graph.get(key).owners
+    ]
+    assert not bare
+
+
+def test_only_event_tables_and_their_summary_are_partitioned(graph):
+    partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def}
+    events = {
+        dg.AssetKey([f"raw_{contract.name}", table.name])
+        for contract in CONTRACTS.values()
+        for table in contract.tables
+        if table.is_event
+    }
+    assert partitioned == events | {dg.AssetKey(["intermediate", "int_events_summarized"])}
+
+
+def test_data_goes_one_way(graph):
+    order = ["raw", "staging", "intermediate", "core", "marts", "analytics", "reporting", "published"]
+    backward = [
+        (parent.to_user_string(), key.to_user_string())
+        for key in graph.get_all_asset_keys()
+        for parent in graph.get(key).parent_keys
+        if order.index(graph.get(parent).group_name) > order.index(graph.get(key).group_name)
+    ]
+    assert not backward
+
+
+def test_marts_read_core_and_marts_only(graph):
+    skipping = [
+        (parent.to_user_string(), key.to_user_string())
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).group_name == "marts"
+        for parent in graph.get(key).parent_keys
+        if graph.get(parent).group_name not in ("core", "marts")
+    ]
+    assert not skipping
+
+
+def test_publication_waits_for_every_public_table(graph):
+    public = {
+        key
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).group_name in ("core", "marts", "analytics", "reporting")
+    }
+    assert graph.get(dg.AssetKey(["published", "learning_warehouse"])).parent_keys == public
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_contract_job_loads_that_contract_only(contract):
+    keys = contract_job(contract).asset_layer.executable_asset_keys
+    assert {key.path[0] for key in keys if key.path[0].startswith("raw_")} == {f"raw_{contract}"}
+    assert dg.AssetKey(["published", "learning_warehouse"]) in keys
+
+
+def test_jobs_run_in_one_process(graph):
+    executors = {job.name: job.executor_def.name for job in defs.resolve_all_job_defs()}
+    assert set(executors.values()) == {"in_process"}

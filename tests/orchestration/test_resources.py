@@ -1,0 +1,86 @@
+"""What is tried again, what is not, and who may write."""
+
+import dagster as dg
+import duckdb
+import pytest
+
+from dagster_project.defs import resources
+from dagster_project.defs.resources import WarehouseResource
+from dagster_project.store.errors import StoreError, WarehouseBusyError
+from dagster_project.store.locks import WriteLock
+
+
+def run_asset(error: Exception | None) -> tuple[dg.ExecuteInProcessResult, int]:
+    """Materialize an asset that writes and raises; with the number of attempts."""
+    attempts = []
+
+    @dg.asset
+    def table(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
+        with warehouse.writing(context):
+            attempts.append(1)
+            if error:
+                raise error
+
+    result = dg.materialize([table], resources={"warehouse": WarehouseResource()}, raise_on_error=False)
+    return result, len(attempts)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(resources, "RETRY_WAIT_SECONDS", 0)
+
+
+@pytest.mark.parametrize("error", [WarehouseBusyError("held"), duckdb.IOException("disk"), OSError("disk")])
+def test_busy_files_and_disks_are_tried_again(settings, error):
+    result, attempts = run_asset(error)
+    assert not result.success
+    assert attempts == 1 + resources.RETRIES
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("wrong"), StoreError("no such table"), duckdb.BinderException("no column")]
+)
+def test_what_would_fail_again_is_not(settings, error):
+    result, attempts = run_asset(error)
+    assert not result.success
+    assert attempts == 1
+
+
+def test_the_reason_reaches_the_user(settings):
+    result, _ = run_asset(StoreError("Table marts.x is not in the build database"))
+    (failure,) = result.filter_events(lambda event: event.is_step_failure)
+    assert failure.step_failure_data.user_failure_data.description == "Table marts.x is not in the build database"
+
+
+def test_a_second_writer_waits_and_is_told_for_whom(settings, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_LOCK_TIMEOUT_SECONDS", "0.2")
+    with WriteLock(settings, run_id="first", what="make run SOURCE=uni_a"):
+        result, attempts = run_asset(None)
+    assert not result.success
+    assert attempts == 0
+    (failure,) = result.filter_events(lambda event: event.is_step_failure)
+    assert "make run SOURCE=uni_a" in str(failure.step_failure_data.error)
+
+
+def test_the_lock_is_free_after_the_run(settings):
+    assert run_asset(None)[0].success
+    assert run_asset(None)[0].success
+
+
+def test_the_lock_is_held_from_the_first_write_to_the_end_of_the_run(settings, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_LOCK_TIMEOUT_SECONDS", "0")
+    seen = []
+
+    @dg.asset
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
+        with warehouse.writing(context):
+            pass
+
+    @dg.asset(deps=[load])
+    def between(warehouse: WarehouseResource):
+        with pytest.raises(WarehouseBusyError):
+            WriteLock(warehouse.settings, run_id="other", what="another run").acquire()
+        seen.append("refused")
+
+    assert dg.materialize([load, between], resources={"warehouse": WarehouseResource()}).success
+    assert seen == ["refused"]
