@@ -181,11 +181,60 @@ def test_a_sample_equals_its_rows_given_alone(data, absorb, cluster):
     frame = data.assign(active=(data["x0"] > 0.5) & (data["hours"] > 0), never=False)
     alone = double_lasso_many(frame[frame["active"]], **settings)
     close(double_lasso_many(frame, sample="active", **settings), alone, 1e-8)
-    mixed = double_lasso_many(frame, sample={"hours": "active"}, **settings)
+    # without the refit the effect shows whose lasso was taken
+    settings |= {"method": "partialling_out", "post": False}
+    alone = double_lasso_many(frame[frame["active"]], **settings)
+    unknown = frame["active"].astype("boolean").mask(~frame["active"] & (data["x5"] > 0))  # null: not in the sample
+    mixed = double_lasso_many(frame.assign(active=unknown), sample={"hours": "active"}, **settings)
     assert mixed["effect"][1] == pytest.approx(alone["effect"][1], rel=1e-8)
     assert mixed["n"].tolist() == [len(data), frame["active"].sum()]
     empty = double_lasso_many(frame, sample={"days": "never"}, **settings)
     assert empty["reason"][0] == "too few rows: 0 in the sample, 100 needed"
+
+
+def test_controls_the_programs_absorb_are_listed_and_do_not_count_in_the_penalty(data):
+    settings = {"outcome": "retained", "drivers": ["days"], "absorb": "program", "method": "partialling_out"}
+    settings["post"] = False  # then the effect moves with every penalty
+    plain = double_lasso_many(data, controls=NUMBERS[:5], **settings)
+    frame = data.assign(terms_a_year=data["program"].str[1:].astype(int) % 4, same=3.0)
+    more = double_lasso_many(frame, controls=[*NUMBERS[:5], "terms_a_year", "same"], **settings)
+    assert more["absorbed"][0] == ("terms_a_year", "same")
+    close(more.drop(columns="absorbed"), plain.drop(columns="absorbed"), 1e-10)
+
+
+def test_drivers_with_other_controls_do_not_share_a_lasso(data):
+    settings = {"outcome": "retained", "controls": NUMBERS, "absorb": "program"}
+    eligible = {"days": ["x1", "x4"], "hours": NUMBERS[:6]}
+    together = double_lasso_many(data, drivers=["days", "hours"], eligible=eligible, **settings)
+    for position, driver in enumerate(["days", "hours"]):
+        alone = double_lasso_many(data, drivers=[driver], eligible={driver: eligible[driver]}, **settings)
+        assert together["selected_for_outcome"][position] == alone["selected_for_outcome"][0]
+        assert together["effect"][position] == pytest.approx(alone["effect"][0], rel=1e-10)
+    assert together["selected_for_outcome"][0] != together["selected_for_outcome"][1]
+
+
+def test_a_few_missing_numbers_count_as_the_mean(data):
+    settings = {"outcome": "retained", "drivers": ["hours"], "controls": ["x0", "x2"]}
+    frame = data.assign(x2=data["x2"].where(data.index >= 20))
+    filled = frame.assign(x2=frame["x2"].fillna(frame["x2"].mean()))
+    found = double_lasso_many(frame, **settings)
+    assert found["selected"][0] == ("x0", "x2")  # under 30 missing rows: no indicator
+    close(found, double_lasso_many(filled, **settings), 1e-6)
+
+
+@pytest.mark.parametrize("cluster", [None, "course", ("learner", "course")])
+def test_romano_wolf_knows_that_two_drivers_are_one(data, cluster):
+    """Two nearly equal columns are one test; independent ones would nearly double the p-value."""
+    rng = np.random.default_rng(6)
+    frame = data.assign(noise=rng.standard_normal(len(data)))
+    frame["again"] = frame["noise"] + 0.01 * rng.standard_normal(len(data))
+    settings = {"outcome": "retained", "controls": ["x0"], "cluster": cluster}
+    table = double_lasso_many(frame, drivers=["noise", "again"], **settings)
+    assert 0.05 < table["p_value"].max() < 0.95
+    np.testing.assert_allclose(table["romano_wolf_p"], table["p_value"], atol=0.03)
+    frame["again"] = rng.standard_normal(len(data))
+    apart = double_lasso_many(frame, drivers=["noise", "again"], **settings)
+    assert apart["romano_wolf_p"].min() > apart["p_value"].min() + 0.05
 
 
 def test_kept_controls_are_in_the_final_regression(data):
