@@ -39,7 +39,9 @@ def _posterior(first, last, row, log_probability, log_prior, low, high, weight):
     nodes = log_prior.size
     while True:
         w = weight[low:high]
-        w[:] = log_prior[low:high]
+        prior = log_prior[low:high]
+        for q in range(w.size):
+            w[q] = prior[q]
         for t in range(first, last):
             values = log_probability[row[t], low:high]
             for q in range(w.size):
@@ -221,7 +223,7 @@ def _log_density(z):
 def _item_derivatives(slope, steps, counts, node, gradient, hessian):
     """Expected complete-data log likelihood of one item with its derivatives by (slope, steps).
 
-    ``counts`` has shape (steps + 1, nodes).
+    ``counts`` has shape (steps + 1, nodes or more).
     """
     gradient[:] = 0.0
     hessian[:] = 0.0
@@ -287,60 +289,86 @@ def item_derivatives(slope, step, step_start, prior, counts, node, gradient, hes
         k = step_start[i + 1] - step_start[i] + 1
         r = step_start[i] + i
         steps = step[step_start[i] : step_start[i + 1]]
-        value = _item_derivatives(
-            slope[i], steps, counts[r : r + k, : node.size], node, gradient[i, :k], hessian[i, :k, :k]
-        )
+        value = _item_derivatives(slope[i], steps, counts[r : r + k], node, gradient[i, :k], hessian[i, :k, :k])
         _add_prior(slope[i], steps, prior[i], value, gradient[i, :k], hessian[i, :k, :k])
+
+
+@njit(cache=True, nogil=True)
+def _newton_change(hessian, gradient, first, work, change):
+    """Solve -hessian · change = gradient for the parameters from ``first`` on, by elimination; the others stay."""
+    k = gradient.size
+    for r in range(k):
+        change[r] = gradient[r] if r >= first else 0.0
+        for c in range(k):
+            work[r, c] = -hessian[r, c]
+    for pivot in range(first, k):
+        for r in range(pivot + 1, k):
+            ratio = work[r, pivot] / work[pivot, pivot]
+            change[r] -= ratio * change[pivot]
+            for c in range(pivot, k):
+                work[r, c] -= ratio * work[pivot, c]
+    for r in range(k - 1, first - 1, -1):
+        for c in range(r + 1, k):
+            change[r] -= work[r, c] * change[c]
+        change[r] /= work[r, r]
 
 
 @njit(cache=True, nogil=True)
 def maximize_items(slope, step, step_start, free_slope, free_step, prior, counts, node, largest_slope):
     """M-step: a few guarded Newton steps on each item's concave expected log likelihood; in place."""
+    widest = 1
+    for i in range(slope.size):
+        widest = max(widest, step_start[i + 1] - step_start[i] + 1)
+    # Of the current point and of the trial.
+    gradients = np.empty((2, widest))
+    hessians = np.empty((2, widest, widest))
+    work = np.empty((widest, widest))
+    changes = np.empty(widest)
+    olds = np.empty(widest)
     for i in range(slope.size):
         if not free_step[i]:
             continue
-        m = step_start[i + 1] - step_start[i]
-        k = m + 1
+        k = step_start[i + 1] - step_start[i] + 1
         r = step_start[i] + i
         steps = step[step_start[i] : step_start[i + 1]]
-        n = counts[r : r + k, : node.size]
-        gradient = np.empty(k)
-        hessian = np.empty((k, k))
-        trial_gradient = np.empty(k)
-        trial_hessian = np.empty((k, k))
-        value = _item_derivatives(slope[i], steps, n, node, gradient, hessian)
-        value = _add_prior(slope[i], steps, prior[i], value, gradient, hessian)
-        for _ in range(5):
-            if free_slope[i]:
-                change = np.linalg.solve(hessian, -gradient)
-            else:
-                change = np.zeros(k)
-                change[1:] = np.linalg.solve(np.ascontiguousarray(hessian[1:, 1:]), -gradient[1:])
-            size = np.max(np.abs(change))
-            if not size < np.inf:
-                break
-            if size > 2.0:
-                change *= 2.0 / size
-            old_slope = slope[i]
-            old_steps = steps.copy()
+        change = changes[:k]
+        first = 0 if free_slope[i] else 1
+        now = 0
+        value = 0.0
+        for attempt in range(6):
+            shorten = 1.0
+            # Attempt 0 evaluates the start; every later one takes a Newton step, halved until it does not lose.
+            largest = 0.0
+            if attempt > 0:
+                _newton_change(hessians[now, :k, :k], gradients[now, :k], first, work, change)
+                for c in range(k):
+                    largest = max(largest, abs(change[c]))
+                if not largest < np.inf:
+                    break
+                shorten = min(1.0, 2.0 / max(largest, 1e-300))
+                olds[0] = slope[i]
+                olds[1:k] = steps
             improved = False
             for _ in range(12):
-                slope[i] = min(max(old_slope + change[0], -largest_slope), largest_slope)
-                steps[:] = old_steps + change[1:]
-                trial = _item_derivatives(slope[i], steps, n, node, trial_gradient, trial_hessian)
-                trial = _add_prior(slope[i], steps, prior[i], trial, trial_gradient, trial_hessian)
-                if trial >= value - 1e-12 * abs(value):
+                if attempt > 0:
+                    slope[i] = min(max(olds[0] + shorten * change[0], -largest_slope), largest_slope)
+                    for c in range(k - 1):
+                        steps[c] = olds[c + 1] + shorten * change[c + 1]
+                gradient = gradients[1 - now, :k]
+                hessian = hessians[1 - now, :k, :k]
+                trial = _item_derivatives(slope[i], steps, counts[r : r + k], node, gradient, hessian)
+                trial = _add_prior(slope[i], steps, prior[i], trial, gradient, hessian)
+                if attempt == 0 or trial >= value - 1e-12 * abs(value):
                     improved = True
                     break
-                change *= 0.5
+                shorten *= 0.5
             if not improved:
-                slope[i] = old_slope
-                steps[:] = old_steps
+                slope[i] = olds[0]
+                steps[:] = olds[1:k]
                 break
+            now = 1 - now
             value = trial
-            gradient[:] = trial_gradient
-            hessian[:] = trial_hessian
-            if size < 1e-4:
+            if attempt > 0 and largest < 1e-4:
                 break
 
 
