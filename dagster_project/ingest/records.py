@@ -122,16 +122,14 @@ class Splitter:
 
         The n-th row of the copy is the n-th record of the file.
         """
+        line_end = b"\r" if self.header.line_end == b"\r" else b"\r\n"
         filler = self.dialect.delimiter.encode().join([b"x"] * self.header.fields) + b"\n"
         with copy.open("wb") as out:
             for run in self.runs(path):
                 if run.problem is not None:
                     out.write(filler)
-                elif run.plain and self.header.line_end != b"\r":
-                    data = run.data.replace(b"\r\n", b"\n")
-                    out.write(data if data.endswith(b"\n") else data + b"\n")
                 elif run.plain:
-                    data = run.data.replace(b"\r", b"\n")
+                    data = run.data.replace(line_end, b"\n")
                     out.write(data if data.endswith(b"\n") else data + b"\n")
                 else:
                     out.write(run.data.rstrip(b"\r\n") + b"\n")

@@ -119,6 +119,19 @@ def test_refused_parquet_rows_are_masked_too(bench):
     assert data == b'{"comment":"***","person":"***","minutes":"long"}'
 
 
+def test_reasons_show_no_personal_value(tmp_path):
+    bench = Bench(tmp_path, PERSONAL.replace("name: full_name, data_type: varchar", "name: full_name, data_type: date"))
+    bench.deliver("people.csv", b"person,full_name,email,visits\np-ann,Ann Example,ann@example.org,3\n")
+    bench.load("people")
+    ((_, reason, _),) = bench.quarantine("people")
+    assert reason == "column full_name: *** is not of type date"
+
+
+def test_engine_is_not_quoted_on_personal_files(bench):
+    bench.deliver("visits.parquet", b"PAR1 p-ann")
+    assert bench.load("visits").files[0].reason == "it is not a readable Parquet file; deliver it again"
+
+
 def test_file_refused_whole_is_kept_under_identity(bench):
     bench.deliver("visits.csv", VISITS + b'p-ann,"open')
     zipped(bench.landing / "more.zip", {"other.csv": b"p-ann"}).write_bytes(b"PK cut off p-ann")

@@ -108,6 +108,13 @@ def test_regular_chunks_are_proved_by_counts_and_irregular_ones_record_by_record
     ]
 
 
+def test_invalid_bytes_in_an_otherwise_regular_chunk_are_found(tmp_path):
+    path = tmp_path / "rows.csv"
+    lines = b"1,x,3\n" * 20_000
+    path.write_bytes(b"a,b,c\n" + lines + b"1,\xff,3\n" + lines)
+    assert list(splitter_of(path).scan(path).malformed) == [20_001]
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
