@@ -26,3 +26,12 @@
 {% macro spark__row_hash(expressions) -%}
     cast(xxhash64({{ expressions | join(", ") }}) as decimal(38, 0))
 {%- endmacro %}
+
+
+{#
+    A fraction as a decimal, to be summed or averaged: sums of doubles depend on the order in which threads add them up,
+    and the same data must give the same tables. Nine digits after the point.
+#}
+{% macro exact(expression) -%}
+    cast({{ expression }} as decimal(18, 9))
+{%- endmacro %}

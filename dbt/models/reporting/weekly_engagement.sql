@@ -22,8 +22,8 @@ grouped as (
         avg(case when last_week_click_count > 0 then 1.0 else 0.0 end) as active_share,
         avg(last_week_click_count) as mean_last_week_click_count,
         avg(last_week_active_days) as mean_last_week_active_days,
-        avg(submitted_share) as mean_submitted_share,
-        avg(on_time_share) as mean_on_time_share
+        avg({{ exact("submitted_share") }}) as mean_submitted_share,
+        avg({{ exact("on_time_share") }}) as mean_on_time_share
     from learner_weeks
     group by source, course_offering_key, week_number, as_of_on
 )

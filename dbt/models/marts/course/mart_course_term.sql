@@ -21,10 +21,13 @@ designs as (
         count(*) filter (where is_graded and not is_final_exam) as graded_item_count,
         bool_or(is_final_exam) as has_final_exam,
         min(due_day) filter (where is_graded and not is_final_exam) as first_due_day,
-        sum(weight_share) filter (where is_graded and not is_final_exam) as coursework_weight_share,
-        sum(weight_share) filter (where is_graded and not is_final_exam and kind = 'quiz') as quiz_weight_share,
-        sum(weight_share) filter (where is_graded and not is_final_exam and kind = 'staff_graded')
-            as staff_graded_weight_share,
+        cast(sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam) as double)
+            as coursework_weight_share,
+        cast(sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'quiz') as double)
+            as quiz_weight_share,
+        cast(
+            sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'staff_graded') as double
+        ) as staff_graded_weight_share,
         max(weight_share) filter (where is_graded and not is_final_exam) as maximum_item_weight_share
     from items
     group by course_version_key
@@ -46,8 +49,8 @@ learners as (
         {{ quantile("click_count", 0.5) }} as median_click_count,
         {{ quantile("active_days", 0.5) }} as median_active_days,
         {{ quantile("weighted_score_share", 0.5) }} as median_weighted_score_share,
-        avg(submitted_share) as mean_submitted_share,
-        avg(on_time_share) as mean_on_time_share
+        avg({{ exact("submitted_share") }}) as mean_submitted_share,
+        avg({{ exact("on_time_share") }}) as mean_on_time_share
     from learner_courses
     group by course_offering_key
 )

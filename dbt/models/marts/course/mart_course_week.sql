@@ -54,7 +54,9 @@ assignments as (
         weeks.course_offering_key,
         weeks.week_number,
         count(items.course_item_key) filter (where items.due_day < 7 * weeks.week_number) as due_item_count,
-        coalesce(sum(items.weight_share) filter (where items.due_day < 7 * weeks.week_number), 0) as due_weight_share,
+        coalesce(
+            sum({{ exact("items.weight_share") }}) filter (where items.due_day < 7 * weeks.week_number), 0
+        ) as due_weight_share,
         min(items.due_day) filter (where items.due_day >= 7 * weeks.week_number)
         - 7 * weeks.week_number as next_due_days,
         {{ row_hash(
@@ -220,7 +222,7 @@ select
     cast(known_so_far.unregistered_count as integer) as unregistered_count,
     cast(known_so_far.registered_count - known_so_far.unregistered_count as integer) as enrolled_count,
     cast(assignments.due_item_count as integer) as due_item_count,
-    assignments.due_weight_share,
+    cast(assignments.due_weight_share as double) as due_weight_share,
     assignments.next_due_days,
     cast(
         {{ row_hash([

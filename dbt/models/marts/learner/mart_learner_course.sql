@@ -51,7 +51,7 @@ due_items as (
     select
         course_version_key,
         count(*) as due_item_count,
-        sum(coalesce(weight_share, 0)) as due_weight_share,
+        cast(sum({{ exact("coalesce(weight_share, 0)") }}) as double) as due_weight_share,
         min(due_day) as first_due_day
     from items
     where not is_final_exam
@@ -92,10 +92,14 @@ assessments as (
         bool_or(attempts.lead_days >= 0) filter (where attempts.is_first and attempts.due_day = due_items.first_due_day)
             as is_first_item_on_time,
         count(attempts.score_share) filter (where attempts.is_scored_last) as scored_item_count,
-        avg(attempts.score_share) filter (where attempts.is_scored_last) as mean_score_share,
-        sum(attempts.weight_share * attempts.score_share) filter (where attempts.is_scored_last) as earned_weight_share,
-        sum(attempts.weight_share) filter (where attempts.is_scored_last and attempts.score_share is not null)
-            as scored_weight_share
+        avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as mean_score_share,
+        cast(
+            sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last) as double
+        ) as earned_weight_share,
+        cast(
+            sum({{ exact("attempts.weight_share") }})
+                filter (where attempts.is_scored_last and attempts.score_share is not null) as double
+        ) as scored_weight_share
     from attempts
     inner join enrollments
         on attempts.course_enrollment_key = enrollments.course_enrollment_key
@@ -108,7 +112,7 @@ assessments as (
 exams as (
     select
         course_enrollment_key,
-        avg(score_share) as exam_score_share
+        avg({{ exact("score_share") }}) as exam_score_share
     from attempts
     where
         is_final_exam

@@ -116,9 +116,9 @@ attempts as (
         fct_submission.due_on,
         fct_submission.is_carried_over,
         fct_submission.lead_days,
-        fct_submission.score_share,
+        {{ exact("fct_submission.score_share") }} as score_share,
         fct_submission.score_known_on,
-        coalesce(dim_course_item.weight_share, 0) as weight_share,
+        {{ exact("coalesce(dim_course_item.weight_share, 0)") }} as weight_share,
         enrollments.enrollment_number,
         greatest(
             enrollments.first_week, {{ as_of_week("enrollments.starts_on", "fct_submission.submitted_on") }}
@@ -193,7 +193,7 @@ scores_entering as (
         cast(count(*) filter (where replaced_score_share is null) as integer) as scored_item_count,
         sum(score_share - coalesce(replaced_score_share, 0)) as score_share,
         sum(weight_share) filter (where replaced_score_share is null) as scored_weight_share,
-        sum(weight_share * (score_share - coalesce(replaced_score_share, 0))) as earned_weight_share,
+        sum({{ exact("weight_share * (score_share - coalesce(replaced_score_share, 0))") }}) as earned_weight_share,
         max_by(score_share, (score_known_on, submission_key)) as last_score_share
     from scores
     group by enrollment_number, week_number
@@ -328,13 +328,13 @@ so_far as (
         coalesce(due_so_far.{{ column }}, 0) as {{ column }},
         {%- endfor %}
         {%- for column in score_sums %}
-        coalesce(scores_so_far.{{ column }}, 0) as {{ column }},
+        cast(coalesce(scores_so_far.{{ column }}, 0) as double) as {{ column }},
         {%- endfor %}
         {%- for column in earlier_sums %}
         coalesce(earlier_so_far.{{ column }}, 0) as {{ column }},
         {%- endfor %}
         submitted_so_far.last_submitted_on,
-        scores_so_far.last_score_share
+        cast(scores_so_far.last_score_share as double) as last_score_share
     from activity_so_far
     left join submitted_so_far
         on
