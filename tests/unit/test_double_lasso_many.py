@@ -290,6 +290,7 @@ UNFIT = {
         "the driver is constant$",
     ),
     "rare": (lambda d: d.assign(bad=np.arange(len(d)) < 12), "too rare: .* in 12 of 4,500 rows, 30 needed"),
+    "rarely not": (lambda d: d.assign(bad=np.arange(len(d)) >= 9), "too rare: .* in 9 of 4,500 rows, 30 needed"),
     "rare counts": (lambda d: d.assign(bad=np.maximum(8 - np.arange(len(d)), 0)), "too rare: .* in 8 of 4,500 rows"),
     "missing": (lambda d: d.assign(bad=d["days"].where(d.index > 6)), "'bad' is missing or infinite in 7 rows"),
     "infinite": (lambda d: d.assign(bad=d["days"].where(d.index > 0, np.inf)), "'bad' is missing or infinite in 1 row"),
