@@ -96,7 +96,9 @@ def group_posterior(bank: ItemBank, person, item, response, *, group=None) -> Po
 def plausible_values(posterior: Posterior, *, draws: int = 10, seed: int = 0) -> np.ndarray:
     """Random draws from each person's posterior, for statistics that a shrunken mean would distort.
 
-    Compute the statistic on each column and average; between columns it varies by measurement error (Mislevy 1991).
+    The posterior must know what the statistic is about: averages by organization need the posterior of
+    :func:`organization_means`, or they are shrunk as scores are. Compute the statistic on each column and average;
+    between columns it varies by measurement error (Mislevy 1991).
 
     Returns
     -------
@@ -321,34 +323,38 @@ def organization_percentiles(
     drawn = frame["shrunken_mean"].to_numpy()[:, None] + frame["shrunken_sd"].to_numpy()[:, None] * rng.standard_normal(
         (len(frame), draws)
     )
-    out = frame[["organization", "n", "mean", "std_error"]].copy()
-    out.insert(1, "comparison", label_of)
-    columns = ["members_percentile", "organization_percentile", "percentile_sd", "percentile_low", "percentile_high"]
-    out[columns] = np.nan
-    out["band"] = None
-    out["organizations"] = 0
-    out["reason"] = None
     n = frame["n"].to_numpy(float)
+    figures = np.full((len(frame), 5), np.nan)
+    organizations = np.zeros(len(frame), int)
+    reasons: list[str | None] = [None] * len(frame)
     for _, members in label_of.dropna().groupby(label_of).groups.items():
         at = frame.index.get_indexer(members)
         total, total_n = mass[at].sum(axis=0), n[at].sum()
         # Place of each draw among the draws of the same round, itself not counted.
         place = np.argsort(np.argsort(drawn[at], axis=0), axis=0)
         for k, i in enumerate(at):
-            others = at[at != i]
-            out.loc[i, "organizations"] = len(others)
-            reason = _not_comparable(n[others])
-            if reason:
-                out.loc[i, "reason"] = reason
-                continue
-            distribution = (total - mass[i]) / (total_n - n[i])
-            below = np.cumsum(distribution) - 0.5 * distribution
-            share = 100 * place[k] / len(others)
-            low, high = np.quantile(share, [(1 - coverage) / 2, (1 + coverage) / 2])
-            percentile = share.mean()
-            out.loc[i, columns] = [100 * (mass[i] @ below) / mass[i].sum(), percentile, share.std(), low, high]
-            out.loc[i, "band"] = next(name for least, name in BANDS if np.round(percentile) >= least)
+            organizations[i] = len(at) - 1
+            reasons[i] = _not_comparable(n[at[at != i]])
+            if reasons[i] is None:
+                distribution = (total - mass[i]) / (total_n - n[i])
+                below = np.cumsum(distribution) - 0.5 * distribution
+                share = 100 * place[k] / (len(at) - 1)
+                low, high = np.quantile(share, [(1 - coverage) / 2, (1 + coverage) / 2])
+                figures[i] = 100 * (mass[i] @ below) / mass[i].sum(), share.mean(), share.std(), low, high
+    columns = ["members_percentile", "organization_percentile", "percentile_sd", "percentile_low", "percentile_high"]
+    out = frame[["organization", "n", "mean", "std_error"]].copy()
+    out.insert(1, "comparison", label_of)
+    out[columns] = figures
+    out["band"] = pd.Series([_band(percentile) for percentile in figures[:, 1]], out.index, dtype=object)
+    out["organizations"] = organizations
+    out["reason"] = pd.Series(reasons, out.index, dtype=object)
     return out
+
+
+def _band(percentile: float) -> str | None:
+    if np.isnan(percentile):
+        return None
+    return next(name for least, name in BANDS if np.round(percentile) >= least)
 
 
 def _not_comparable(members: np.ndarray) -> str | None:

@@ -209,7 +209,7 @@ class _Objective:
     def _missing_information(self, p: Parameters, free: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Posterior covariance of the persons' scores, by free parameter (see the kernel for slots)."""
         spec, grid = self.spec, self.spec.grid
-        data, low, high, scale = self._information_sample()
+        data, low, high = self._information_sample()
         items, groups, steps = len(p.slope), len(p.mean), np.diff(spec.step_start)
         below, above = np.empty_like(self.table), np.empty_like(self.table)
         kernels.category_scores(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, below, above)
@@ -246,17 +246,29 @@ class _Objective:
         own = np.full(int(free.sum()), -1)
         own[parameter[parameter >= 0]] = np.nonzero(parameter >= 0)[0]
         within = own[:, None] == own[None, :]
-        return scale * np.where(within, covariance, covariance + covariance.T)
+        covariance = np.where(within, covariance, covariance + covariance.T)
+        if data is not self.responses:
+            # By item and group, not by persons: a rare item's share of the sample is left to chance.
+            sampled = np.bincount(data.row, minlength=len(self.table))
+            by_item, all_by_item = (
+                np.bincount(row_item, n) for n in (sampled, self.counts[:, : grid.nodes].sum(axis=1))
+            )
+            by_group, all_by_group = np.bincount(data.group, minlength=groups), self.group_counts.sum(axis=1)
+            times = np.concatenate(
+                [(all_by_item / np.maximum(by_item, 1))[np.r_[:items, np.repeat(np.arange(items), steps)]]]
+                + 2 * [all_by_group / np.maximum(by_group, 1)]
+            )[free]
+            covariance *= np.sqrt(times[:, None] * times[None, :])
+        return covariance
 
-    def _information_sample(self) -> tuple[Responses, np.ndarray, np.ndarray, float]:
-        """The persons whose missing information is computed, their windows, and what to multiply it by."""
+    def _information_sample(self) -> tuple[Responses, np.ndarray, np.ndarray]:
+        """The persons whose missing information is computed, and their windows."""
         stride = len(self.responses.row) // INFORMATION_RESPONSES
         if stride < 2:
-            return self.responses, self.low, self.high, 1.0
+            return self.responses, self.low, self.high
         sample = self.responses.every(stride)
         width, persons = len(self.spec.grid.padded), len(sample.start) - 1
-        low, high = np.zeros(persons, np.int16), np.full(persons, width, np.int16)
-        return sample, low, high, len(self.responses.row) / len(sample.row)
+        return sample, np.zeros(persons, np.int16), np.full(persons, width, np.int16)
 
 
 def maximize(responses: Responses, specification: Specification, start: Parameters) -> Estimate:
