@@ -1,0 +1,79 @@
+"""A simulated university with planted truth. Modules, in the order in which to read them:
+
+    drivers      every driver and control: how it is defined, what the report prints, which effect is planted
+    world        programs, calendar, places: the same in every university
+    courses      course designs and their items
+    population   learners, first terms and what they lead to
+    truth        what a planted percent means; solving: how the coefficients were made to meet it
+    tables       the analysis tables, without events
+    enrollments  what a course enrollment has to show; history: later terms and open content; skills: answers
+    landing      the landing files of the contract `campus`; places, events and dirt are its parts
+
+`tables(seed, students)` gives the analysis tables in seconds, `write(landing, seed, students)` the files from which the
+marts make the same tables.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from dagster_project.simulate import landing as _landing
+from dagster_project.simulate import tables as _tables
+from dagster_project.simulate import truth as _truth
+from dagster_project.simulate.landing import Report
+from dagster_project.simulate.population import draw
+from dagster_project.simulate.skills import describe as _describe_skills
+from dagster_project.simulate.truth import STUDENTS
+
+__all__ = ["STUDENTS", "AnalysisTables", "tables", "write"]
+
+
+class AnalysisTables(NamedTuple):
+    """Rows of the retention analysis; columns are defined in module `drivers`."""
+
+    learner_program: pa.Table
+    learner_course: pa.Table
+
+
+def tables(
+    seed: int, students: int = STUDENTS, *, hidden: bool = False, with_probability: bool = False
+) -> AnalysisTables:
+    """The analysis tables of one university, without events.
+
+    Parameters
+    ----------
+    seed: the same seed gives the same tables.
+    students: degree learners with a matured first-year outcome.
+    hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
+    with_probability: add `true_probability`.
+    """
+    population = draw(seed, students, _truth.solved(), hidden=hidden)
+    return AnalysisTables(
+        _tables.learner_program(population, with_probability=with_probability),
+        _tables.learner_course(population, with_probability=with_probability),
+    )
+
+
+def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *, hidden: bool = False) -> Report:
+    """Writes the landing files of one university, and its truth beside them.
+
+    Parameters
+    ----------
+    landing: landing folder of a source with the contract `campus`.
+    truth: file for the truth; it must not lie in the landing folder, where a loader could find it.
+
+    Returns rows by table and the planted dirt by kind.
+    """
+    landing, truth = Path(landing).resolve(), Path(truth).resolve()
+    if truth.is_relative_to(landing):
+        raise ValueError(f"the truth would lie in the landing folder: {truth} is inside {landing}; give another path")
+    population = draw(seed, students, _truth.solved(), hidden=hidden)
+    report = _landing.write(landing, population)
+    content = (
+        _truth.describe(population) | _describe_skills(population) | {"rows": report.rows, "dirt": report.dirt.nested()}
+    )
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    truth.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return report
