@@ -216,7 +216,7 @@ def _shifts(
     for _ in range(12):
         ratio, first, second = _shifted_tables(layout, parameters, grid, shift, used)
         score, information = np.zeros_like(shift), np.zeros_like(shift)
-        _shift_derivatives(
+        kernels.shift_derivatives(
             data.start, data.row, data.group, used, prior, row_item, ratio, first, second, score, information
         )
         step = np.clip(score / np.maximum(information, 1e-9), -1.0, 1.0)
@@ -245,25 +245,6 @@ def _shifted_tables(layout: Layout, parameters: Parameters, grid: Grid, shift: n
         ratio = np.exp(log_p - used)
         tables.append((ratio, ratio * slope, ratio * (slope**2 + curvature)))
     return tuple(np.ascontiguousarray(np.stack(t)) for t in zip(*tables, strict=True))
-
-
-@njit(cache=True, nogil=True, fastmath=kernels._FAST)
-def _shift_derivatives(start, row, group, used, prior, row_item, ratio, first, second, score, information):
-    weight = np.empty(used.shape[1])
-    for j in range(start.size - 1):
-        g = group[j]
-        kernels._posterior(start[j], start[j + 1], row, used, prior[g], 0, weight.size, weight)
-        for t in range(start[j], start[j + 1]):
-            r = row[t]
-            a = 0.0
-            b = 0.0
-            c = 0.0
-            for q in range(weight.size):
-                a += weight[q] * ratio[g, r, q]
-                b += weight[q] * first[g, r, q]
-                c += weight[q] * second[g, r, q]
-            score[row_item[r], g] += b / a
-            information[row_item[r], g] += (b / a) ** 2 - c / a
 
 
 @njit(cache=True, nogil=True)

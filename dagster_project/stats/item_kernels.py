@@ -516,3 +516,28 @@ def _orthonormal(weight, node, basis, at):
         for q in range(nodes):
             current[q] /= norm
             basis[k, at + q] = weight[q] * current[q]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def shift_derivatives(start, row, group, used, prior, row_item, ratio, first, second, score, information):
+    """Derivatives of the marginal log likelihood by an intercept shift of one item in one group, added up.
+
+    ``used`` (rows, nodes) and ``prior`` (groups, nodes) make the posterior. By group, row and node: ``ratio`` is P with
+    the shift over the P in ``used``, ``first`` and ``second`` are that times d log P / d shift and times (d² P / d
+    shift²) / P. Into ``score`` and observed ``information`` (items, groups).
+    """
+    weight = np.empty(used.shape[1])
+    for j in range(start.size - 1):
+        g = group[j]
+        _posterior(start[j], start[j + 1], row, used, prior[g], 0, weight.size, weight)
+        for t in range(start[j], start[j + 1]):
+            r = row[t]
+            a = 0.0
+            b = 0.0
+            c = 0.0
+            for q in range(weight.size):
+                a += weight[q] * ratio[g, r, q]
+                b += weight[q] * first[g, r, q]
+                c += weight[q] * second[g, r, q]
+            score[row_item[r], g] += b / a
+            information[row_item[r], g] += (b / a) ** 2 - c / a

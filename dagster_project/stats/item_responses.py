@@ -76,24 +76,28 @@ def label(values, name: str, *, length: int | None = None) -> Labels:
     """
     if isinstance(values, pd.Series | pd.Index | pd.Categorical) and isinstance(values.dtype, pd.CategoricalDtype):
         categorical = pd.Categorical(values)
-        used, codes = np.unique(np.asarray(categorical.codes), return_inverse=True)
-        if used.size and used[0] < 0:
-            raise ValueError(_missing(name, int(np.flatnonzero(codes == 0)[0])))
-        result = Labels(np.asarray(categorical.categories)[used], codes.astype(np.int32))
+        codes = np.asarray(categorical.codes)
+        if codes.size and codes.min() < 0:
+            raise ValueError(_missing(name, int(np.flatnonzero(codes < 0)[0])))
+        used = _label_integers(codes, name)
+        result = Labels(np.asarray(categorical.categories)[used.values], used.codes)
     else:
         array = np.asarray(values)
         if array.ndim != 1:
             raise ValueError(f"{name} has {array.ndim} dimensions; expected one element per response")
-        result = _label_integers(array) if array.dtype.kind in "iu" and array.size else _label_any(values, name)
+        small = array.dtype.kind == "i" or (array.dtype.kind == "u" and array.dtype.itemsize < 8)
+        result = _label_integers(array, name) if small else _label_any(values, name)
     if length is not None and result.codes.size != length:
         raise ValueError(f"{name} has {result.codes.size} elements, person has {length}; expected one per response")
     return result
 
 
-def _label_integers(array: np.ndarray) -> Labels:
+def _label_integers(array: np.ndarray, name: str) -> Labels:
+    if not array.size:
+        return Labels(array, np.empty(0, np.int32))
     low, high = int(array.min()), int(array.max())
     if high - low > max(4 * array.size, 1 << 20):
-        return _label_any(array, "labels")
+        return _label_any(array, name)
     present = np.zeros(high - low + 1, np.bool_)
     _mark(array, low, present)
     position = np.cumsum(present, dtype=np.int32) - np.int32(1)

@@ -106,6 +106,22 @@ def test_order_and_kind_of_labels_do_not_matter(answers, bank):
     np.testing.assert_allclose(first["ability"], score(bank, *answers.long)["ability"], atol=1e-5)
 
 
+def test_categorical_groups_keep_their_own_order(answers):
+    level = pd.Categorical(np.where(answers.person % 2 == 0, "basic", "advanced"), ["basic", "advanced", "unused"])
+    bank = calibrate(*answers.long, group=level)
+    assert bank.groups["group"].tolist() == ["basic", "advanced"]
+    assert bank.groups["mean"][0] == 0.0
+    assert calibrate(*answers.long, group=np.asarray(level)).groups["group"].tolist() == ["advanced", "basic"]
+    with pytest.raises(ValueError, match="group is missing at position 3"):
+        calibrate(*answers.long, group=pd.Series(level).mask(np.arange(len(level)) == 3))
+
+
+@pytest.mark.parametrize("kind", [np.uint64, np.uint8, np.int16, np.float64])
+def test_labels_of_any_number_type_are_the_same_persons(answers, bank, kind):
+    other = calibrate(answers.person.astype(np.int64) * 10**12, answers.item.astype(kind), answers.response == 1)
+    assert other.log_likelihood == pytest.approx(bank.log_likelihood, rel=1e-12)
+
+
 def test_a_bank_read_back_from_its_frames_scores_alike(answers, bank):
     copy = ItemBank(items=bank.items.copy(), groups=bank.groups[["group", "mean", "sd"]].copy(), model="2pl")
     pd.testing.assert_frame_equal(score(copy, *answers.long), score(bank, *answers.long))
@@ -276,6 +292,8 @@ def test_new_items_come_on_the_scale_while_old_ones_stay():
     assert np.abs(added["difficulty"] - first.difficulty[24:]).max() < 4 * added["difficulty_se"].max()
     assert abs((added["difficulty"] - first.difficulty[24:]).mean()) < 0.1
     assert new.report["reason"].str.contains(r"mean 0\.[67]").any()
+    nothing_new = calibrate_new_items(old, *(column[today.item < 24] for column in today.long))
+    pd.testing.assert_frame_equal(nothing_new.items, old.items)
     with pytest.raises(ValueError, match="no item in common with the bank"):
         calibrate_new_items(old, *(column[today.item >= 24] for column in today.long))
 
