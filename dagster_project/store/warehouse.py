@@ -81,6 +81,21 @@ class Warehouse:
             _check_exists(connection, table)
             return _count(connection, table)
 
+    def row_counts(self, tables: Sequence[str]) -> dict[str, int]:
+        """Rows of several tables ("schema.table"), those that do not exist left out."""
+        with self._open() as connection:
+            there = _columns(connection)
+            return {
+                table: connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
+                for table in tables
+                if table in there
+            }
+
+    def columns(self) -> dict[str, dict[str, tuple[str, str | None]]]:
+        """Type and comment by column, by "schema.table", of every table and view."""
+        with self._open() as connection:
+            return _columns(connection)
+
     def write(self, table: str, rows: "Rows", contract: TableContract) -> int:
         """Replace a table, in one transaction: a reader sees the old rows or the new ones.
 
@@ -185,6 +200,18 @@ def _select(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence
     if missing:
         raise StoreError(f"Table {table} has no column {', '.join(missing)}. It has: {', '.join(found)}")
     return f"select {', '.join(map(identifier, columns)) if columns else '*'} from {qualified(table, _CATALOG)}"
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[str, str | None]]]:
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, column_name, data_type, comment from duckdb_columns() "
+        "where database_name = ? and not internal order by schema_name, table_name, column_index",
+        [_CATALOG],
+    ).fetchall()
+    tables: dict[str, dict[str, tuple[str, str | None]]] = {}
+    for table, column, data_type, comment in rows:
+        tables.setdefault(table, {})[column] = (data_type, comment)
+    return tables
 
 
 def _check_exists(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:

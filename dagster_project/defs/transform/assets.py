@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
@@ -11,6 +12,7 @@ from dagster_project.defs.automation import RANGE_END_TAG, RANGE_START_TAG
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
 from dagster_project.defs.transform.arguments import build_arguments, rebuild_window
+from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import DAILY_EVENTS, LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.store.publish import PUBLIC_SCHEMAS
@@ -18,11 +20,12 @@ from dagster_project.store.warehouse import Warehouse
 
 MANIFEST = dbt_manifest()
 DAILY_EVENTS_KEY = dg.AssetKey(["intermediate", DAILY_EVENTS])
-PUBLIC_MODELS = [
-    dg.AssetKey([node["schema"], node["name"]])
+NODES = {
+    f"{node['schema']}.{node['name']}": node
     for node in MANIFEST["nodes"].values()
-    if node["resource_type"] == "model" and node["schema"] in PUBLIC_SCHEMAS
-]
+    if node["resource_type"] in ("model", "seed")
+}
+PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 
 
 @dbt_assets(
@@ -46,17 +49,18 @@ def models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Wa
         days = _days_of_run(context)
         marks = {source: warehouse.ledger.marked_dates(source.contract, source.name) for source in warehouse.sources()}
         rebuild = {source.name: rebuild_window(*days, marked.dates) for source, marked in marks.items()}
+        invocation = dbt.cli(build_arguments(rebuild), context=context)
         outputs, failure = [], None
         try:
-            for event in dbt.cli(build_arguments(rebuild), context=context).stream().fetch_column_metadata():
+            for event in invocation.stream():
                 if isinstance(event, dg.Output):
                     outputs.append(event)
                 else:
                     yield event
         except DagsterDbtCliRuntimeError as error:
             failure = error
-        # dagster-dbt's own row counts wait for the file that dbt holds; so outputs are held back until dbt is done.
-        yield from _with_row_counts(context, outputs, Warehouse(settings))
+        # dbt holds the file while it runs, so what is read from it waits until then.
+        yield from _described(context, outputs, Warehouse(settings), invocation.target_path)
         if failure:
             raise failure
         if DAILY_EVENTS_KEY in context.selected_asset_keys:
@@ -72,8 +76,25 @@ def _days_of_run(context: dg.AssetExecutionContext) -> tuple[date | None, date |
     return tuple(date.fromisoformat(day) if day else None for day in bounds)
 
 
-def _with_row_counts(context, outputs: list[dg.Output], warehouse: Warehouse) -> Iterator[dg.Output]:
+def _described(
+    context: dg.AssetExecutionContext, outputs: list[dg.Output], warehouse: Warehouse, target_path: Path
+) -> Iterator[dg.Output]:
+    """The outputs with row counts, columns and the columns these come from."""
+    keys = {output.output_name: context.asset_key_for_output(output.output_name) for output in outputs}
+    names = {output: ".".join(key.path) for output, key in keys.items()}
+    columns = warehouse.columns() if outputs else {}
+    types = {table: {column: data_type for column, (data_type, _) in there.items()} for table, there in columns.items()}
+    counts = warehouse.row_counts([name for name in names.values() if not name.startswith("staging.")])
     for output in outputs:
-        schema, name = context.asset_key_for_output(output.output_name).path
-        counted = {} if schema == "staging" else {"dagster/row_count": warehouse.row_count(f"{schema}.{name}")}
-        yield dg.Output(output.value, output_name=output.output_name, metadata={**output.metadata, **counted})
+        name = names[output.output_name]
+        metadata = dict(output.metadata)
+        if name in columns:
+            metadata["dagster/column_schema"] = dg.TableSchema(
+                columns=[dg.TableColumn(column, *described) for column, described in columns[name].items()]
+            )
+        if sql := compiled_sql(target_path, NODES[name]):
+            metadata["dagster/column_lineage"] = column_lineage(sql, types)
+        if name in counts:
+            metadata["dagster/row_count"] = counts[name]
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+        yield dg.Output(output.value, output_name=output.output_name, metadata=metadata)

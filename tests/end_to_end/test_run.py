@@ -1,0 +1,160 @@
+"""`make run` from landing files to the published snapshot, as a user starts it: in a process of its own."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.store.publish import compare_snapshots
+from tests.models.made_source import contract_tables, make_source
+
+
+class Run:
+    """A warehouse, a landing folder in OULAD's layout, and the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.landing = folder / "landing"
+        self.home = folder / "warehouse"
+        self.landing.mkdir(parents=True)
+        self.settings = Settings(home=self.home)
+
+    def deliver(self, seed: int) -> None:
+        for table, rows in make_source("any", seed).tables.items():
+            with (self.landing / f"{table}.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(contract_tables()[table]), quoting=csv.QUOTE_ALL, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+
+    def start(self, source: str, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dagster_project", "run", "--source", source]
+        command += ["--landing", str(self.landing), "--contract", "oulad"]
+        return subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "LEARNING_WAREHOUSE_HOME": str(self.home), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, source: str = "uni_a", **environment: str) -> tuple[int, str]:
+        process = self.start(source, **environment)
+        output, _ = process.communicate(timeout=280)
+        return process.returncode, output
+
+    def run_until_killed(self, line: str, source: str = "uni_a") -> None:
+        """Kill the run and its children with signal 9 as soon as it prints `line`."""
+        process = self.start(source)
+        for printed in process.stdout:
+            if line in printed:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return
+        pytest.fail(f"The run ended without printing {line!r}")
+
+    @property
+    def snapshot(self) -> Path:
+        return (self.home / "published" / "current").resolve()
+
+    def query(self, sql: str) -> list[tuple]:
+        with duckdb.connect(str(self.home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("run"))
+    run.deliver(seed=1)
+    status, output = run.run()
+    assert status == 0, output[-4000:]
+    return run, output
+
+
+def test_run_ends_with_what_was_built_and_where_to_look(published):
+    run, output = published
+    clicks = len(make_source("any", 1).tables["studentVle"])
+    assert f"studentVle.csv: {clicks:,} rows loaded, 0 refused" in output
+    assert "Published snapshot" in output
+    assert "GiB of memory at most" in output
+    assert str(run.home / "published" / "learning_warehouse.duckdb") in output
+
+
+def test_every_click_is_published(published):
+    run, _ = published
+    clicks = sum(row["sum_click"] for row in make_source("any", 1).tables["studentVle"])
+    assert run.query("select sum(click_count) from core.fct_daily_activity") == [(clicks,)]
+
+
+def test_published_columns_are_described(published):
+    run, _ = published
+    assert run.query("select schema_name, table_name, column_name from _meta.columns where description is null") == []
+
+
+def test_queries_of_the_readme_work(published):
+    run, _ = published
+    readme = (REPOSITORY / "warehouse" / "README.md").read_text()
+    queries = [block.split("```")[0] for block in readme.split("```sql\n")[1:]]
+    assert queries
+    for query in queries:
+        run.query(query)
+
+
+def test_a_second_run_loads_nothing_and_publishes_the_same(published):
+    run, _ = published
+    first = run.snapshot
+    status, output = run.run()
+    assert status == 0, output[-4000:]
+    assert "rows loaded" not in output
+    assert run.snapshot != first
+    assert compare_snapshots(run.settings, first, run.snapshot) == []
+
+
+def test_killed_while_building_leaves_the_snapshot_and_the_next_run_finishes(published):
+    run, _ = published
+    first = run.snapshot
+    run.deliver(seed=2)
+    run.run_until_killed("START sql table model marts.mart_learner_course_week")
+    assert run.snapshot == first
+    assert run.query("select count(*) > 0 from marts.mart_learner_course") == [(True,)]
+    status, output = run.run()
+    assert status == 0, output[-4000:]
+    assert run.snapshot != first
+    clicks = sum(row["sum_click"] for row in make_source("any", 2).tables["studentVle"])
+    assert run.query("select sum(click_count) from core.fct_daily_activity") == [(clicks,)]
+
+
+def test_a_failed_check_stops_the_publication_and_says_why(published):
+    run, _ = published
+    first = run.snapshot
+    path = run.landing / "studentAssessment.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-30], *(line.replace('"0"', '"no"') for line in lines[-30:])]) + "\n")
+    status, output = run.run()
+    assert status == 1
+    assert run.snapshot == first
+    assert "refused_share_is_small" in output
+    assert "Not published" in output
+    assert str(run.home / "quarantine") in output
+
+
+def test_an_unknown_source_is_told_what_to_do(tmp_path):
+    run = Run(tmp_path)
+    command = [sys.executable, "-m", "dagster_project", "run", "--source", "nobody"]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "LEARNING_WAREHOUSE_HOME": str(run.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "make run SOURCE=nobody LANDING=path" in done.stderr
+    assert "Traceback" not in done.stderr

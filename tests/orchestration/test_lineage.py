@@ -1,0 +1,47 @@
+"""From compiled SQL to the columns that a column comes from."""
+
+import dagster as dg
+
+from dagster_project.defs.transform.lineage import column_lineage
+
+COLUMNS = {
+    "core.clicks": {"learner": "varchar", "count": "integer", "day": "date"},
+    "core.learners": {"learner": "varchar", "country": "varchar"},
+}
+
+
+def dependencies(sql: str) -> dict[str, set[str]]:
+    found = column_lineage(sql, COLUMNS)
+    return {
+        column: {f"{dep.asset_key.path[1]}.{dep.column_name}" for dep in deps}
+        for column, deps in found.deps_by_column.items()
+    }
+
+
+def test_columns_are_followed_through_ctes_joins_and_windows():
+    sql = """
+        with daily as (select learner, day, sum(count) as total from build.core.clicks group by learner, day),
+        joined as (select daily.*, learners.country from daily join build.core.learners using (learner))
+        select country, sum(total) over (partition by learner order by day) as running from joined
+    """
+    assert dependencies(sql) == {
+        "country": {"learners.country"},
+        "running": {"clicks.count", "clicks.learner", "clicks.day"},
+    }
+
+
+def test_stars_are_expanded():
+    assert dependencies("select * from core.learners") == {
+        "learner": {"learners.learner"},
+        "country": {"learners.country"},
+    }
+
+
+def test_asset_keys_are_schema_and_table():
+    found = column_lineage("select country from core.learners", COLUMNS)
+    (dep,) = found.deps_by_column["country"]
+    assert dep.asset_key == dg.AssetKey(["core", "learners"])
+
+
+def test_sql_that_cannot_be_followed_has_no_lineage():
+    assert column_lineage("select from where", COLUMNS) is None
