@@ -29,7 +29,7 @@ KINDS = (
 VIDEO, READING, PRACTICE, OTHER, QUIZ, STAFF, PEER, PROGRAMMING, DISCUSSION, TEAM, PLUGIN = range(11)
 MEMBERS = (STAFF, PEER, PROGRAMMING, DISCUSSION, TEAM)  # hands-on
 PREVALENCE = {STAFF: 0.36, PEER: 0.34, PROGRAMMING: 0.22, DISCUSSION: 0.1, TEAM: 0.07, PLUGIN: 0.15}
-QUIZ_BESIDE_STAFF, QUIZ_ALONE = 0.24, 0.78
+QUIZ_BESIDE_STAFF, QUIZ_ALONE = 0.17, 0.8
 WEEKS, WEEKS_SHARE = np.array([4, 5, 6, 7, 8]), np.array([0.2, 0.3, 0.25, 0.15, 0.1])
 FIRST_TERM, LATER, OPEN = range(3)  # roles of a course
 
@@ -84,7 +84,7 @@ def draw_designs(rng: np.random.Generator) -> Designs:
         latent=loading * habit + np.sqrt(1 - loading**2) * own,
         split=rng.gamma(2.0, size=(n, len(KINDS))) + 0.2,
         shock=rng.normal(0, 0.1, n),
-        burden=rng.normal(0, 2.0, n),
+        burden=rng.normal(0, 4.0, n),
     )
 
 
@@ -273,11 +273,12 @@ def _graded(
     """Graded items whose weights meet the shares and the largest weight, and whose weeks meet the centroid."""
     project = STAFF if shares[STAFF] > largest else int(np.argmax(shares))
     largest = round(min(largest, float(shares[project]) * 0.999), 4)
+    # Size of the others, so that the number of assignments hardly tells the weight of the largest.
+    usual = min(float(rng.uniform(0.075, 0.125)), 0.8 * largest)
     kinds, weights = [], []
     for kind in np.flatnonzero(shares > 0):
         left = float(shares[kind]) - (largest if kind == project else 0.0)
-        count = int(np.ceil(left / (0.78 * largest)))
-        part = rng.uniform(0.9, 1.1, count)
+        part = rng.uniform(0.9, 1.1, int(np.ceil(left / usual)))
         own = [*(part / part.sum() * left)] if left > 1e-6 else []
         own = [largest, *own] if kind == project else own
         kinds += [kind] * len(own)

@@ -306,8 +306,8 @@ def load(learners: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray]) ->
 def drop_rates(m: np.ndarray, load: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of an early and of a late drop."""
     return (
-        np.clip(0.38 - 0.05 * m + 0.03 * (load - 2), 0.02, 0.9),
-        np.clip(0.20 - 0.04 * m + 0.02 * (load - 2), 0.02, 0.9),
+        np.clip(0.42 - 0.05 * m + 0.03 * (load - 2), 0.02, 0.9),
+        np.clip(0.23 - 0.04 * m + 0.02 * (load - 2), 0.02, 0.9),
     )
 
 
@@ -353,7 +353,7 @@ def behave(population: Population, learners: Mapping[str, np.ndarray], given: Ro
         chance = np.clip(0.53 + 0.04 * m + 0.05 * rows["first_days"], 0.05, 0.97)
         rows["on_time"] = (noise["on_time"] < chance).astype(float)
     if "days" not in rows:
-        index = 0.28 * m + 0.20 * rows["first_days"] + 0.4 * rows["on_time"] + 0.85 * population.pace + noise["days"]
+        index = 0.28 * m + 0.20 * rows["first_days"] + 0.4 * rows["on_time"] + 0.75 * population.pace + noise["days"]
         if len(population.hidden):
             index = index + 0.5 * population.hidden[:, None]
         room = 7 * weeks - world.FIRST_DUE_DAY - 2

@@ -123,7 +123,7 @@ def _fit_parts(populations: Sequence[Population], fitted: dict[str, maps.ValueMa
     """Moves the maps of the parts until the shares they lead to have the printed quartiles."""
     aims = {"quiz_part": (course.QUIZ, 0.25, 0.8), "staff_part": (course.STAFF, 0.5, 0.85)}
     rows = [(p.courses.designs, p.taken_course[values(p, "has_quiz")[1]]) for p in populations]
-    for _ in range(16):
+    for _ in range(24):
         shares = np.concatenate([course.grade_shares(course.grade_mix(d, fitted))[taken] for d, taken in rows])
         for name, (kind, q25, q75) in aims.items():
             share = shares[:, kind][shares[:, kind] > 0]
@@ -144,10 +144,11 @@ def _fit_parts(populations: Sequence[Population], fitted: dict[str, maps.ValueMa
 
 
 def _moved(value_map: maps.ValueMap, lower: float, upper: float) -> maps.ValueMap:
-    """The map with its quartile values shifted, median and tails along, within 0.01 and 0.99 and monotone."""
+    """The map with its quartile values shifted, median and tails along, within 0.005 and 0.97 and monotone."""
     lowest, q25, median, q75, highest = value_map.values
-    values = [lowest, q25 + lower, median + (lower + upper) / 2, q75 + upper, highest]
-    values = np.maximum.accumulate(np.clip(values, 0.005, 0.97))
+    q25, q75 = np.clip([q25 + lower, max(q75 + upper, q25 + lower + 0.01)], 0.005, 0.97)
+    median = np.clip(median + (lower + upper) / 2, q25, q75)
+    values = np.array([min(lowest, q25), q25, median, q75, max(highest, q75)])
     return maps.ValueMap(value_map.points, tuple(values.tolist()))
 
 

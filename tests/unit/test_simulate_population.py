@@ -1,0 +1,155 @@
+"""The simulated population: printed quartiles, planted switches, and events that keep their promises."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dagster_project import simulate
+from dagster_project.simulate import courses, drivers, events, maps, truth, world
+from dagster_project.simulate.enrollments import first_terms
+from dagster_project.simulate.history import later_terms
+from dagster_project.simulate.population import Population, draw
+
+
+@pytest.fixture(scope="module")
+def population() -> Population:
+    return draw(1, 4000, truth.solved())
+
+
+def test_one_seed_gives_one_university_and_another_seed_another() -> None:
+    first, again, other = (simulate.tables(seed, 200) for seed in (8, 8, 9))
+    assert first.learner_course.equals(again.learner_course)
+    assert first.learner_program.equals(again.learner_program)
+    assert not first.learner_course.equals(other.learner_course)
+
+
+def test_every_driver_and_control_is_a_column_of_its_table() -> None:
+    tables = simulate.tables(2, 200)
+    columns = {
+        "learner_program": set(tables.learner_program.column_names),
+        "learner_course": set(tables.learner_course.column_names),
+    }
+    assert columns["learner_program"] <= columns["learner_course"]
+    assert {d.column for d in drivers.DRIVERS if d.level == "learner_program"} <= columns["learner_program"]
+    assert {d.column for d in drivers.DRIVERS} <= columns["learner_course"]
+    for column, (level, _) in drivers.CONTROLS.items():
+        assert column in columns[level], column
+    assert tables.learner_program.num_rows == 200
+
+
+def test_students_are_those_with_a_matured_outcome_and_running_cohorts_come_on_top(population: Population) -> None:
+    first_term = population.learners["first_term"]
+    assert population.learners["matured"].sum() == population.students
+    assert world.matured()[first_term[: population.students]].all()
+    assert world.running()[first_term[population.students :]].all()
+    assert len(population) > population.students
+    assert len(np.unique(population.learners["program"])) == 19
+
+
+def test_drivers_without_effect_have_a_coefficient_of_exactly_zero() -> None:
+    for name in truth.EXACT_NULLS:
+        assert truth.solved().coefficient[name] == 0
+        assert drivers.BY_NAME[name].planted == 0
+
+
+def test_the_null_with_a_learner_component_correlates_between_courses_and_drivers_with_an_effect_do_not(
+    population: Population,
+) -> None:
+    def between_courses(name: str) -> float:
+        noise = population.noise[name]
+        return float(np.corrcoef(noise[:, 0], noise[:, 1])[0, 1])
+
+    assert between_courses("forum") == pytest.approx(0.6, abs=0.04)
+    for name in ("first_days", "first_hours", "days", "hours", "grade", "on_time"):
+        assert abs(between_courses(name)) < 0.05
+
+
+def test_the_hidden_confounder_moves_its_two_drivers_and_the_outcome_and_no_column_shows_it() -> None:
+    plain, hidden = draw(3, 4000, truth.solved()), draw(3, 4000, truth.solved(), hidden=True)
+    assert not len(plain.hidden)
+    trait = hidden.hidden
+    for moved in (hidden.learners["has_open_completion"], hidden.rows["days"][:, 0], hidden.probability):
+        assert np.corrcoef(trait, moved)[0, 1] > 0.1
+    for column in ("motivation", "age_years", "region", "has_stackable_enrollment", "courses_enrolled_count"):
+        assert abs(np.corrcoef(trait, hidden.learners[column])[0, 1]) < 0.05
+        np.testing.assert_array_equal(plain.learners[column], hidden.learners[column])
+
+
+def test_shares_of_the_grade_sum_to_one_and_a_quiz_share_does_not_tell_who_else_grades(population: Population) -> None:
+    mix = population.courses.mix
+    shares = courses.grade_shares(mix)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    swapped = mix.present.copy()
+    swapped[:, courses.STAFF] = ~swapped[:, courses.STAFF]
+    quiz = courses.grade_shares(mix._replace(present=swapped))[:, courses.QUIZ]
+    np.testing.assert_allclose(quiz, shares[:, courses.QUIZ])
+
+
+def test_an_intervention_moves_what_follows_and_nothing_before(population: Population) -> None:
+    days = population.rows["days"] + 3
+    rows = truth._set_own(population, "days_active", days)
+    for before in ("first_days", "first_seconds", "on_time"):
+        assert rows[before] is population.rows[before]
+    assert (rows["seconds"] > population.rows["seconds"]).any()
+    assert (rows["grade"] != population.rows["grade"]).any()
+
+
+def test_setting_a_driver_to_what_it_is_changes_no_probability(population: Population) -> None:
+    for driver in drivers.DRIVERS:
+        value, sample = truth.values(population, driver.name)
+        same = truth.intervene(population, driver.name, value)
+        expected = np.broadcast_to(population.probability.reshape(-1, *[1] * (value.ndim - 1)), value.shape)
+        # 1e-5: the weights of items have six decimals, the shares that they realise have not.
+        np.testing.assert_allclose(same[sample], expected[sample], atol=1e-5, err_msg=driver.name)
+
+
+def test_days_and_seconds_of_a_plan_are_those_of_the_enrollment_part_by_part(population: Population) -> None:
+    rows = first_terms(population).take(np.arange(3000))
+    plan = events.plan_days(np.random.default_rng(0), rows, population.courses)
+    learning = plan.seconds >= 0
+    middle = np.maximum(7 * population.courses.weeks[rows.course] // 2, 10)[plan.enrollment]
+    part = (plan.day >= 10).astype(int) + (plan.day >= middle)
+    for k in range(3):
+        mine = learning & (part == k)
+        np.testing.assert_array_equal(np.bincount(plan.enrollment[mine], minlength=3000), rows.days[:, k])
+        seconds = np.bincount(plan.enrollment[mine], plan.seconds[mine], minlength=3000)
+        np.testing.assert_array_equal(seconds, rows.seconds[:, k])
+    assert plan.seconds.max() <= 8 * 3600 + 1
+    assert (plan.day <= rows.last_day[plan.enrollment]).all()
+
+
+def test_gaps_within_a_session_stay_below_the_idle_cap_and_pauses_above(population: Population) -> None:
+    rows = first_terms(population).take(np.arange(1000))
+    plan = events.plan_days(np.random.default_rng(0), rows, population.courses)
+    plan = replace(plan, **{name: getattr(plan, name)[plan.seconds > 0] for name in ("enrollment", "day", "seconds")})
+    chunks = events.expand(
+        np.random.default_rng(1), plan, plan.day, rows.course[plan.enrollment], plan.day / 60, population.courses
+    )
+    for chunk in chunks:
+        same_day = (np.diff(chunk.enrollment) == 0) & (np.diff(chunk.occurred // 86_400) == 0)
+        gaps = np.diff(chunk.occurred)[same_day]
+        assert (gaps >= 0).all()
+        assert not ((gaps > 1700) & (gaps < events.IDLE_CAP + 60)).any()
+        assert (gaps >= events.IDLE_CAP + 60).any()
+
+
+def test_a_value_map_has_the_printed_quartiles_and_bounded_tails() -> None:
+    index = np.random.default_rng(0).gamma(2.0, size=20_001)
+    value = maps.fit(index, 8, 18, floor=1, ceiling=99)(index)
+    np.testing.assert_allclose(np.quantile(value, [0.25, 0.75]), [8, 18])
+    assert value.min() == 1
+    assert value.max() == 30.5
+
+
+def test_nobody_is_active_after_leaving_and_the_retained_are_enrolled_a_year_later(population: Population) -> None:
+    later = later_terms(population)
+    target = world.terms().next_year[population.learners["first_term"]]
+    kept = later.dropped_day < 0
+    there = np.zeros(len(population), bool)
+    there[later.learner[kept & (later.term == target[later.learner])]] = True
+    known = population.learners["matured"]
+    np.testing.assert_array_equal(there[known], population.retained[known])
+    active = later.days.sum(axis=1) > 0
+    gone = active & known[later.learner] & ~population.retained[later.learner]
+    assert (later.term[gone] < target[later.learner[gone]]).all()
