@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run ui test test-all lint format bench lock clean
+.PHONY: help setup run ui test test-all lint format simulations bench bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -27,7 +27,7 @@ ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sens
 	@$(BIN)/python -m dagster_project ui --port $(PORT)
 
 test: setup  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-all: setup  ## every test, those on the real data too
 	$(BIN)/python -m pytest -m ""
@@ -44,8 +44,16 @@ format: setup  ## put Python and SQL into shape
 	$(BIN)/ruff format .
 	$(BIN)/sqlfluff fix --processes 2 dbt
 
-bench: setup  ## what the README's figures come from: OULAD=path of the zip
+simulations: setup  ## coverage and size of the statistics by simulation; long
+	$(BIN)/python -m pytest -m slow tests/statistics
+
+bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip
 	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"
+
+bench-statistics: setup  ## double lasso and item response theory against other libraries; long
+	$(BIN)/uv pip install --quiet --group peers
+	$(BIN)/python -m benchmarks.double_lasso
+	$(BIN)/python -m benchmarks.irt
 
 lock:  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv lock --upgrade
@@ -60,7 +68,7 @@ $(INSTALLED): uv.lock pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version}: make PYTHON=path-of-python3.11"'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(BIN)/uv export --quiet --frozen --all-groups --no-emit-project --output-file .venv/requirements.txt
+	$(BIN)/uv export --quiet --frozen --group dev --no-emit-project --output-file .venv/requirements.txt
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python .venv/requirements.txt
 	@touch $@
 
