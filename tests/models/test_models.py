@@ -10,7 +10,8 @@ from datetime import date
 
 import duckdb
 import pytest
-from made_source import Source, Warehouse, day, make_source
+
+from tests.models.made_source import MadeWarehouse, Source, day, make_source
 
 # Week 6 of the presentations that start in October is known on this morning.
 STARTED = day("2013J", 0)
@@ -22,7 +23,7 @@ UNKNOWN_SITE = 9999
 
 
 def with_dirt(source: Source) -> Source:
-    """Three students delivered twice, five clicks on a site that no list has, two by a student that nobody registered."""
+    """Three students delivered twice; clicks on a site that no list has, and by a student that nobody registered."""
     tables = {name: list(rows) for name, rows in source.tables.items()}
     tables["studentInfo"] += [{**row, "region": "delivered again"} for row in tables["studentInfo"][:3]]
     click = next(row for row in tables["studentVle"] if row["code_presentation"] == "2013B" and row["date"] == 10)
@@ -69,7 +70,7 @@ def with_other_references(source: Source) -> Source:
 class States:
     """The tables after each run, and the SQL of the run that had to read a few dates only."""
 
-    warehouse: Warehouse
+    warehouse: MadeWarehouse
     built: dict
     events_changed: dict
     references_changed: dict
@@ -79,7 +80,7 @@ class States:
 
 @pytest.fixture(scope="session")
 def states(tmp_path_factory) -> States:
-    warehouse = Warehouse(tmp_path_factory.mktemp("warehouse"))
+    warehouse = MadeWarehouse(tmp_path_factory.mktemp("warehouse"))
     full = with_dirt(make_source("full", seed=1))
     warehouse.deliver(full)
     warehouse.deliver(full.until(CUT, "truncated"))
@@ -104,7 +105,7 @@ def states(tmp_path_factory) -> States:
     warehouse.build("run", rebuild={})
     references_changed = warehouse.tables()
 
-    anew = Warehouse(tmp_path_factory.mktemp("anew"))
+    anew = MadeWarehouse(tmp_path_factory.mktemp("anew"))
     shutil.copytree(warehouse.home / "raw", anew.home / "raw", dirs_exist_ok=True)
     anew.build("run")
     return States(warehouse, built, events_changed, references_changed, anew.tables(), events_sql)
@@ -210,6 +211,6 @@ def test_a_run_reads_the_partitions_of_its_dates_only(states):
 
 
 def test_a_rebuild_that_cannot_be_understood_is_refused(tmp_path):
-    refused = Warehouse(tmp_path).dbt("parse", rebuild={"full": {"form": "2013-01-01"}})
+    refused = MadeWarehouse(tmp_path).dbt("parse", rebuild={"full": {"form": "2013-01-01"}})
     assert refused.returncode != 0
     assert "Expected: {from: date, to: date}, {dates: [date, …]} or both" in " ".join(refused.stdout.split())

@@ -89,18 +89,71 @@ kind_hashes as (
 
 ---------- what was known: every input of mart_learner_course_week, on the day on which it counts
 
+facts as (
+    select
+        course_enrollment_key,
+        known_on,
+        {{ row_hash(
+            ["activity_on", "known_on", "is_first_known", "event_count", "click_count"] + activity_click_columns()
+        ) }} as fact_hash
+    from {{ ref("fct_daily_activity") }}
+
+    union all
+
+    select
+        course_enrollment_key,
+        unregistered_on as known_on,
+        {{ row_hash(["'unregistered'", "unregistered_on"]) }} as fact_hash
+    from enrollments
+    where unregistered_on is not null
+
+    union all
+
+    select
+        course_enrollment_key,
+        submitted_on as known_on,
+        {{ row_hash(["'submitted'", "submission_key", "submitted_on", "due_on", "is_carried_over"]) }} as fact_hash
+    from {{ ref("fct_submission") }}
+
+    union all
+
+    select
+        course_enrollment_key,
+        score_known_on as known_on,
+        {{ row_hash(["'scored'", "submission_key", "score_known_on", "score_share"]) }} as fact_hash
+    from {{ ref("fct_submission") }}
+    where score_share is not null
+
+    union all
+
+    select
+        course_enrollment_key,
+        registered_on as known_on,
+        {{ row_hash(["'earlier'", "earlier_course_enrollment_key", "registered_on"]) }} as fact_hash
+    from {{ ref("fct_earlier_enrollment") }}
+
+    union all
+
+    select
+        course_enrollment_key,
+        outcome_known_on as known_on,
+        {{ row_hash(["'outcome'", "earlier_course_enrollment_key", "outcome", "outcome_known_on"]) }} as fact_hash
+    from {{ ref("fct_earlier_enrollment") }}
+    where outcome is not null
+),
+
+-- What a learner did before registering counts from the registration: until then there is no row to enter.
 known as (
     select
-        course_offering_key,
-        known_on,
+        enrollments.course_offering_key,
+        greatest(facts.known_on, enrollments.registered_on) as known_on,
         0 as registered_count,
         0 as unregistered_count,
-        sum({{ row_hash(
-            ["course_enrollment_key", "activity_on", "known_on", "is_first_known", "event_count", "click_count"]
-            + activity_click_columns()
-        ) }}) as known_hash
-    from {{ ref("fct_daily_activity") }}
-    group by course_offering_key, known_on
+        sum({{ row_hash(["enrollments.course_enrollment_key", "facts.fact_hash"]) }}) as known_hash
+    from facts
+    inner join enrollments
+        on facts.course_enrollment_key = enrollments.course_enrollment_key
+    group by enrollments.course_offering_key, greatest(facts.known_on, enrollments.registered_on)
 
     union all
 
@@ -110,10 +163,10 @@ known as (
         1 as registered_count,
         0 as unregistered_count,
         {{ row_hash([
-            "'registered'", "enrollments.course_enrollment_key", "enrollments.registered_on",
-            "enrollments.studied_credits", "enrollments.previous_attempt_count", "learners.birth_year",
-            "learners.age_band", "learners.gender", "learners.country", "learners.region", "learners.education_level",
-            "learners.employment_status", "learners.deprivation_band", "learners.has_disability",
+            "enrollments.course_enrollment_key", "enrollments.registered_on", "enrollments.studied_credits",
+            "enrollments.previous_attempt_count", "learners.birth_year", "learners.age_band", "learners.gender",
+            "learners.country", "learners.region", "learners.education_level", "learners.employment_status",
+            "learners.deprivation_band", "learners.has_disability",
         ]) }} as known_hash
     from enrollments
     inner join learners
@@ -123,58 +176,12 @@ known as (
 
     select
         course_offering_key,
-        unregistered_on as known_on,
+        greatest(unregistered_on, registered_on) as known_on,
         0 as registered_count,
         1 as unregistered_count,
-        {{ row_hash(["'unregistered'", "course_enrollment_key", "unregistered_on"]) }} as known_hash
+        0 as known_hash
     from enrollments
     where unregistered_on is not null
-
-    union all
-
-    select
-        course_offering_key,
-        submitted_on as known_on,
-        0 as registered_count,
-        0 as unregistered_count,
-        {{ row_hash(["'submitted'", "submission_key", "submitted_on", "due_on", "is_carried_over"]) }} as known_hash
-    from {{ ref("fct_submission") }}
-
-    union all
-
-    select
-        course_offering_key,
-        score_known_on as known_on,
-        0 as registered_count,
-        0 as unregistered_count,
-        {{ row_hash(["'scored'", "submission_key", "score_known_on", "score_share"]) }} as known_hash
-    from {{ ref("fct_submission") }}
-    where score_share is not null
-
-    union all
-
-    select
-        course_offering_key,
-        registered_on as known_on,
-        0 as registered_count,
-        0 as unregistered_count,
-        {{ row_hash(["'earlier'", "course_enrollment_key", "earlier_course_enrollment_key", "registered_on"]) }}
-            as known_hash
-    from {{ ref("fct_earlier_enrollment") }}
-
-    union all
-
-    select
-        course_offering_key,
-        outcome_known_on as known_on,
-        0 as registered_count,
-        0 as unregistered_count,
-        {{ row_hash([
-            "'earlier outcome'", "course_enrollment_key", "earlier_course_enrollment_key", "outcome",
-            "outcome_known_on",
-        ]) }} as known_hash
-    from {{ ref("fct_earlier_enrollment") }}
-    where outcome is not null
 ),
 
 known_by_week as (
