@@ -30,7 +30,7 @@ VIDEO, READING, PRACTICE, OTHER, QUIZ, STAFF, PEER, PROGRAMMING, DISCUSSION, TEA
 MEMBERS = (STAFF, PEER, PROGRAMMING, DISCUSSION, TEAM)  # hands-on
 PREVALENCE = {STAFF: 0.36, PEER: 0.34, PROGRAMMING: 0.22, DISCUSSION: 0.1, TEAM: 0.07, PLUGIN: 0.15}
 QUIZ_BESIDE_STAFF, QUIZ_ALONE = 0.17, 0.8
-WEEKS, WEEKS_SHARE = np.array([4, 5, 6, 7, 8]), np.array([0.2, 0.3, 0.25, 0.15, 0.1])
+WEEKS, WEEKS_SHARE = np.array([4, 5, 6, 7, 8]), np.array([0.28, 0.25, 0.19, 0.15, 0.13])
 FIRST_TERM, LATER, OPEN = range(3)  # roles of a course
 
 
@@ -75,7 +75,7 @@ def draw_designs(rng: np.random.Generator) -> Designs:
     on_factor = np.array([world.FACTOR_LOADING.get(name, 0.0) for name in world.DESIGN])
     own = factor[:, None] * on_factor + normal[:, :-2] * np.sqrt(1 - on_factor**2)
     habit = np.where(program[:, None] >= 0, world.programs().design[program], normal[:, :-2])
-    return Designs(
+    designs = Designs(
         program=program,
         role=role,
         popularity=rng.normal(0, 0.3, n),
@@ -86,6 +86,15 @@ def draw_designs(rng: np.random.Generator) -> Designs:
         shock=rng.normal(0, 0.1, n),
         burden=rng.normal(0, 4.0, n),
     )
+    # Shares are drawn evenly over the courses that have the kind, not only over all: these are few.
+    present = draw_types(designs)
+    for name, kind in (("peer_part", PEER), ("quiz_part", QUIZ), ("staff_part", STAFF)):
+        j = world.DESIGN.index(name)
+        users = np.flatnonzero(present[:, kind] & (role == FIRST_TERM))
+        rank = np.argsort(np.argsort(own[users, j]))
+        even = ndtri((rank + 0.5) / len(users))
+        designs.latent[users, j] = loading[j] * habit[users, j] + np.sqrt(1 - loading[j] ** 2) * even
+    return designs
 
 
 class GradeMix(NamedTuple):

@@ -10,6 +10,7 @@ events chunk by chunk and written, so memory depends on the learners active in a
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def write(folder: Path, population: Population) -> Report:
     questions = bank(population)
     sittings = _sittings(population, len(directory))
     write_directory(folder, population, directory, every, len(first), opened, questions, sittings, report)
-    _Months(folder, population, directory, every, given, questions, theta, sittings, report).run()
+    months = _Months(folder, population, directory, every, given, questions, theta, sittings, report)
+    with months.pool:
+        months.run()
     return report
 
 
@@ -138,6 +141,7 @@ class _Months:
         self.plan = DayPlan(*(np.zeros(0, np.int64) for _ in range(3)))
         self.late: dict[str, np.ndarray] | None = None
         self.next_event = 1
+        self.pool = ThreadPoolExecutor(1)
         self.submissions: list[dict[str, np.ndarray]] = []
         self.responses: list[dict[str, np.ndarray]] = []
 
@@ -403,9 +407,15 @@ class _Months:
             use_dictionary=["learner_id", "course_id", "term_id", "item_id", "event_type"],
             write_statistics=["occurred_at", "event_id"],
         ) as writer:
+            written = None
             for rows in self._received(chunks, end):
-                writer.write_table(self._event_table(rows))
-                self.report.add("events", len(rows["event_id"]))
+                table = self._event_table(rows)
+                self.report.add("events", table.num_rows)
+                if written:
+                    written.result()
+                written = self.pool.submit(writer.write_table, table)  # compresses while the next chunk is made
+            if written:
+                written.result()
 
     def _received(self, chunks: Iterator[Events], end: int) -> Iterator[dict[str, np.ndarray]]:
         """Rows of a file: its events with their dirt; what is received later is held back for a later file."""
