@@ -13,6 +13,7 @@ from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
 
+LOOK_AHEAD = timedelta(days=31)
 SETTLED_SECONDS = 60
 ATTEMPTS = 3
 FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -36,14 +37,16 @@ def job_name(contract: str) -> str:
 def event_days(source: Source, settings: Settings, today: date) -> tuple[date, date]:
     """First and last event day that a run of this source asks for.
 
-    A first load asks for the whole time that the contract permits, a later one for the days since the newest event.
-    Dates before that are rebuilt because the ledger marks them, not because they are asked for.
+    A first load asks for the whole time that the contract permits, a later one for the month from the newest event on.
+    What is asked for shows in the UI; what is rebuilt is that and every date that the ledger marks, wherever it lies.
     """
     ranges = [table.time_range for table in CONTRACTS[source.contract].tables if table.is_event]
     first = min((r.first for r in ranges if r.first), default=date.fromisoformat(EVENT_DAYS.get_first_partition_key()))
     last = min(max((r.last for r in ranges if r.last), default=today), today)
     newest = Ledger(settings).newest_event_date(source.contract, source.name)
-    return min(max(first, newest or first), last), last
+    if newest is None:
+        return min(first, last), last
+    return min(newest, last), min(newest + LOOK_AHEAD, last)
 
 
 def run_request_arguments(source: Source, settings: Settings, today: date) -> dict:

@@ -1,6 +1,8 @@
 -- Finds sources whose raw events are not all either in core or held. Grain: one row per source that differs.
 -- When it fails: a run was interrupted, or its `rebuild` dates did not name all dates that changed in raw.
 -- To resolve: run with the dates that the loader's ledger marks, or without `rebuild` to compute all dates anew.
+{{ config(meta={"dagster": {"ref": {"name": "fct_daily_activity"}}}) }}
+
 with raw_events as (
     {{ union_contracts("events") }}
 ),

@@ -2,6 +2,8 @@
 -- When it fails: a feature reads something dated on or after `as_of_on`; a model trained on it would look ahead.
 -- To resolve: let the fact enter by macro as_of_week with the date on which it became known.
 -- Two weeks of each offering are recounted, straight from the facts.
+{{ config(meta={"dagster": {"ref": {"name": "mart_learner_course_week"}}}) }}
+
 with learner_weeks as (
     select * from {{ ref("mart_learner_course_week") }}
     where week_number in (3, 12)

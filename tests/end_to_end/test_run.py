@@ -2,9 +2,11 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -23,6 +25,10 @@ class Run:
         self.home = folder / "warehouse"
         self.landing.mkdir(parents=True)
         self.settings = Settings(home=self.home)
+        # Dagster's event log commits thousands of times; in memory the tests do not wait for the disk.
+        memory = Path("/dev/shm")  # noqa: S108
+        self.dagster_home = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else folder))
+        shutil.copy(REPOSITORY / "dagster_project" / "dagster.yaml", self.dagster_home)
 
     def deliver(self, seed: int) -> None:
         for table, rows in make_source("any", seed).tables.items():
@@ -37,12 +43,16 @@ class Run:
         return subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env={**os.environ, "LEARNING_WAREHOUSE_HOME": str(self.home), **environment},
+            env=self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"LEARNING_WAREHOUSE_HOME": str(self.home), "DAGSTER_HOME": str(self.dagster_home)}
 
     def run(self, source: str = "uni_a", **environment: str) -> tuple[int, str]:
         process = self.start(source, **environment)
@@ -74,7 +84,8 @@ def published(tmp_path_factory):
     run.deliver(seed=1)
     status, output = run.run()
     assert status == 0, output[-4000:]
-    return run, output
+    yield run, output
+    shutil.rmtree(run.dagster_home)
 
 
 def test_run_ends_with_what_was_built_and_where_to_look(published):
@@ -150,7 +161,7 @@ def test_an_unknown_source_is_told_what_to_do(tmp_path):
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
-        env={**os.environ, "LEARNING_WAREHOUSE_HOME": str(run.home)},
+        env=run.environment,
         capture_output=True,
         text=True,
         check=False,

@@ -38,9 +38,14 @@ def test_first_load_never_asks_for_the_future(settings):
     assert automation.event_days(SOURCE, settings, date(2014, 3, 1))[1] == date(2014, 3, 1)
 
 
-def test_later_load_asks_for_the_days_since_the_newest_event(settings):
+@pytest.mark.parametrize(
+    ("today", "last"),
+    [(date(2014, 5, 9), date(2014, 5, 9)), (date(2026, 1, 1), date(2014, 6, 5))],
+    ids=["until today", "a month at most"],
+)
+def test_later_load_asks_for_the_days_since_the_newest_event(settings, today, last):
     Ledger(settings).note(FileRecord("oulad", "studentVle", "uni_a", "f.csv", **LOADED, last_date=date(2014, 5, 5)))
-    assert automation.event_days(SOURCE, settings, date(2014, 5, 9)) == (date(2014, 5, 5), date(2014, 5, 9))
+    assert automation.event_days(SOURCE, settings, today) == (date(2014, 5, 5), last)
 
 
 def test_range_is_one_that_dagster_can_run(settings):
