@@ -92,7 +92,7 @@ def register_source(settings: Settings, source: Source, contracts: Iterable[str]
             {s.name: {"contract": s.contract, "landing": str(s.landing.resolve())} for s in known.values()}, indent=2
         )
     )
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _registry(settings: Settings) -> Path:

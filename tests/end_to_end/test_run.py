@@ -131,7 +131,7 @@ def test_killed_while_building_leaves_the_snapshot_and_the_next_run_finishes(pub
     run, _ = published
     first = run.snapshot
     run.deliver(seed=2)
-    run.run_until_killed("START sql table model marts.mart_learner_course_week")
+    run.run_until_killed("START sql incremental model marts.mart_learner_course_week")
     assert run.snapshot == first
     assert run.query("select count(*) > 0 from marts.mart_learner_course") == [(True,)]
     status, output = run.run()
