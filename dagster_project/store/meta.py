@@ -75,7 +75,6 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("file_count", "bigint", "Landing files loaded"),
             ("row_count", "bigint", "Rows accepted from them"),
             ("refused_count", "bigint", "Rows refused, kept in quarantine"),
-            ("loaded_at", "timestamp", "When the newest file was loaded"),
         ),
     ),
 }
@@ -83,7 +82,7 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What the loader knows of a source. Times are UTC; None where it does not know."""
+    """What the loader knows of a source; None where it does not know."""
 
     source: str
     contract: str
@@ -92,7 +91,6 @@ class SourceInfo:
     file_count: int | None = None
     row_count: int | None = None
     refused_count: int | None = None
-    loaded_at: datetime | None = None
 
 
 @dataclass(frozen=True)
