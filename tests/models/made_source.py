@@ -15,10 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from dagster_project.ingest.contract import read_contracts
-from dagster_project.ingest.loader import ensure_empty_files
-from dagster_project.settings import Settings
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTRACT = REPOSITORY / "dbt/models/staging/oulad/_oulad__sources.yml"
 STARTS = {"2013B": date(2013, 2, 1), "2013J": date(2013, 10, 1)}
@@ -196,8 +192,6 @@ class Warehouse:
             "select table_schema || '.' || table_name from information_schema.tables "
             "where table_schema in ('intermediate', 'core', 'marts', 'reporting') order by 1"
         )
-        seeds = {f"marts.{path.stem}" for path in (REPOSITORY / "dbt" / "seeds").glob("*.csv")}
-        names = [(name,) for (name,) in names if name not in seeds]
         return {name: self.query(f"from {name} order by all") for (name,) in names}
 
 
@@ -208,9 +202,6 @@ class MadeWarehouse(Warehouse):
         super().__init__(home)
         for table in contract_tables():
             self._copy(table, [], "empty", EMPTY, EMPTY if table == "studentVle" else None)
-        for name, contract in read_contracts(REPOSITORY / "dbt" / "models").items():
-            if name != "oulad":  # nothing delivered: the loader's typed empty files
-                ensure_empty_files(contract, Settings(home=home))
 
     def deliver(self, source: Source) -> None:
         """Put the rows of a source into raw, in place of what it delivered before."""

@@ -45,21 +45,36 @@ def with_other_events(source: Source) -> Source:
 
 
 def with_other_references(source: Source) -> Source:
-    """The unknown site and student arrive; a student leaves; a score is corrected; a registration is withdrawn."""
+    """In each presentation something else: what was unknown arrives, a registration goes, a student leaves, a score."""
     tables = {name: list(rows) for name, rows in source.tables.items()}
-    place = {"code_module": "AAA", "code_presentation": "2013B"}
     site = next(row for row in tables["studentVle"] if row["id_site"] == UNKNOWN_SITE)
     place = {column: site[column] for column in ("code_module", "code_presentation")}
     tables["vle"].append({**place, "id_site": UNKNOWN_SITE, "activity_type": "oucontent"})
     tables["studentInfo"].append({**tables["studentInfo"][0], **place, "id_student": 77777})
     tables["studentRegistration"].append({**place, "id_student": 77777, "date_registration": -20})
-    stayed = next(n for n, row in enumerate(tables["studentRegistration"]) if row["date_unregistration"] is None)
-    tables["studentRegistration"][stayed] = {**tables["studentRegistration"][stayed], "date_unregistration": 30}
-    tables["studentAssessment"][0] = {**tables["studentAssessment"][0], "score": 1.0}
-    gone = tables["studentInfo"].pop(40)
+    registrations = tables["studentRegistration"]
+    stayed = next(
+        n
+        for n, row in enumerate(registrations)
+        if (row["code_module"], row["code_presentation"], row["date_unregistration"]) == ("AAA", "2013J", None)
+    )
+    registrations[stayed] = {**registrations[stayed], "date_unregistration": 30}
+    # The first assessment of BBB 2013J, see make_source.
+    scored = next(n for n, row in enumerate(tables["studentAssessment"]) if row["id_assessment"] == 400)
+    tables["studentAssessment"][scored] = {**tables["studentAssessment"][scored], "score": 1.0}
+    # One of BBB 2013B with clicks, who did not come back: no other presentation may see a difference.
+    came_back = {row["id_student"] for row in registrations if row["code_presentation"] == "2013J"}
+    clicked = {row["id_student"] for row in tables["studentVle"]}
+    gone = next(
+        row
+        for row in tables["studentInfo"]
+        if (row["code_module"], row["code_presentation"]) == ("BBB", "2013B")
+        and row["id_student"] in clicked - came_back
+    )
+    tables["studentInfo"].remove(gone)
     tables["studentRegistration"] = [
         row
-        for row in tables["studentRegistration"]
+        for row in registrations
         if (row["id_student"], row["code_module"], row["code_presentation"])
         != (gone["id_student"], gone["code_module"], gone["code_presentation"])
     ]
@@ -168,15 +183,18 @@ def test_no_click_is_lost_between_raw_and_core(states):
 
 
 def test_held_rows_enter_when_the_reference_arrives_though_no_run_names_their_date(states):
-    held = {row[2] for row in rows_of(states.references_changed, "core.fct_held_rows", "full")}
-    # Of the registration that was withdrawn meanwhile.
-    assert held == {"course_enrollments"}
+    held = rows_of(states.references_changed, "core.fct_held_rows", "full")
+    # What is left is of the registration that was withdrawn meanwhile.
+    assert "course_items" not in {row[2] for row in held}
+    assert not [row for row in held if "77777" in row[4]]
 
-    def clicks(state: dict) -> int:
-        entered = [row for row in rows_of(state, "core.fct_daily_activity", "full") if row[4] == day("2013B", 10)]
-        return sum(row[8] for row in entered if ":516:" not in row[1])
+    def entered(state: dict) -> dict:
+        return {row[1:6]: row[8] for row in rows_of(state, "core.fct_daily_activity", "full")}
 
-    assert clicks(states.references_changed) - clicks(states.events_changed) == 5 * 7 + 2 * 11
+    before, after = entered(states.events_changed), entered(states.references_changed)
+    more = {key: clicks - before.get(key, 0) for key, clicks in after.items() if clicks != before.get(key)}
+    assert {key[3] for key in more} == {day("2013B", 10)}
+    assert sorted(more.values()) == [2 * 11, 5 * 7]
 
 
 def test_a_date_that_lost_all_its_rows_becomes_empty(states):
