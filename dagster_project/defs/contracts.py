@@ -1,11 +1,26 @@
-"""The contracts under `dbt/models/staging`, read once when the definitions load."""
+"""The contracts that this warehouse works with, read once when the definitions load."""
 
 import dagster as dg
+import yaml
 
-from dagster_project.ingest.contract import Contract, read_contracts
+from dagster_project.ingest.contract import Contract, ContractError, read_contracts
 from dagster_project.settings import REPOSITORY
 
-CONTRACTS: dict[str, Contract] = read_contracts(REPOSITORY / "dbt" / "models")
+
+def _contracts_in_use() -> dict[str, Contract]:
+    """Those of `dbt/models/staging` that are named in the list that core unions."""
+    contracts = read_contracts(REPOSITORY / "dbt" / "models")
+    project = yaml.safe_load((REPOSITORY / "dbt" / "dbt_project.yml").read_text())
+    unknown = [name for name in project["vars"]["contracts"] if name not in contracts]
+    if unknown:
+        raise ContractError(
+            f"dbt/dbt_project.yml, vars: contracts: found {', '.join(unknown)}, of which there is no sources file; "
+            f"under dbt/models/staging lie {', '.join(contracts)}"
+        )
+    return {name: contracts[name] for name in project["vars"]["contracts"]}
+
+
+CONTRACTS: dict[str, Contract] = _contracts_in_use()
 
 
 def raw_key(contract: str, table: str) -> dg.AssetKey:

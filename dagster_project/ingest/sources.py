@@ -69,8 +69,8 @@ def register_source(settings: Settings, source: Source, contracts: Iterable[str]
     contracts = sorted(contracts)
     if source.contract not in contracts:
         raise SourceError(
-            f"There is no contract {source.contract!r} for source {source.name!r}: found {contracts} under "
-            "dbt/models/staging. Say which one it follows with CONTRACT=…"
+            f"There is no contract {source.contract!r} in use for source {source.name!r}: dbt/dbt_project.yml names "
+            f"{contracts} under vars: contracts. Say which one it follows with CONTRACT=…"
         )
     if not source.landing.exists():
         raise SourceError(

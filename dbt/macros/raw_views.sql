@@ -1,5 +1,5 @@
 {#
-    Makes every table of every contract a view over the loader's Parquet, before anything else runs: `source()` is then a
+    Makes every table of the contracts in use a view over the loader's Parquet, before anything else runs: `source()` is then a
     relation like any other, whose columns dbt and Dagster can follow, and an engineer can query raw in the build database.
     The types of the partition columns are stated: guessed ones would change with the rows, and a filter on a cast of them
     reads every file.
@@ -7,7 +7,7 @@
 {% macro create_raw_views() %}
     {%- if execute -%}
         {%- set home = env_var("LEARNING_WAREHOUSE_HOME", "warehouse") -%}
-        {%- for table in graph.sources.values() if table.schema.startswith("raw_") %}
+        {%- for table in graph.sources.values() if table.meta.get("contract") in var("contracts") %}
             {%- set pattern = home ~ "/raw/" ~ table.meta.contract ~ "/" ~ table.name ~ "/**/*.parquet" -%}
             {%- set is_event_table = table.meta.get("event_date") or table.meta.get("event_time") -%}
             {%- do run_query("create schema if not exists " ~ table.schema) -%}
