@@ -4,7 +4,7 @@ with sources as (
     select distinct
         source,
         '{{ contract }}' as contract
-    from {{ ref("stg_" ~ contract ~ "__raw_rows") }}
+    from {{ ref("stg_" ~ contract ~ "__course_offerings") }}
     {%- if not loop.last %}
     union all
     {%- endif %}

@@ -21,13 +21,11 @@ designs as (
         count(*) filter (where is_graded and not is_final_exam) as graded_item_count,
         bool_or(is_final_exam) as has_final_exam,
         min(due_day) filter (where is_graded and not is_final_exam) as first_due_day,
-        cast(sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam) as double)
-            as coursework_weight_share,
-        cast(sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'quiz') as double)
+        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam) as coursework_weight_share,
+        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'quiz')
             as quiz_weight_share,
-        cast(
-            sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'staff_graded') as double
-        ) as staff_graded_weight_share,
+        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'staff_graded')
+            as staff_graded_weight_share,
         max(weight_share) filter (where is_graded and not is_final_exam) as maximum_item_weight_share
     from items
     group by course_version_key

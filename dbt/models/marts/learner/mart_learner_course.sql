@@ -51,7 +51,7 @@ due_items as (
     select
         course_version_key,
         count(*) as due_item_count,
-        cast(sum({{ exact("coalesce(weight_share, 0)") }}) as double) as due_weight_share,
+        sum({{ exact("coalesce(weight_share, 0)") }}) as due_weight_share,
         min(due_day) as first_due_day
     from items
     where not is_final_exam
@@ -93,13 +93,10 @@ assessments as (
             as is_first_item_on_time,
         count(attempts.score_share) filter (where attempts.is_scored_last) as scored_item_count,
         avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as mean_score_share,
-        cast(
-            sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last) as double
-        ) as earned_weight_share,
-        cast(
-            sum({{ exact("attempts.weight_share") }})
-                filter (where attempts.is_scored_last and attempts.score_share is not null) as double
-        ) as scored_weight_share
+        sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last)
+            as earned_weight_share,
+        sum({{ exact("case when attempts.score_share is not null then attempts.weight_share end") }})
+            filter (where attempts.is_scored_last) as scored_weight_share
     from attempts
     inner join enrollments
         on attempts.course_enrollment_key = enrollments.course_enrollment_key
