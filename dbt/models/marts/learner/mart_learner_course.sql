@@ -64,6 +64,7 @@ attempts as (
         items.is_final_exam,
         items.due_day,
         coalesce(items.weight_share, 0) as weight_share,
+        case when fct_submission.score_share is not null then coalesce(items.weight_share, 0) end as scored_weight_share,
         row_number() over (
             partition by fct_submission.course_enrollment_key, fct_submission.course_item_key
             order by fct_submission.submitted_on, fct_submission.attempt_number
@@ -95,8 +96,7 @@ assessments as (
         avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as mean_score_share,
         sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last)
             as earned_weight_share,
-        sum({{ exact("case when attempts.score_share is not null then attempts.weight_share end") }})
-            filter (where attempts.is_scored_last) as scored_weight_share
+        sum({{ exact("attempts.scored_weight_share") }}) filter (where attempts.is_scored_last) as scored_weight_share
     from attempts
     inner join enrollments
         on attempts.course_enrollment_key = enrollments.course_enrollment_key
