@@ -345,13 +345,18 @@ class _Grammar:
         self._quoted = re.compile(self._quoted_pattern(b""), re.DOTALL) if self.quote else None
 
     def _quoted_pattern(self, excluded: bytes) -> bytes:
-        """A quoted field that does not contain the `excluded` characters."""
+        """A quoted field that does not contain the `excluded` characters.
+
+        Only single characters are repeated possessively: before Python 3.11.5 a possessive group matched wrongly
+        (python/cpython#106052).
+        """
         quote, escape = re.escape(self.quote), re.escape(self.escape)
         if self.escape == self.quote:
-            return rb"%b[^%b%b]*+(?:%b[^%b%b]*+)*+%b" % (quote, quote, excluded, quote * 2, quote, excluded, quote)
+            inner = rb"[^%b%b]*+" % (quote, excluded)
+            return rb"%b%b(?:%b%b)*%b(?!%b)" % (quote, inner, quote * 2, inner, quote, quote)
         inner = rb"[^%b%b%b]*+" % (quote, escape, excluded)
         escaped = escape + (rb"[^%b]" % excluded if excluded else rb".")
-        return quote + inner + rb"(?:" + escaped + inner + rb")*+" + quote
+        return quote + inner + rb"(?:" + escaped + inner + rb")*" + quote
 
     def regular(self, fields: int) -> re.Pattern[bytes]:
         """Any number of well-formed records of one line each."""
@@ -361,7 +366,7 @@ class _Grammar:
             one = rb"(?:" + self._quoted_pattern(rb"\r\n") + rb"|" + one + rb")"
         record = one + (rb"(?:%b%b){%d}" % (delimiter, one, fields - 1) if fields > 1 else b"")
         line_end = rb"\r" if self.newline == b"\r" else rb"\r?\n"
-        return re.compile(rb"(?:" + record + line_end + rb")*+")
+        return re.compile(rb"(?:" + record + line_end + rb")*")
 
     def parse(self, buffer: bytes, start: int, at_end: bool) -> _Record | None:
         """The record that begins at `start`; None when it may go on beyond the buffer (never with `at_end`)."""
