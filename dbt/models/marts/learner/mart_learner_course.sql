@@ -64,7 +64,8 @@ attempts as (
         items.is_final_exam,
         items.due_day,
         coalesce(items.weight_share, 0) as weight_share,
-        case when fct_submission.score_share is not null then coalesce(items.weight_share, 0) end as scored_weight_share,
+        case when fct_submission.score_share is not null then coalesce(items.weight_share, 0) end
+            as scored_weight_share,
         row_number() over (
             partition by fct_submission.course_enrollment_key, fct_submission.course_item_key
             order by fct_submission.submitted_on, fct_submission.attempt_number
