@@ -36,6 +36,10 @@
 
 
 {# What the model inserts: the dates found before, or all of them when the table is new. #}
-{% macro is_stale_date() -%}
-    {{ "(source, activity_on) in (select source, activity_on from stale_dates)" if is_incremental() else "true" }}
+{% macro is_stale_date(date_column) -%}
+    {%- if is_incremental() -%}
+    (source, {{ date_column }}) in (select stale_dates.source, stale_dates.activity_on from stale_dates)
+    {%- else -%}
+    true
+    {%- endif -%}
 {%- endmacro %}

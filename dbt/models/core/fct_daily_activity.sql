@@ -8,6 +8,11 @@
     pre_hook=["{{ find_stale_dates(this) }}", "{{ delete_stale_dates(this) }}"]
 ) }}
 
+-- depends_on: {{ ref("int_events_resolved") }}
+with events as (
+    {{ resolved_events(dates=is_stale_date("occurred_on")) }}
+)
+
 select
     source,
     course_enrollment_key,
@@ -19,7 +24,5 @@ select
     event_count,
     click_count,
     {{ activity_click_columns() | join(",\n    ") }}
-from {{ ref("int_events_resolved") }}
-where
-    not is_held
-    and {{ is_stale_date() }}
+from events
+where not is_held
