@@ -227,6 +227,7 @@ class Conversion:
             }
         )
         connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")  # it would print between the lines of the run
         if self.key is not None:
             identity.set_key(connection, self.key)
         return connection

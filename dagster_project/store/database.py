@@ -24,6 +24,8 @@ def open_engine(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     ) as connection:
         # Times with a zone are cast to plain ones on the way in: `_at` columns are UTC, whatever the machine's zone.
         connection.execute("set timezone = 'UTC'")
+        # A long query would print into the output of whoever called.
+        connection.execute("set enable_progress_bar = false")
         yield connection
 
 
