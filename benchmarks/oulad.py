@@ -147,6 +147,8 @@ class Bench:
         empty, _ = self.dbt("parts", "run", "--select", "nothing", rebuild={"none": {"dates": []}})
         tests, _ = self.dbt("parts", "test", "--exclude-resource-type", "unit_test")
         publishing = self.step("parts", "publish")
+        if self.by_hand_database.exists():
+            say(self.compare(self.folder / "parts/published/learning_warehouse.duckdb"))
         return {
             "load": Cost(loading.report["cpu"], loading.wall, loading.peak, loading.report),
             "models": Cost(models.cpu - empty.cpu, models.wall - empty.wall, models.peak, {"models": seconds}),
