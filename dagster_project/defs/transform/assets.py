@@ -80,9 +80,11 @@ def _described(
     context: dg.AssetExecutionContext, outputs: list[dg.Output], warehouse: Warehouse, target_path: Path
 ) -> Iterator[dg.Output]:
     """The outputs with row counts, columns and the columns these come from."""
+    if not outputs:  # dbt failed before it built anything: perhaps there is no database to look at
+        return
     keys = {output.output_name: context.asset_key_for_output(output.output_name) for output in outputs}
     names = {output: ".".join(key.path) for output, key in keys.items()}
-    columns = warehouse.columns() if outputs else {}
+    columns = warehouse.columns()
     types = {table: {column: data_type for column, (data_type, _) in there.items()} for table, there in columns.items()}
     counts = warehouse.row_counts([name for name in names.values() if not name.startswith("staging.")])
     for output in outputs:
