@@ -67,7 +67,7 @@ def selection(contract: str | None = None) -> dg.AssetSelection:
     others = [name for name in CONTRACTS if contract not in (None, name)]
     chosen = dg.AssetSelection.all()
     for name in others:
-        chosen = chosen - dg.AssetSelection.key_prefixes([f"raw_{name}"])
+        chosen = chosen - dg.AssetSelection.key_prefixes([CONTRACTS[name].schema])
     return chosen
 
 

@@ -1,6 +1,5 @@
 """The contracts that this warehouse works with, read once when the definitions load."""
 
-import dagster as dg
 import yaml
 
 from dagster_project.ingest.contract import Contract, ContractError, read_contracts
@@ -21,8 +20,3 @@ def _contracts_in_use() -> dict[str, Contract]:
 
 
 CONTRACTS: dict[str, Contract] = _contracts_in_use()
-
-
-def raw_key(contract: str, table: str) -> dg.AssetKey:
-    """Asset key of a contract's table; dbt's sources have the same."""
-    return dg.AssetKey([f"raw_{contract}", table])

@@ -221,19 +221,12 @@ def _check_exists(connection: duckdb.DuckDBPyConnection, table: str) -> list[str
         StoreError: it is not there.
     """
     qualified(table, _CATALOG)
+    found = _columns(connection)
+    if table in found:
+        return list(found[table])
     schema, name = table.split(".")
-    columns = connection.execute(
-        "select column_name from duckdb_columns() where database_name = ? and schema_name = ? and table_name = ? "
-        "order by column_index",
-        [_CATALOG, schema, name],
-    ).fetchall()
-    if columns:
-        return [column for (column,) in columns]
-    tables = connection.execute(
-        "select distinct table_name from duckdb_columns() where database_name = ? and schema_name = ? order by all",
-        [_CATALOG, schema],
-    ).fetchall()
-    there = f"schema {schema} has: {', '.join(found for (found,) in tables)}" if tables else f"{schema} has no tables"
+    tables = [there.partition(".")[2] for there in found if there.startswith(f"{schema}.")]
+    there = f"schema {schema} has: {', '.join(tables)}" if tables else f"{schema} has no tables"
     raise StoreError(
         f"Table {table} is not in the build database; {there}. If the name is right, it has not been built yet: "
         f"materialize asset {schema}/{name} in the Dagster UI, or run `make run SOURCE=… LANDING=…`"

@@ -156,7 +156,7 @@ def suite_checks(suite: Suite) -> dg.AssetChecksDefinition:
 
 
 def _frames(suite: Suite, warehouse: WarehouseResource) -> Iterator:
-    contract = CONTRACTS.get(suite.schema.removeprefix("raw_"))
+    contract = next((contract for contract in CONTRACTS.values() if contract.schema == suite.schema), None)
     if contract is None:
         batches = Warehouse(warehouse.settings).batches(f"{suite.schema}.{suite.table}", suite.columns)
         yield from (batch.to_pandas() for batch in batches)

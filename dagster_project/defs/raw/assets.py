@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dagster_project.defs.automation import EVENT_DAYS
-from dagster_project.defs.contracts import CONTRACTS, raw_key
+from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Counts
@@ -26,7 +26,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
     Event tables have daily partitions. A file is loaded whole, whatever range was asked for; the dates it touched are
     in the ledger, from which the daily summary takes what it must rebuild.
     """
-    key = raw_key(contract.name, table.name)
+    key = dg.AssetKey([contract.schema, table.name])
 
     @dg.asset(
         key=key,
