@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def pages_dir(self) -> Path:
+        return self.artifacts_dir / "pages"
+
+    @property
     def published_dir(self) -> Path:
         return self.home / "published"
 

@@ -12,7 +12,7 @@ import duckdb
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
-from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.errors import WarehouseBusyError
@@ -64,6 +64,11 @@ class WarehouseResource(dg.ConfigurableResource):
     @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.settings)
+
+    @cached_property
+    def marks(self) -> list[MarkedDates]:
+        """Event dates that changed, source by source, as they stood when this run first asked."""
+        return [self.ledger.marked_dates(source.contract, source.name) for source in self.sources()]
 
     @property
     def run_id(self) -> str:

@@ -22,12 +22,16 @@ class Column:
 
 @dataclass(frozen=True)
 class TableContract:
-    """A table that Python writes. `delivery: append` in the meta of the table makes it append-only."""
+    """A table that Python writes.
+
+    `config.meta` of the table: `delivery: append` makes it append-only; `published: false` keeps it out of snapshots.
+    """
 
     table: str
     description: str
     columns: tuple[Column, ...]
     append_only: bool
+    is_published: bool = True
 
 
 def read_contracts(path: Path = ANALYTICS_CONTRACTS) -> dict[str, TableContract]:
@@ -42,13 +46,14 @@ def read_contracts(path: Path = ANALYTICS_CONTRACTS) -> dict[str, TableContract]
         raise StoreError(f"There is no contract at {path}: tables that Python writes are described there") from None
     contracts = {}
     for source in yaml.safe_load(text).get("sources", []):
-        for table in source["tables"]:
+        for table in source.get("tables") or ():
             name = f"{source.get('schema', source['name'])}.{table['name']}"
             contracts[name] = TableContract(
                 table=name,
                 description=_one_line(table),
                 columns=tuple(_read_column(path, name, column) for column in table["columns"]),
                 append_only=_meta(table).get("delivery") == "append",
+                is_published=_meta(table).get("published", True),
             )
     return contracts
 
@@ -63,6 +68,13 @@ def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
                     if _meta(column).get("pii") == "direct":
                         found[column["name"].lower()] = f"{source.get('schema', source['name'])}.{table['name']}"
     return found
+
+
+def find_unpublished(models: Path = MODELS) -> set[str]:
+    """ "schema.table" of the tables of Python whose contract says `published: false`."""
+    path = models / ANALYTICS_CONTRACTS.relative_to(MODELS)
+    contracts = read_contracts(path) if path.exists() else {}
+    return {name for name, contract in contracts.items() if not contract.is_published}
 
 
 def _read_column(path: Path, table: str, column: dict) -> Column:

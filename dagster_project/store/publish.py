@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import duckdb
 
 from dagster_project.settings import Settings
 from dagster_project.store.compare import compare_databases
-from dagster_project.store.contracts import MODELS, find_direct_identifiers
+from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
 from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
@@ -85,7 +85,8 @@ def publish(
         snapshot_id: from `make_snapshot_id`.
         sources_info: the sources, for `_meta.sources`.
         versions: software name → version, for `_meta.publication`; DuckDB's is added.
-        models: the dbt models folder, whose contracts say which columns are direct identifiers.
+        models: the dbt models folder, whose contracts say which columns are direct identifiers and which tables of
+            Python stay private.
 
     Raises:
         PublishError: an audit failed; nothing was published.
@@ -109,11 +110,13 @@ def publish(
         incoming.mkdir(parents=True)
         _link_stable_paths(settings.published_dir)
         on_progress("Copying the public tables")
-        tables = _copy_tables(settings, incoming / DATABASE, snapshot_id, sources_info, versions)
+        tables = _copy_tables(
+            settings, incoming / DATABASE, snapshot_id, sources_info, versions, find_unpublished(models)
+        )
         on_progress("Auditing the copy and exporting it as Parquet")
         counts = _audit(settings, incoming / DATABASE, tables, find_direct_identifiers(models))
         _export_parquet(settings, incoming, counts)
-        _copy_reports(settings.artifacts_dir / "reports", incoming / "reports")
+        _copy_pages(settings.pages_dir, incoming / "reports")
         _sync_tree(incoming)
         incoming.rename(final)
         sync(snapshots)
@@ -150,12 +153,13 @@ def _copy_tables(
     snapshot_id: str,
     sources_info: Sequence[SourceInfo],
     versions: Mapping[str, str],
+    private: Collection[str],
 ) -> dict[str, int]:
     """Write the new file; returns the rows that each table has in the build database."""
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
         attach(connection, database, "snapshot", f"storage_version '{STORAGE_VERSION}'")
-        tables = find_tables(connection, "build", PUBLIC_SCHEMAS)
+        tables = [x for x in find_tables(connection, "build", PUBLIC_SCHEMAS) if x.full_name not in private]
         for schema in dict.fromkeys(table.schema for table in tables):
             connection.execute(f"create schema snapshot.{identifier(schema)}")
         for table in tables:
@@ -248,10 +252,10 @@ def _export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 
 
-def _copy_reports(reports: Path, target: Path) -> None:
+def _copy_pages(pages: Path, target: Path) -> None:
     target.mkdir()
-    if reports.is_dir():
-        shutil.copytree(reports, target, dirs_exist_ok=True)
+    for page in sorted(pages.glob("*.html")):
+        shutil.copyfile(page, target / page.name)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -151,19 +151,24 @@ class Warehouse:
         return count
 
     def restore(self, contracts: Sequence[TableContract]) -> dict[str, int]:
-        """Make the append-only tables of these contracts again from their files; empty when there are none yet.
+        """Make the append-only tables of these contracts again from their files, and the others, where absent, empty.
 
-        Run before the models that read them: after the build database was deleted they would not exist.
+        Run before the models that read them: in a new build database, or before the first run of what writes them,
+        they would not exist.
 
         Returns:
-            Rows by table.
+            Rows by table that was made.
         """
         with self._open(for_writing=True) as connection:
+            there = _columns(connection)
             return {
-                contract.table: self._restore(connection, contract) for contract in contracts if contract.append_only
+                contract.table: self._restore(connection, contract)
+                for contract in contracts
+                if contract.append_only or contract.table not in there
             }
 
     def _restore(self, connection: duckdb.DuckDBPyConnection, contract: TableContract) -> int:
+        """Make a table from its files; only an append-only one has any."""
         files = sorted(str(path) for path in self._append_only_folder(contract.table).glob("*.parquet"))
         # The typed row of nothing gives the contract's columns that no file has; the cast brings older types along.
         typed = ", ".join(f"null::{column.data_type} as {identifier(column.name)}" for column in contract.columns)

@@ -189,10 +189,36 @@ def test_file_is_complete_in_itself_and_not_writable(template):
 
 def test_pages_of_the_run_are_published_with_it(settings):
     build(settings)
-    (settings.artifacts_dir / "reports" / "charts").mkdir(parents=True)
-    (settings.artifacts_dir / "reports" / "charts" / "a.svg").write_text("<svg/>")
+    settings.pages_dir.mkdir(parents=True)
+    (settings.pages_dir / "drivers.html").write_text("first")
+    (settings.pages_dir / "half.incoming").write_text("not done")
+    first = publish_now(settings)
+    (settings.pages_dir / "drivers.html").write_text("second")
     publish_now(settings)
-    assert (settings.published_dir / "reports" / "charts" / "a.svg").read_text() == "<svg/>"
+    assert [path.name for path in (settings.published_dir / "reports").iterdir()] == ["drivers.html"]
+    assert (settings.published_dir / "reports" / "drivers.html").read_text() == "second"
+    assert (first.folder / "reports" / "drivers.html").read_text() == "first"
+
+
+def test_tables_of_python_are_published_unless_their_contract_forbids_it(settings, tmp_path):
+    build(settings)
+    with duckdb.connect(settings.build_database) as connection:
+        connection.execute(
+            "create schema analytics; create table analytics.effects as select 0.5 as effect; "
+            "create table analytics.draws as select 1 as draw_number"
+        )
+    (tmp_path / "analytics").mkdir()
+    (tmp_path / "analytics" / "_analytics__sources.yml").write_text(
+        "sources: [{name: analytics, tables: [{name: effects, columns: []}, "
+        "{name: draws, config: {meta: {published: false}}, columns: []}]}]"
+    )
+    publication = publish_now(settings, models=tmp_path)
+    assert publication.tables["analytics.effects"] == 1
+    assert "analytics.draws" not in publication.tables
+    assert not (publication.folder / "parquet" / "analytics" / "draws.parquet").exists()
+    assert query(publication.database, "select table_name from _meta.tables where schema_name = 'analytics'") == [
+        ("effects",)
+    ]
 
 
 def test_two_publications_of_one_build_are_equal(published):
@@ -287,7 +313,7 @@ def test_failing_disk_is_an_error_that_a_retry_may_cure(published, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish_module, "_copy_reports", fail)
+    monkeypatch.setattr(publish_module, "_copy_pages", fail)
     with pytest.raises(PublishDiskError, match="No space left on device"):
         publish_now(published)
     assert read_published(published)[1] == 1
@@ -321,7 +347,7 @@ publish.publish(
     Settings(home=home, memory_limit="500MB"), publish.make_snapshot_id("killed"), sources_info=[], versions={}
 )
 """
-STEPS = ["_copy_table", "write_meta", "_copy_tables", "_audit", "_export_parquet", "_copy_reports", "_sync_tree"]
+STEPS = ["_copy_table", "write_meta", "_copy_tables", "_audit", "_export_parquet", "_copy_pages", "_sync_tree"]
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def test_appended_rows_survive_the_deletion_of_the_build_database(warehouse, con
     warehouse.append("analytics.scores", scores("a", "b"), contract, "run-1")
     warehouse.append("analytics.scores", scores("c"), contract, "run-2")
     settings.build_database.unlink()
-    assert warehouse.restore(list(contracts.values())) == {"analytics.scores": 3}
+    assert warehouse.restore(list(contracts.values())) == {"analytics.effects": 0, "analytics.scores": 3}
     assert sorted(warehouse.read("analytics.scores").learner_key) == ["a", "b", "c"]
 
 
@@ -217,6 +217,13 @@ def test_append_only_table_cannot_be_replaced_nor_the_reverse(warehouse, contrac
 def test_append_only_table_without_rows_exists_after_restore(warehouse, contracts):
     warehouse.restore(list(contracts.values()))
     assert warehouse.row_count("analytics.scores") == 0
+
+
+def test_restore_makes_what_is_absent_empty_and_leaves_what_is_there(warehouse, contracts):
+    assert warehouse.restore(list(contracts.values())) == {"analytics.effects": 0, "analytics.scores": 0}
+    warehouse.write("analytics.effects", effects(), contracts["analytics.effects"])
+    assert warehouse.restore(list(contracts.values())) == {"analytics.scores": 0}
+    assert warehouse.row_count("analytics.effects") == len(effects())
 
 
 def test_direct_identifiers_are_found_in_the_contracts(tmp_path):

@@ -1,23 +1,25 @@
-"""Write-audit-publish: after every blocking check has passed, the public schemas become a snapshot."""
+"""Write-audit-publish: after every blocking check has passed, the public schemas and the pages become a snapshot."""
 
 from datetime import timedelta
 from importlib.metadata import version
 
 import dagster as dg
 
+from dagster_project.defs.pages.assets import find_pages, page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
-from dagster_project.defs.transform.assets import PUBLIC_MODELS
+from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
 
 STALE_AFTER = timedelta(hours=30)
+PUBLIC_ANALYTICS = [dg.AssetKey(name.split(".")) for name, contract in ANALYTICS.items() if contract.is_published]
 
 
 @dg.asset(
     key=["published", "learning_warehouse"],
-    deps=PUBLIC_MODELS,
+    deps=[*PUBLIC_MODELS, *PUBLIC_ANALYTICS, *(page_key(page) for page in find_pages())],
     group_name="published",
     kinds={"duckdb", "parquet"},
     owners=OWNERS,

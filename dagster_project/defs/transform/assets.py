@@ -15,6 +15,8 @@ from dagster_project.defs.transform.arguments import build_arguments, rebuild_wi
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import DAILY_EVENTS, LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.settings import REPOSITORY
+from dagster_project.store.contracts import read_contracts
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
@@ -26,46 +28,66 @@ NODES = {
     if node["resource_type"] in ("model", "seed")
 }
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
+REPORTING = "path:models/reporting"
+ANALYTICS = read_contracts()
 
 
-@dbt_assets(
-    manifest=MANIFEST,
-    project=dbt_project,
-    name="models",
-    dagster_dbt_translator=LayerTranslator(),
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    pool=WRITER_POOL,
-)
-def models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator:
-    """Staging to reporting in one `dbt build`, models and their tests.
+def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
+    """One `dbt build` over some of the models, with their tests, as one step.
 
     The days that the run was asked for, and every day that the loader marked, are deleted from the daily summary of
-    events and summarized again from raw. Yields dbt's results with column lineage and row counts.
+    events and summarized again from raw. The step yields dbt's results with column lineage and row counts.
+
+    Args:
+        chosen: `select` or `exclude`, in dbt's words.
     """
-    with warehouse.writing(context) as settings:
-        for contract in CONTRACTS.values():
-            ensure_empty_files(contract, settings)
-        os.environ.update(settings.environment_of_dbt())
-        days = _days_of_run(context)
-        marks = {source: warehouse.ledger.marked_dates(source.contract, source.name) for source in warehouse.sources()}
-        rebuild = {source.name: rebuild_window(*days, marked.dates) for source, marked in marks.items()}
-        invocation = dbt.cli(build_arguments(rebuild), context=context)
-        outputs, failure = [], None
-        try:
-            for event in invocation.stream():
-                if isinstance(event, dg.Output):
-                    outputs.append(event)
-                else:
-                    yield event
-        except DagsterDbtCliRuntimeError as error:
-            failure = error
-        # dbt holds the file while it runs, so what is read from it waits until then.
-        yield from _described(context, outputs, Warehouse(settings), invocation.target_path)
-        if failure:
-            raise failure
-        if DAILY_EVENTS_KEY in context.selected_asset_keys:
-            for marked in marks.values():
-                warehouse.ledger.clear(marked)
+
+    @dbt_assets(
+        manifest=MANIFEST,
+        project=dbt_project,
+        name=name,
+        dagster_dbt_translator=LayerTranslator(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=WRITER_POOL,
+        **chosen,
+    )
+    def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator:
+        with warehouse.writing(context) as settings:
+            for contract in CONTRACTS.values():
+                ensure_empty_files(contract, settings)
+            Warehouse(settings).restore(list(ANALYTICS.values()))
+            os.environ.update(settings.environment_of_dbt())
+            days = _days_of_run(context)
+            rebuild = {marked.source: rebuild_window(*days, marked.dates) for marked in warehouse.marks}
+            # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.
+            invocation = dbt.cli(build_arguments(rebuild), context=context, target_path=_target_path(context))
+            outputs, failure = [], None
+            try:
+                for event in invocation.stream():
+                    if isinstance(event, dg.Output):
+                        outputs.append(event)
+                    else:
+                        yield event
+            except DagsterDbtCliRuntimeError as error:
+                failure = error
+            # dbt holds the file while it runs, so what is read from it waits until then.
+            yield from _described(context, outputs, Warehouse(settings), invocation.target_path)
+            if failure:
+                raise failure
+            if DAILY_EVENTS_KEY in context.selected_asset_keys:
+                for marked in warehouse.marks:
+                    warehouse.ledger.clear(marked)
+
+    return build
+
+
+# Two builds, because what Python computes stands between them: it reads marts, and reporting reads it.
+models = _dbt_build("models", exclude=REPORTING)
+reporting = _dbt_build("reporting", select=REPORTING)
+
+
+def _target_path(context: dg.AssetExecutionContext) -> Path:
+    return REPOSITORY / "dbt" / "target" / f"run-{context.run_id[:8]}"
 
 
 def _days_of_run(context: dg.AssetExecutionContext) -> tuple[date | None, date | None]:

@@ -1,0 +1,56 @@
+"""The pages that go with every snapshot, under published/reports: one asset a page.
+
+A page is a module of `dagster_project/report` with two names: `READS`, the tables that it shows ("schema.table"), and
+`make_page(warehouse)`, which returns one self-contained HTML document. Nothing else has to be told of a new page.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+import dagster as dg
+
+from dagster_project import report
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.store.warehouse import Warehouse
+
+
+def find_pages() -> list[ModuleType]:
+    """Modules of the package `report` that are pages, by name."""
+    modules = [import_module(f"{report.__name__}.{module.name}") for module in iter_modules(report.__path__)]
+    return [module for module in modules if hasattr(module, "make_page")]
+
+
+def page_key(page: ModuleType) -> dg.AssetKey:
+    return dg.AssetKey(["pages", page.__name__.rpartition(".")[2]])
+
+
+def page_asset(page: ModuleType) -> dg.AssetsDefinition:
+    """The asset that writes a page; the publication copies it."""
+    key = page_key(page)
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey(table.split(".")) for table in page.READS],
+        description=page.__doc__,
+        group_name="pages",
+        kinds={"html"},
+        owners=OWNERS,
+        pool=WRITER_POOL,
+    )
+    def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+        with warehouse.writing(context) as settings:
+            html = page.make_page(Warehouse(settings))
+            file = settings.pages_dir / f"{key.path[-1]}.html"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            incoming = file.with_suffix(".incoming")
+            incoming.write_text(html)
+            incoming.replace(file)
+        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size})
+
+    return write
+
+
+@dg.definitions
+def pages() -> dg.Definitions:
+    return dg.Definitions(assets=[page_asset(page) for page in find_pages()])
