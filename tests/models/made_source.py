@@ -15,6 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from dagster_project.ingest.contract import read_contracts
+from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.settings import Settings
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTRACT = REPOSITORY / "dbt/models/staging/oulad/_oulad__sources.yml"
 STARTS = {"2013B": date(2013, 2, 1), "2013J": date(2013, 10, 1)}
@@ -23,7 +27,6 @@ BOARD_DAYS = 60
 # Days after hand-in on which the models take a score as known.
 GRADING_DAYS = {"TMA": 14, "CMA": 0, "Exam": BOARD_DAYS}
 ARROW_TYPES = {"varchar": pa.string(), "integer": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
-EMPTY = "__HIVE_DEFAULT_PARTITION__"
 
 
 def day(presentation: str, number: int) -> date:
@@ -200,8 +203,8 @@ class MadeWarehouse(Warehouse):
 
     def __init__(self, home: Path):
         super().__init__(home)
-        for table in contract_tables():
-            self._copy(table, [], "empty", EMPTY, EMPTY if table == "studentVle" else None)
+        for contract in read_contracts(REPOSITORY / "dbt" / "models").values():
+            ensure_empty_files(contract, Settings(home=home))
 
     def deliver(self, source: Source) -> None:
         """Put the rows of a source into raw, in place of what it delivered before."""

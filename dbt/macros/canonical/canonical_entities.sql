@@ -45,8 +45,9 @@ program_enrollments:              # one row per learner × program
 courses:                          # one row per course
     course_id: varchar
     course_name: varchar
-    course_type: varchar          # degree | open | module
+    course_type: varchar          # degree | open | module | skill_check
     program_id: varchar
+    level: varchar                # basic | intermediate | advanced
     is_required_for_progress: boolean
     language: varchar
 
@@ -88,6 +89,12 @@ course_enrollments:               # one row per learner × course × term
     studied_credits: integer      # of all courses the learner takes at the time
     previous_attempt_count: integer
 
+shared_items:                     # one row per item of an open course × item of a degree course that is the same
+    open_course_id: varchar
+    open_item_id: varchar
+    course_id: varchar
+    item_id: varchar
+
 submissions:                      # one row per learner × item × attempt
     learner_id: varchar
     course_id: varchar
@@ -112,6 +119,77 @@ events:                           # one row per event, or per count of equal eve
     occurred_on: date             # the raw partition: filters on it must reach read_parquet
     known_on: date                # when it was received, never before it occurred
     click_count: integer
+
+questions:                        # one row per question × version
+    question_id: varchar
+    question_version: integer
+    course_id: varchar
+    item_id: varchar
+    maximum_score: double
+
+responses:                        # one row per answer to a question
+    learner_id: varchar
+    question_id: varchar
+    question_version: integer
+    attempt_number: integer
+    course_id: varchar
+    item_id: varchar
+    answered_at: timestamp
+    answered_on: date
+    score: double
+    maximum_score: double
+
+skills:                           # one row per skill
+    skill_id: varchar
+    skill_name: varchar
+    competency: varchar
+    domain: varchar
+
+question_skills:                  # one row per question × skill that it tests
+    question_id: varchar
+    skill_id: varchar
+
+course_skills:                    # one row per course × skill that it teaches
+    course_id: varchar
+    skill_id: varchar
+
+organizations:                    # one row per employer
+    organization_id: varchar
+    organization_name: varchar
+    industry: varchar
+    country: varchar
+    size_band: varchar
+
+organization_members:             # one row per learner × employer that sponsors the learning
+    learner_id: varchar
+    organization_id: varchar
+    from_on: date
+    to_on: date                   # last day; null while it lasts
+
+support_tickets:                  # one row per ticket
+    ticket_id: varchar
+    learner_id: varchar
+    program_id: varchar
+    ticket_type: varchar
+    opened_at: timestamp
+    opened_on: date
+
+profiles:                         # one row per learner with a profile
+    learner_id: varchar
+    updated_on: date
+    target_role: varchar
+    work_experience_count: integer
+    has_links: boolean
+    has_resume: boolean
+    portfolio_project_count: integer
+
+credentials:                      # one row per credential of a learner
+    credential_id: varchar
+    learner_id: varchar
+    kind: varchar                 # course_certificate | professional_certificate | degree
+    course_id: varchar
+    program_id: varchar
+    issued_on: date
 
 raw_rows:                         # one row per source × table of the contract (macro counted_rows)
     table_name: varchar

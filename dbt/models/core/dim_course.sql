@@ -10,6 +10,7 @@ select
     course_id,
     course_name,
     course_type,
+    level,
     is_required_for_progress,
     language
 from courses

@@ -44,6 +44,44 @@ submissions as (
     where missing_reference is not null
 ),
 
+responses as (
+    select
+        source,
+        'responses' as entity,
+        missing_reference,
+        1 as row_count,
+        {{ entity_key(["learner_id", "question_id"]) }} as example_key
+    from {{ ref("int_responses_resolved") }}
+    where missing_reference is not null
+),
+
+{# Entities that refer to learners and to nothing else that could be unknown. -#}
+{%- set of_learners = {
+    "organization_members": "organization_id",
+    "support_tickets": "ticket_id",
+    "profiles": "learner_id",
+    "credentials": "credential_id",
+} %}
+of_unknown_learners as (
+    {%- for entity, id in of_learners.items() %}
+    select
+        entity_rows.source,
+        '{{ entity }}' as entity,
+        'learners' as missing_reference,
+        1 as row_count,
+        {{ entity_key([id], "entity_rows") }} as example_key
+    from ({{ union_contracts(entity) }}) as entity_rows
+    left join learners
+        on
+            entity_rows.source = learners.source
+            and entity_rows.learner_id = learners.learner_id
+    where learners.learner_id is null
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+),
+
 -- Of an event without an enrollment, name the part that is unknown by itself, if one is.
 events as (
     select
@@ -78,6 +116,10 @@ held as (
     select * from enrollments
     union all
     select * from submissions
+    union all
+    select * from responses
+    union all
+    select * from of_unknown_learners
     union all
     select * from events
 )
