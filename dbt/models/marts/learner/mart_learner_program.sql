@@ -1,6 +1,11 @@
--- Learners in programs, their first term, and whether they came back. Grain: one row per source × learner × program.
+-- Learners in programs: who they are, what they did before, their first term, and whether they came back.
+-- Grain: one row per source × learner × program.
 with program_enrollments as (
     select * from {{ ref("fct_program_enrollment") }}
+),
+
+programs as (
+    select * from {{ ref("dim_program") }}
 ),
 
 terms as (
@@ -15,107 +20,280 @@ learners as (
     select * from {{ ref("dim_learner") }}
 ),
 
--- Null where the data end before the term a year later: nobody can tell yet.
+sources as (
+    select * from {{ ref("dim_source") }}
+),
+
+-- Which entities a source has at all: without them a feature is null and not "no".
+entities as (
+    select
+        sources.source,
+        sources.source in (select distinct source from {{ ref("dim_stackable_course") }}) as has_stackable_courses,
+        sources.source in (select distinct source from {{ ref("fct_support_ticket") }}) as has_support_tickets,
+        sources.source in (select distinct source from {{ ref("dim_profile") }}) as has_profiles,
+        sources.source in (select distinct source from {{ ref("fct_organization_membership") }}) as has_memberships
+    from sources
+),
+
+---------- the first term, and the one a year later
+
 first_terms as (
     select
-        first_term.term_key,
+        program_enrollments.*,
+        first_term.season,
         first_term.starts_on,
-        next_year.term_key as next_year_term_key
-    from terms as first_term
+        first_term.ends_on,
+        first_term.drop_deadline_on,
+        first_term.is_required,
+        next_year.term_key as next_year_term_key,
+        next_year.drop_deadline_on as next_year_drop_deadline_on,
+        -- Null where the data end before: nobody can tell yet.
+        coalesce(next_year.drop_deadline_on < sources.last_data_on, false) as is_matured
+    from program_enrollments
+    inner join terms as first_term
+        on program_enrollments.first_term_key = first_term.term_key
     left join terms as next_year
         on
             first_term.program_key = next_year.program_key
-            and next_year.starts_on = {{ add_year("first_term.starts_on") }}
+            and first_term.season = next_year.season
+            and year(first_term.starts_on) + 1 = year(next_year.starts_on)
+    left join sources
+        on program_enrollments.source = sources.source
 ),
 
-joined as (
+waited as (
     select
-        program_enrollments.*,
-        first_terms.starts_on as first_term_starts_on,
-        first_terms.next_year_term_key,
+        first_terms.program_enrollment_key,
+        count(*) as terms_since_admitted_count
+    from first_terms
+    inner join terms
+        on
+            first_terms.program_key = terms.program_key
+            and first_terms.admitted_on < terms.starts_on
+            and first_terms.starts_on > terms.starts_on
+    group by first_terms.program_enrollment_key
+),
+
+---------- courses of the program
+
+program_courses as (
+    select
+        first_terms.program_enrollment_key,
+        first_terms.drop_deadline_on,
+        first_terms.next_year_drop_deadline_on,
         courses.registered_on,
+        courses.unregistered_on,
         courses.studied_credits,
         courses.click_count,
         courses.is_passed,
         courses.is_withdrawn,
         courses.is_failed_or_withdrawn,
-        courses.term_key = program_enrollments.first_term_key as is_first_term,
+        courses.term_key = first_terms.first_term_key as is_first_term,
         courses.term_key = first_terms.next_year_term_key as is_next_year
-    from program_enrollments
-    inner join first_terms
-        on program_enrollments.first_term_key = first_terms.term_key
+    from first_terms
     inner join courses
         on
-            program_enrollments.learner_key = courses.learner_key
-            and program_enrollments.program_key = courses.program_key
+            first_terms.learner_key = courses.learner_key
+            and first_terms.program_key = courses.program_key
 ),
 
 summarized as (
     select
-        source,
         program_enrollment_key,
-        learner_key,
-        program_key,
-        first_term_key,
-        admitted_on,
-        first_term_starts_on,
         min(registered_on) filter (where is_first_term) as first_registered_on,
         count(*) as course_count,
         count(*) filter (where is_passed) as passed_course_count,
-        count(*) filter (where is_first_term) as first_term_course_count,
+        count(*) filter (where is_first_term) as courses_enrolled_count,
+        count(*) filter (where is_first_term and is_withdrawn) as courses_dropped_count,
+        bool_or(is_first_term and is_withdrawn and unregistered_on > drop_deadline_on) as has_drop_after_deadline,
         max(studied_credits) filter (where is_first_term) as first_term_studied_credits,
         count(*) filter (where is_first_term and is_passed) as first_term_passed_course_count,
-        count(*) filter (where is_first_term and is_withdrawn) as first_term_withdrawn_course_count,
         count(*) filter (where is_first_term and is_failed_or_withdrawn and not is_withdrawn)
             as first_term_failed_course_count,
         sum(click_count) filter (where is_first_term) as first_term_click_count,
-        case when next_year_term_key is not null then coalesce(bool_or(is_next_year), false) end
-            as is_reregistered_next_year
-    from joined
-    group by
-        source,
+        coalesce(bool_or(is_next_year), false) as is_reregistered_next_year,
+        coalesce(
+            bool_or(is_next_year and coalesce(unregistered_on > next_year_drop_deadline_on, true)), false
+        ) as is_enrolled_next_year
+    from program_courses
+    group by program_enrollment_key
+),
+
+loads as (
+    select
+        first_terms.program_key,
+        {{ quantile("summarized.courses_enrolled_count", 0.25) }} as program_load_q25,
+        {{ quantile("summarized.courses_enrolled_count", 0.5) }} as program_load_median,
+        {{ quantile("summarized.courses_enrolled_count", 0.75) }} as program_load_q75
+    from summarized
+    inner join first_terms
+        on summarized.program_enrollment_key = first_terms.program_enrollment_key
+    group by first_terms.program_key
+),
+
+---------- open content before the first day of the first term
+
+open_courses as (
+    select
+        first_terms.program_enrollment_key,
+        coalesce(stackable.is_stackable, false) as is_stackable,
+        coalesce(enrollments.is_paid, false) as is_paid,
+        coalesce(enrollments.completed_on < first_terms.starts_on, false) as is_completed
+    from first_terms
+    inner join {{ ref("fct_course_enrollment") }} as enrollments
+        on
+            first_terms.learner_key = enrollments.learner_key
+            and first_terms.starts_on > enrollments.registered_on
+    inner join {{ ref("dim_course") }} as dim_course
+        on enrollments.course_key = dim_course.course_key
+    left join {{ ref("dim_stackable_course") }} as stackable
+        on
+            enrollments.course_key = stackable.open_course_key
+            and first_terms.program_key = stackable.program_key
+    where dim_course.course_type = 'open'
+),
+
+open_content as (
+    select
         program_enrollment_key,
-        learner_key,
-        program_key,
-        first_term_key,
-        admitted_on,
-        first_term_starts_on,
-        next_year_term_key
+        bool_or(is_stackable) as has_stackable_enrollment,
+        bool_or(is_stackable and is_completed) as has_stackable_completion,
+        bool_or(not is_stackable) as has_enrollment,
+        bool_or(not is_stackable and is_completed) as has_completion,
+        bool_or(not is_stackable and is_paid) as has_paid
+    from open_courses
+    group by program_enrollment_key
+),
+
+---------- beside the courses
+
+tickets as (
+    select
+        first_terms.program_enrollment_key,
+        bool_or(tickets.ticket_type = 'payment') as has_payment_ticket,
+        bool_or(tickets.ticket_type = 'technical') as has_technical_ticket,
+        bool_or(tickets.ticket_type = 'academic') as has_academic_ticket,
+        bool_or(tickets.ticket_type = 'enrollment') as has_enrollment_ticket
+    from first_terms
+    inner join {{ ref("fct_support_ticket") }} as tickets
+        on
+            first_terms.learner_key = tickets.learner_key
+            and first_terms.starts_on <= tickets.opened_on
+            and first_terms.ends_on >= tickets.opened_on
+    group by first_terms.program_enrollment_key
+),
+
+sponsored as (
+    select distinct first_terms.program_enrollment_key
+    from first_terms
+    inner join {{ ref("fct_organization_membership") }} as memberships
+        on
+            first_terms.learner_key = memberships.learner_key
+            and first_terms.starts_on >= memberships.from_on
+            and first_terms.starts_on <= coalesce(memberships.to_on, first_terms.starts_on)
+),
+
+profiles as (
+    select * from {{ ref("dim_profile") }}
 )
 
 select
-    summarized.source,
-    summarized.program_enrollment_key,
-    summarized.learner_key,
-    summarized.program_key,
-    summarized.first_term_key,
+    first_terms.source,
+    first_terms.program_enrollment_key,
+    first_terms.learner_key,
+    first_terms.program_key,
+    first_terms.first_term_key,
+    programs.program_id,
 
     ---------- the learner
     learners.gender,
     learners.age_band,
     learners.birth_year,
+    cast(year(first_terms.starts_on) as integer) - learners.birth_year as age_years,
     learners.country,
     learners.region,
     learners.education_level,
     learners.employment_status,
     learners.deprivation_band,
     learners.has_disability,
-    summarized.admitted_on,
-    summarized.first_registered_on,
-    {{ days_between("summarized.first_registered_on", "summarized.first_term_starts_on") }} as registration_lead_days,
+    {{ days_between("cast(learners.registered_at as date)", "first_terms.starts_on") }} > 365 as is_long_time_learner,
+    case when entities.has_profiles then profiles.target_role is not null end as has_target_role,
+    case when entities.has_memberships then sponsored.program_enrollment_key is not null end as is_sponsored,
+
+    ---------- the program
+    programs.terms_per_year,
+    programs.terms_may_be_missed,
+    loads.program_load_q25,
+    loads.program_load_median,
+    loads.program_load_q75,
+    loads.program_load_q75 - loads.program_load_q25 as program_load_iqr,
+
+    ---------- admission and open content before the start
+    first_terms.admitted_on,
+    case when first_terms.admitted_on is not null then cast(coalesce(waited.terms_since_admitted_count, 0) as integer) end
+        as terms_since_admitted_count,
+    first_terms.season,
+    first_terms.is_required as is_required_term,
+    case when entities.has_stackable_courses then coalesce(open_content.has_completion, false) end
+        as has_open_completion,
+    case
+        when entities.has_stackable_courses
+            then coalesce(open_content.has_paid and not open_content.has_completion, false)
+    end as has_open_paid_not_completed,
+    case
+        when entities.has_stackable_courses
+            then coalesce(
+                open_content.has_enrollment and not open_content.has_paid and not open_content.has_completion, false
+            )
+    end as has_open_enrolled_not_completed,
+    case when entities.has_stackable_courses then coalesce(open_content.has_stackable_enrollment, false) end
+        as has_stackable_enrollment,
+    case when entities.has_stackable_courses then coalesce(open_content.has_stackable_completion, false) end
+        as has_stackable_completion,
 
     ---------- first term
-    cast(summarized.first_term_course_count as integer) as first_term_course_count,
+    summarized.first_registered_on,
+    {{ days_between("summarized.first_registered_on", "first_terms.starts_on") }} as registration_lead_days,
+    cast(coalesce(summarized.courses_enrolled_count, 0) as integer) as courses_enrolled_count,
+    cast(coalesce(summarized.courses_dropped_count, 0) as integer) as courses_dropped_count,
+    case when first_terms.drop_deadline_on is not null then coalesce(summarized.has_drop_after_deadline, false) end
+        as has_drop_after_deadline,
     summarized.first_term_studied_credits,
-    cast(summarized.first_term_passed_course_count as integer) as first_term_passed_course_count,
-    cast(summarized.first_term_failed_course_count as integer) as first_term_failed_course_count,
-    cast(summarized.first_term_withdrawn_course_count as integer) as first_term_withdrawn_course_count,
-    cast(summarized.first_term_click_count as integer) as first_term_click_count,
+    cast(coalesce(summarized.first_term_passed_course_count, 0) as integer) as first_term_passed_course_count,
+    cast(coalesce(summarized.first_term_failed_course_count, 0) as integer) as first_term_failed_course_count,
+    cast(coalesce(summarized.first_term_click_count, 0) as integer) as first_term_click_count,
+    case when entities.has_support_tickets then tickets.program_enrollment_key is not null end as has_support_ticket,
+    case when entities.has_support_tickets then coalesce(tickets.has_payment_ticket, false) end as has_payment_ticket,
+    case when entities.has_support_tickets then coalesce(tickets.has_technical_ticket, false) end
+        as has_technical_ticket,
+    case when entities.has_support_tickets then coalesce(tickets.has_academic_ticket, false) end as has_academic_ticket,
+    case when entities.has_support_tickets then coalesce(tickets.has_enrollment_ticket, false) end
+        as has_enrollment_ticket,
 
     ---------- all terms in the data
-    cast(summarized.course_count as integer) as course_count,
-    cast(summarized.passed_course_count as integer) as passed_course_count,
-    summarized.is_reregistered_next_year
-from summarized
+    cast(coalesce(summarized.course_count, 0) as integer) as course_count,
+    cast(coalesce(summarized.passed_course_count, 0) as integer) as passed_course_count,
+    case when first_terms.next_year_term_key is not null then coalesce(summarized.is_reregistered_next_year, false) end
+        as is_reregistered_next_year,
+    case when first_terms.is_matured then coalesce(summarized.is_enrolled_next_year, false) end as is_retained
+from first_terms
 inner join learners
-    on summarized.learner_key = learners.learner_key
+    on first_terms.learner_key = learners.learner_key
+inner join programs
+    on first_terms.program_key = programs.program_key
+left join entities
+    on first_terms.source = entities.source
+left join loads
+    on first_terms.program_key = loads.program_key
+left join waited
+    on first_terms.program_enrollment_key = waited.program_enrollment_key
+left join summarized
+    on first_terms.program_enrollment_key = summarized.program_enrollment_key
+left join open_content
+    on first_terms.program_enrollment_key = open_content.program_enrollment_key
+left join tickets
+    on first_terms.program_enrollment_key = tickets.program_enrollment_key
+left join sponsored
+    on first_terms.program_enrollment_key = sponsored.program_enrollment_key
+left join profiles
+    on first_terms.learner_key = profiles.learner_key

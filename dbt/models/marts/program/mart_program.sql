@@ -25,7 +25,7 @@ learners as (
     select
         program_key,
         count(*) as learner_count,
-        avg(first_term_course_count) as mean_first_term_course_count,
+        avg(courses_enrolled_count) as mean_first_term_course_count,
         count(is_reregistered_next_year) as followed_learner_count,
         avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
             as reregistered_next_year_share
