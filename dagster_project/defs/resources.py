@@ -12,11 +12,14 @@ import duckdb
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
+from dagster_project.defs.automation import DAILY_EVENTS, days_of_run
+from dagster_project.defs.transform.arguments import rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.errors import WarehouseBusyError
 from dagster_project.store.locks import WriteLock, release_run
+from dagster_project.store.warehouse import Warehouse
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"
@@ -55,6 +58,7 @@ class WarehouseResource(dg.ConfigurableResource):
     source: str = Field("", description="Work on this registered source only; empty: on all of them")
 
     _run_id: str = PrivateAttr("")
+    _run_tags: dict[str, str] = PrivateAttr(default_factory=dict)
     _is_holder: bool = PrivateAttr(False)
 
     @cached_property
@@ -70,12 +74,24 @@ class WarehouseResource(dg.ConfigurableResource):
         """Event dates that changed, source by source, as they stood when this run first asked."""
         return [self.ledger.marked_dates(source.contract, source.name) for source in self.sources()]
 
+    @cached_property
+    def rebuild(self) -> dict[str, dict] | None:
+        """Event days that this run rebuilds, by source, as decided when it first asked; None: everything.
+
+        Where there is no daily summary (a first run, a deleted build database), a window would be all that it gets.
+        """
+        if not self.settings.build_database.exists() or DAILY_EVENTS not in Warehouse(self.settings).columns():
+            return None
+        days = days_of_run(self._run_tags)
+        return {marked.source: rebuild_window(*days, marked.dates) for marked in self.marks}
+
     @property
     def run_id(self) -> str:
         return self._run_id
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        self._run_id = context.run.run_id if context.run else ""
+        if context.run:
+            self._run_id, self._run_tags = context.run.run_id, dict(context.run.tags)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         release_run(self.settings, self._run_id)

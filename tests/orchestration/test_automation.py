@@ -48,10 +48,29 @@ def test_later_load_asks_for_the_days_since_the_newest_event(settings, today, la
     assert automation.event_days(SOURCE, settings, today) == (date(2014, 5, 5), last)
 
 
-def test_range_is_one_that_dagster_can_run(settings):
-    arguments = automation.run_request_arguments(SOURCE, settings, date(2014, 3, 1))
-    for tag in (automation.RANGE_START_TAG, automation.RANGE_END_TAG):
-        assert automation.EVENT_DAYS.has_partition_key(arguments["tags"][tag])
+def test_run_asks_dagster_for_months_and_rebuilds_days(settings):
+    Ledger(settings).note(FileRecord("oulad", "studentVle", "uni_a", "f.csv", **LOADED, last_date=date(2014, 5, 5)))
+    tags = automation.run_request_arguments(SOURCE, settings, date(2014, 6, 9))["tags"]
+    months = tags[automation.RANGE_START_TAG], tags[automation.RANGE_END_TAG]
+    assert months == ("2014-05", "2014-06")
+    assert all(automation.EVENT_MONTHS.has_partition_key(month) for month in months)
+    assert automation.days_of_run(tags) == (date(2014, 5, 5), date(2014, 6, 5))
+
+
+@pytest.mark.parametrize(
+    ("tags", "days"),
+    [
+        ({"dagster/partition": "2014-02"}, (date(2014, 2, 1), date(2014, 2, 28))),
+        (
+            {automation.RANGE_START_TAG: "2013-12", automation.RANGE_END_TAG: "2014-02"},
+            (date(2013, 12, 1), date(2014, 2, 28)),
+        ),
+        ({}, (None, None)),
+    ],
+    ids=["one month", "range of months", "no partitions"],
+)
+def test_months_chosen_in_the_ui_are_rebuilt_whole(tags, days):
+    assert automation.days_of_run(tags) == days
 
 
 def test_a_file_that_is_still_being_written_starts_nothing(landing):
@@ -129,7 +148,8 @@ def test_new_files_after_a_failure_are_tried(ticks, landing):
     assert len(ticks.tick()) == 1
 
 
-def test_daily_schedule_asks_for_yesterday():
+def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month():
     night = datetime(2026, 1, 2, 3, tzinfo=UTC)
     request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
-    assert request.partition_key == "2026-01-01"
+    assert request.partition_key == "2026-01"
+    assert automation.days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))

@@ -22,6 +22,10 @@ def test_every_source_of_the_run_has_its_own_window():
     assert json.loads(arguments[arguments.index("--vars") + 1]) == {"rebuild": rebuild}
 
 
+def test_without_windows_dbt_is_told_to_build_everything():
+    assert "--vars" not in build_arguments(None)
+
+
 def test_unit_tests_stay_out_of_production_runs():
     arguments = build_arguments({})
     assert arguments[arguments.index("--exclude-resource-type") + 1] == "unit_test"

@@ -6,6 +6,7 @@ import pytest
 
 from dagster_project.defs import resources
 from dagster_project.defs.resources import WarehouseResource
+from dagster_project.ingest.sources import Source, register_source
 from dagster_project.store.errors import StoreError, WarehouseBusyError
 from dagster_project.store.locks import WriteLock
 
@@ -84,3 +85,25 @@ def test_the_lock_is_held_from_the_first_write_to_the_end_of_the_run(settings, m
 
     assert dg.materialize([load, between], resources={"warehouse": WarehouseResource()}).success
     assert seen == ["refused"]
+
+
+def make_daily_summary(settings):
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(settings.build_database) as connection:
+        connection.execute("create schema intermediate; create table intermediate.int_events_summarized (i integer)")
+
+
+def test_a_deleted_build_database_is_built_whole_and_not_by_its_newest_days(settings, tmp_path):
+    """The ledger's marks are cleared by then: a window would bring back a month of the history."""
+    register_source(settings, Source("uni_a", "oulad", tmp_path), ["oulad"])
+    make_daily_summary(settings)
+    assert WarehouseResource().rebuild == {"uni_a": {"from": None, "to": None, "dates": []}}
+    settings.build_database.unlink()
+    assert WarehouseResource().rebuild is None
+
+
+def test_what_a_run_rebuilds_is_decided_once(settings):
+    warehouse = WarehouseResource()
+    assert warehouse.rebuild is None
+    make_daily_summary(settings)
+    assert warehouse.rebuild is None

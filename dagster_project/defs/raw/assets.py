@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_project.defs.automation import EVENT_DAYS
+from dagster_project.defs.automation import EVENT_MONTHS
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.contract import Contract, Table
@@ -23,8 +23,8 @@ FILE_COLUMNS = {
 def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
     """The asset of one contract table: loads what is new for every source of the run.
 
-    Event tables have daily partitions. A file is loaded whole, whatever range was asked for; the dates it touched are
-    in the ledger, from which the daily summary takes what it must rebuild.
+    Event tables have monthly partitions. A file is loaded whole, whatever range was asked for; the dates it touched
+    are in the ledger, from which the daily summary takes what it must rebuild.
     """
     key = dg.AssetKey([contract.schema, table.name])
 
@@ -35,7 +35,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         owners=OWNERS,
         pool=WRITER_POOL,
-        partitions_def=EVENT_DAYS if table.is_event else None,
+        partitions_def=EVENT_MONTHS if table.is_event else None,
         backfill_policy=dg.BackfillPolicy.single_run() if table.is_event else None,
         metadata={"dagster/column_schema": _column_schema(table), "delivery": table.delivery},
         check_specs=[

@@ -15,18 +15,14 @@ def rebuild_window(first: date | None, last: date | None, changed: Iterable[date
     }
 
 
-def build_arguments(rebuild: Mapping[str, dict]) -> list[str]:
+def build_arguments(rebuild: Mapping[str, dict] | None) -> list[str]:
     """The dbt command that builds and tests the selected models.
 
     Args:
-        rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity.
+        rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity;
+            None: all activity of all sources is built.
 
     Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
     """
-    return [
-        "build",
-        "--exclude-resource-type",
-        "unit_test",
-        "--vars",
-        json.dumps({"rebuild": rebuild}, sort_keys=True),
-    ]
+    variables = [] if rebuild is None else ["--vars", json.dumps({"rebuild": rebuild}, sort_keys=True)]
+    return ["build", "--exclude-resource-type", "unit_test", *variables]

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import dagster as dg
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
 
-from dagster_project.defs.automation import RANGE_END_TAG, RANGE_START_TAG
+from dagster_project.defs.automation import DAILY_EVENTS
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
-from dagster_project.defs.transform.arguments import build_arguments, rebuild_window
+from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
-from dagster_project.defs.transform.translator import DAILY_EVENTS, LayerTranslator
+from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.settings import REPOSITORY
 from dagster_project.store.contracts import read_contracts
@@ -21,7 +20,7 @@ from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
 MANIFEST = dbt_manifest()
-DAILY_EVENTS_KEY = dg.AssetKey(["intermediate", DAILY_EVENTS])
+DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 NODES = {
     f"{node['schema']}.{node['name']}": node
     for node in MANIFEST["nodes"].values()
@@ -57,10 +56,9 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
                 ensure_empty_files(contract, settings)
             Warehouse(settings).restore(list(ANALYTICS.values()))
             os.environ.update(settings.environment_of_dbt())
-            days = _days_of_run(context)
-            rebuild = {marked.source: rebuild_window(*days, marked.dates) for marked in warehouse.marks}
             # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.
-            invocation = dbt.cli(build_arguments(rebuild), context=context, target_path=_target_path(context))
+            target_path = REPOSITORY / "dbt" / "target" / f"run-{context.run_id[:8]}"
+            invocation = dbt.cli(build_arguments(warehouse.rebuild), context=context, target_path=target_path)
             outputs, failure = [], None
             try:
                 for event in invocation.stream():
@@ -84,18 +82,6 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
 # Two builds, because what Python computes stands between them: it reads marts, and reporting reads it.
 models = _dbt_build("models", exclude=REPORTING)
 reporting = _dbt_build("reporting", select=REPORTING)
-
-
-def _target_path(context: dg.AssetExecutionContext) -> Path:
-    return REPOSITORY / "dbt" / "target" / f"run-{context.run_id[:8]}"
-
-
-def _days_of_run(context: dg.AssetExecutionContext) -> tuple[date | None, date | None]:
-    """Event days that the run was asked for; a run of assets without partitions has none."""
-    tags = context.run.tags
-    single = tags.get("dagster/partition")
-    bounds = tags.get(RANGE_START_TAG, single), tags.get(RANGE_END_TAG, single)
-    return tuple(date.fromisoformat(day) if day else None for day in bounds)
 
 
 def _described(

@@ -6,11 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
-from dagster_project.defs.automation import EVENT_DAYS
+from dagster_project.defs.automation import DAILY_EVENTS, EVENT_MONTHS
 from dagster_project.defs.resources import OWNERS
-
-# The one table that is kept by event day; what follows from it finds the changed days by comparing.
-DAILY_EVENTS = "int_events_summarized"
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -30,4 +27,4 @@ class LayerTranslator(DagsterDbtTranslator):
         return OWNERS
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
-        return EVENT_DAYS if dbt_resource_props["name"] == DAILY_EVENTS else None
+        return EVENT_MONTHS if self.get_asset_key(dbt_resource_props).path == DAILY_EVENTS.split(".") else None
