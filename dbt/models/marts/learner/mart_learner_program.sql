@@ -28,10 +28,13 @@ sources as (
 entities as (
     select
         sources.source,
-        sources.source in (select distinct source from {{ ref("dim_stackable_course") }}) as has_stackable_courses,
-        sources.source in (select distinct source from {{ ref("fct_support_ticket") }}) as has_support_tickets,
-        sources.source in (select distinct source from {{ ref("dim_profile") }}) as has_profiles,
-        sources.source in (select distinct source from {{ ref("fct_organization_membership") }}) as has_memberships
+        sources.source in (select stackable.source from {{ ref("dim_stackable_course") }} as stackable)
+            as has_stackable_courses,
+        sources.source in (select tickets.source from {{ ref("fct_support_ticket") }} as tickets)
+            as has_support_tickets,
+        sources.source in (select profiles.source from {{ ref("dim_profile") }} as profiles) as has_profiles,
+        sources.source in (select memberships.source from {{ ref("fct_organization_membership") }} as memberships)
+            as has_memberships
     from sources
 ),
 
@@ -230,8 +233,9 @@ select
 
     ---------- admission and open content before the start
     first_terms.admitted_on,
-    case when first_terms.admitted_on is not null then cast(coalesce(waited.terms_since_admitted_count, 0) as integer) end
-        as terms_since_admitted_count,
+    case
+        when first_terms.admitted_on is not null then cast(coalesce(waited.terms_since_admitted_count, 0) as integer)
+    end as terms_since_admitted_count,
     first_terms.season,
     first_terms.is_required as is_required_term,
     case when entities.has_stackable_courses then coalesce(open_content.has_completion, false) end
