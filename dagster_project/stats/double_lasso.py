@@ -135,7 +135,7 @@ def double_lasso(
     groups = None if absorb is None else np.asarray(absorb).reshape(n)
     design = array_design(outcome, driver, controls, groups, labels)
     p = controls.shape[1]
-    task = _Task("driver", p, 0, np.arange(p), np.array([], dtype=np.int64), tuple(range(len(labels))))
+    task = Task("driver", p, 0, np.arange(p), np.array([], dtype=np.int64), tuple(range(len(labels))))
     options = _Options(method, c, gamma, post, _WHATEVER_COMPUTES)
     _estimate(design, p + 1, [task], options)
     if task.reason:
@@ -207,6 +207,7 @@ def double_lasso_many(
     effect (outcome units for one unit of the driver), std_error, std_error_kind, degrees_of_freedom, p_value,
     conf_low, conf_high, q_value (Benjamini-Hochberg over the estimated drivers), romano_wolf_p, wild_bootstrap_p,
     std_error_robust (heteroskedastic), std_error_cluster (one-way sandwich by the first cluster column),
+    without_one_low, without_one_high (least and largest effect when one cluster of ``wild_bootstrap`` is left out),
     n, n_clusters (of the smaller dimension), n_controls (columns in the lassos), selected (tuple of columns),
     selected_for_outcome, selected_for_driver, absorbed (tuple of eligible columns that the absorbed effects or the
     sample make constant), outcome_mean, driver_mean, residual_share (of the driver's variance within absorbed groups,
@@ -231,12 +232,106 @@ def double_lasso_many(
     clusters_of = {driver: _names(_for(cluster, driver)) for driver in drivers}
     eligible_of = {driver: list((eligible or {}).get(driver, controls)) for driver in drivers}
     keep_of = {driver: _names(_for(keep, driver)) for driver in drivers}
-    sample_of = {driver: _for(sample, driver) for driver in drivers}
     _check_names(drivers, controls, clusters_of, eligible_of, keep_of, {"eligible": eligible, "sample": sample})
-    cluster_names = list(dict.fromkeys([name for names in clusters_of.values() for name in names]))
-    if wild_bootstrap is not None and wild_bootstrap not in cluster_names:
-        cluster_names.append(wild_bootstrap)
-    samples = list(dict.fromkeys(sample_of.values()))
+    models = [
+        Model(driver, driver, eligible_of[driver], keep_of[driver], _for(sample, driver), clusters_of[driver])
+        for driver in drivers
+    ]
+    fits = fit_models(
+        data,
+        models,
+        outcome=outcome,
+        controls=controls,
+        absorb=absorb,
+        wild_bootstrap=wild_bootstrap,
+        method=method,
+        c=c,
+        gamma=gamma,
+        post=post,
+        level=level,
+        require=require,
+        draws=draws,
+        seed=seed,
+    )
+    return fits.table.drop(columns="model")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One regression of `fit_models`.
+
+    Attributes
+    ----------
+    name : of the model; a driver may have several
+    driver : column whose effect is asked
+    candidates : controls among which the lassos choose; none: least squares on ``keep``
+    keep : controls that are in the final regression whatever the lassos say. Here, too, a single level of a text
+        column may be named, "column=level", so that what one fit selected can be another's ``keep``.
+    sample : boolean column that says which rows count
+    cluster : none, one or two columns
+    """
+
+    name: str
+    driver: str
+    candidates: Sequence[str] = ()
+    keep: Sequence[str] = ()
+    sample: str | None = None
+    cluster: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What `fit_models` found, and the sums that further questions about the same regressions need no rows for.
+
+    Attributes
+    ----------
+    table : as `double_lasso_many`, with the model's name in front
+    design, outcome : the shared design, and the outcome's column number in it
+    tasks : one a model, in their order
+    samples : moments by sample; ``tasks[i].sample`` is a position in it
+    clusters : names of the cluster dimensions; ``tasks[i].dims`` are positions in it
+    grams : scatter by cluster of every column that a model used, by (sample, cluster dimension)
+    """
+
+    table: pd.DataFrame
+    design: Design
+    outcome: int
+    tasks: list[Task]
+    samples: list[Moments]
+    clusters: list[str]
+    grams: dict[tuple[int, int], ClusterGrams]
+
+
+def fit_models(
+    data: pd.DataFrame | pa.Table | Batches,
+    models: Sequence[Model],
+    *,
+    outcome: str,
+    controls: Sequence[str],
+    absorb: str | None = None,
+    wild_bootstrap: str | None = None,
+    more_clusters: Sequence[str] = (),
+    jackknife: bool = True,
+    method: Method = "double_selection",
+    c: float = 1.1,
+    gamma: float | None = None,
+    post: bool = True,
+    level: float = 0.95,
+    require: Requirements | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> Fits:
+    """Regressions that share rows and columns, each with its own driver, controls, sample and clusters.
+
+    `double_lasso_many` with one model a driver; the parameters that both have are described there. ``controls`` are
+    all columns that any model may use. ``more_clusters`` are cluster columns that no model uses but the caller wants in
+    the design. Without ``jackknife`` one-way clustered errors are the sandwich, which needs no scatter by cluster and
+    so no memory that grows with clusters x columns squared.
+    """
+    drivers = list(dict.fromkeys(model.driver for model in models))
+    cluster_names = list(dict.fromkeys([name for model in models for name in model.cluster]))
+    cluster_names += [name for name in (wild_bootstrap, *more_clusters) if name and name not in cluster_names]
+    samples = list(dict.fromkeys(model.sample for model in models))
     made = table_design(
         data,
         outcome=outcome,
@@ -249,24 +344,28 @@ def double_lasso_many(
     wild = None if wild_bootstrap is None else cluster_names.index(wild_bootstrap)
     if wild is not None and made.design.contiguous[wild]:
         raise ValueError(f"wild_bootstrap: '{wild_bootstrap}' has more than {FEW_CLUSTERS:,} values.")
+    levels = {name: [j] for j, name in enumerate(made.design.columns[: made.design.n_controls])}
+    columns_of = levels | made.control_columns
 
     tasks = []
-    for driver in drivers:
-        k = samples.index(sample_of[driver])
-        allowed = [name for name in eligible_of[driver] if name != driver]
-        columns = _sorted(j for name in allowed for j in made.control_columns[name])
-        kept = _sorted(j for name in keep_of[driver] for j in made.control_columns[name])
-        dims = tuple(cluster_names.index(name) for name in clusters_of[driver])
-        task = _Task(driver, made.driver_columns[driver], k, columns, kept, dims)
-        for name in (outcome, driver):
+    for model in models:
+        k = samples.index(model.sample)
+        allowed = [name for name in model.candidates if name != model.driver]
+        columns = _sorted(j for name in allowed for j in columns_of[name])
+        kept = _sorted({j for name in model.keep for j in columns_of[name]})
+        dims = tuple(cluster_names.index(name) for name in model.cluster)
+        task = Task(model.driver, made.driver_columns[model.driver], k, columns, kept, dims)
+        for name in (outcome, model.driver):
             if made.not_finite[name][k]:
                 task.reason = f"'{name}' is missing or infinite in {made.not_finite[name][k]:,} rows of the sample"
         unusable = [made.unusable[name] for name in allowed if name in made.unusable]
         task.reason = task.reason or "; ".join(unusable)
         tasks.append(task)
-    options = _Options(method, c, gamma, post, require or Requirements(), wild, draws, seed)
-    correlation = _estimate(made.design, made.outcome, tasks, options)
-    return _table(made.design, tasks, correlation, level, draws, seed)
+    options = _Options(method, c, gamma, post, require or Requirements(), wild, jackknife, draws, seed)
+    correlation, moments_of, grams = _estimate(made.design, made.outcome, tasks, options)
+    table = _table(made.design, tasks, correlation, level, draws, seed)
+    table.insert(0, "model", [model.name for model in models])
+    return Fits(table, made.design, made.outcome, tasks, moments_of, cluster_names, grams)
 
 
 @dataclass(frozen=True)
@@ -277,6 +376,7 @@ class _Options:
     post: bool
     require: Requirements
     wild: int | None = None
+    jackknife: bool = True
     draws: int = 9999
     seed: int = 0
 
@@ -286,8 +386,12 @@ class _Options:
 
 
 @dataclass
-class _Task:
-    """One driver: what is asked, then what was found. ``reason`` says why there is no estimate."""
+class Task:
+    """One regression: what is asked, in column numbers of the design, then what was found.
+
+    ``reason`` says why there is no estimate. ``driver_weights`` and ``residual_weights`` (columns of the design,) turn
+    a row, centred at its group's means, into the driver given the controls and into the residual.
+    """
 
     name: str
     driver: int
@@ -315,6 +419,7 @@ class _Task:
     std_errors: dict[str, float] = field(default_factory=dict)
     degrees: float = np.nan
     wild_p: float = np.nan
+    without_one: tuple[float, float] = (np.nan, np.nan)
     robustness_value: float = np.nan
     benchmark: tuple[int, float, float] | None = None
 
@@ -323,8 +428,11 @@ class _Task:
         return len(self.columns)
 
 
-def _estimate(design: Design, outcome: int, tasks: list[_Task], options: _Options) -> np.ndarray:
-    """Fill in the tasks; returns the correlation (estimated, estimated) of the estimated drivers' scores."""
+def _estimate(
+    design: Design, outcome: int, tasks: list[Task], options: _Options
+) -> tuple[np.ndarray, list[Moments], dict[tuple[int, int], ClusterGrams]]:
+    """Fill in the tasks; returns the correlation (estimated, estimated) of the estimated drivers' scores, and the sums
+    that led there."""
     samples = moments(design)
     scales, correlations = [s.scale for s in samples], [s.correlation for s in samples]
     for task in tasks:
@@ -333,7 +441,7 @@ def _estimate(design: Design, outcome: int, tasks: list[_Task], options: _Option
 
     lassos: dict[tuple[Any, ...], Rlasso] = {}
 
-    def lasso(task: _Task, target: int) -> Rlasso:
+    def lasso(task: Task, target: int) -> Rlasso:
         """The lasso of the target, shared between drivers with the same rows, controls and clusters."""
         main = task.dims[0] if task.dims else None
         key = (task.sample, target, main, task.columns.tobytes())
@@ -357,7 +465,7 @@ def _estimate(design: Design, outcome: int, tasks: list[_Task], options: _Option
         _final_regression(outcome, task, of_outcome, of_driver, samples[task.sample], options)
     ready = [task for task in ready if not task.reason]
     if not ready:
-        return np.zeros((0, 0))
+        return np.zeros((0, 0)), samples, {}
 
     meats, grams = final_sums(
         design,
@@ -372,10 +480,10 @@ def _estimate(design: Design, outcome: int, tasks: list[_Task], options: _Option
         own = {dims: meat[position, position] for dims, meat in meats.items()}
         _standard_errors(design, outcome, task, samples[task.sample], own, grams, options)
     estimated = [position for position, task in enumerate(ready) if not task.reason]
-    return _score_correlation([ready[i].dims for i in estimated], estimated, meats)
+    return _score_correlation([ready[i].dims for i in estimated], estimated, meats), samples, grams
 
 
-def _look_over(design: Design, outcome: int, task: _Task, sample: Moments, require: Requirements) -> None:
+def _look_over(design: Design, outcome: int, task: Task, sample: Moments, require: Requirements) -> None:
     """Find what can be known before any regression; drop controls without variation."""
     variance = np.diag(sample.scatter)
     constant = sample.spread <= CONSTANT * sample.raw
@@ -412,7 +520,7 @@ def _look_over(design: Design, outcome: int, task: _Task, sample: Moments, requi
 
 
 def _final_regression(
-    outcome: int, task: _Task, of_outcome: Rlasso, of_driver: Rlasso, sample: Moments, options: _Options
+    outcome: int, task: Task, of_outcome: Rlasso, of_driver: Rlasso, sample: Moments, options: _Options
 ) -> None:
     """Effect, and the weights that turn a centred row into residualised driver and residual."""
     scale, correlation = sample.scale, sample.correlation
@@ -453,7 +561,7 @@ def _final_regression(
     task.residual_weights = outcome_weights - task.effect * driver_weights
 
 
-def _dimensions(tasks: list[_Task]) -> list[Dimensions]:
+def _dimensions(tasks: list[Task]) -> list[Dimensions]:
     """Sums of scores that the tasks need: rows, each cluster dimension, and the intersection of a pair."""
     wanted: dict[Dimensions, None] = {(): None}
     for task in tasks:
@@ -464,11 +572,11 @@ def _dimensions(tasks: list[_Task]) -> list[Dimensions]:
     return list(wanted)
 
 
-def _gram_columns(design: Design, outcome: int, tasks: list[_Task], options: _Options) -> dict[tuple[int, int], Any]:
+def _gram_columns(design: Design, outcome: int, tasks: list[Task], options: _Options) -> dict[tuple[int, int], Any]:
     """Columns whose scatter by cluster the jackknife and the wild bootstrap need."""
     columns: dict[tuple[int, int], set[int]] = {}
     for task in tasks:
-        for d in {*task.dims, options.wild} - {None}:
+        for d in {*(task.dims if options.jackknife else ()), options.wild} - {None}:
             if not design.contiguous[d]:
                 used = columns.setdefault((task.sample, d), {outcome})
                 used.update(np.flatnonzero((task.driver_weights != 0) | (task.residual_weights != 0)).tolist())
@@ -479,7 +587,7 @@ def _gram_columns(design: Design, outcome: int, tasks: list[_Task], options: _Op
 def _standard_errors(
     design: Design,
     outcome: int,
-    task: _Task,
+    task: Task,
     sample: Moments,
     meat: dict[Dimensions, float],
     grams: dict[tuple[int, int], ClusterGrams],
@@ -505,6 +613,9 @@ def _standard_errors(
         _cluster_errors(task, sample, meat, total, weights, grams, options.require)
     if options.wild is not None and not task.reason:
         projected = grams[task.sample, options.wild].project(weights)
+        slopes = inference.leave_one_out(total, projected, sample.group_rows)
+        if np.isfinite(slopes).all():
+            task.without_one = float(slopes.min()), float(slopes.max())
         task.wild_p = inference.wild_bootstrap_p(
             total, projected, sample.group_rows, draws=options.draws, seed=options.seed
         )
@@ -520,7 +631,7 @@ def _standard_errors(
 
 
 def _cluster_errors(
-    task: _Task,
+    task: Task,
     sample: Moments,
     meat: dict[Dimensions, float],
     total: np.ndarray,
@@ -556,7 +667,7 @@ def _cluster_errors(
         task.std_errors["jackknife"] = float(np.sqrt(inference.jackknife_variance(slopes, task.effect)))
 
 
-def _concentration(task: _Task, sample: Moments, gram: ClusterGrams, require: Requirements) -> str:
+def _concentration(task: Task, sample: Moments, gram: ClusterGrams, require: Requirements) -> str:
     """Why the driver rests on too few clusters, if it does."""
     share = gram.project(task.driver_weights[:, None]).scatter[:, 0, 0].max() / task.driver_squares
     if share > require.cluster_share:
@@ -596,7 +707,7 @@ def _score_correlation(
 
 
 def _table(
-    design: Design, tasks: list[_Task], correlation: np.ndarray, level: float, draws: int, seed: int
+    design: Design, tasks: list[Task], correlation: np.ndarray, level: float, draws: int, seed: int
 ) -> pd.DataFrame:
     def names(columns: np.ndarray) -> tuple[str, ...]:
         return tuple(design.columns[j] for j in columns)
@@ -612,6 +723,7 @@ def _table(
             ["effect", "std_error", "degrees_of_freedom", "p_value", "conf_low", "conf_high", "q_value"], np.nan
         )
         found |= dict.fromkeys(["romano_wolf_p", "wild_bootstrap_p", "std_error_robust", "std_error_cluster"], np.nan)
+        found |= dict.fromkeys(["without_one_low", "without_one_high"], np.nan)
         if not task.reason:
             low, high = inference.interval(task.effect, task.std_error, task.degrees, level)
             found |= {
@@ -622,6 +734,8 @@ def _table(
                 "conf_low": low,
                 "conf_high": high,
                 "wild_bootstrap_p": task.wild_p,
+                "without_one_low": task.without_one[0],
+                "without_one_high": task.without_one[1],
                 "std_error_robust": task.std_errors["heteroskedastic"],
                 "std_error_cluster": task.std_errors.get("cluster", np.nan),
             }
