@@ -291,6 +291,7 @@ class Fits:
     samples : moments by sample; ``tasks[i].sample`` is a position in it
     clusters : names of the cluster dimensions; ``tasks[i].dims`` are positions in it
     grams : scatter by cluster of every column that a model used, by (sample, cluster dimension)
+    correlation : of the scores of the estimated models, which `inference.romano_wolf` takes
     """
 
     table: pd.DataFrame
@@ -300,6 +301,7 @@ class Fits:
     samples: list[Moments]
     clusters: list[str]
     grams: dict[tuple[int, int], ClusterGrams]
+    correlation: np.ndarray
 
 
 def fit_models(
@@ -365,7 +367,7 @@ def fit_models(
     correlation, moments_of, grams = _estimate(made.design, made.outcome, tasks, options)
     table = _table(made.design, tasks, correlation, level, draws, seed)
     table.insert(0, "model", [model.name for model in models])
-    return Fits(table, made.design, made.outcome, tasks, moments_of, cluster_names, grams)
+    return Fits(table, made.design, made.outcome, tasks, moments_of, cluster_names, grams, correlation)
 
 
 @dataclass(frozen=True)

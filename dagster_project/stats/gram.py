@@ -74,7 +74,7 @@ class Moments:
 
 
 @njit(cache=True)
-def _add_by_code(out, codes, values):
+def add_by_code(out, codes, values):
     for j in range(values.shape[0]):
         for i in range(codes.size):
             out[j, codes[i]] += values[j, i]
@@ -117,21 +117,21 @@ def _segments(codes: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     return order, np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]])
 
 
-def _in_sample(block: Block, sample: int) -> np.ndarray | None:
+def in_sample(block: Block, sample: int) -> np.ndarray | None:
     """Row numbers of the sample within the block; None for all."""
     kept = block.samples[sample]
     return None if kept.all() else np.flatnonzero(kept)
 
 
-def _take(array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+def take(array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
     return array if rows is None else np.take(array, rows, axis=-1)
 
 
-def _centred(block: Block, rows: np.ndarray | None, moments: Moments) -> np.ndarray:
-    values = _take(block.values, rows)
+def centred(block: Block, rows: np.ndarray | None, moments: Moments) -> np.ndarray:
+    values = take(block.values, rows)
     if moments.group_means.shape[1] == 1:
         return values - moments.group_means
-    return _centre(values, _take(block.groups, rows), moments.group_means)
+    return _centre(values, take(block.groups, rows), moments.group_means)
 
 
 class _Counter:
@@ -177,8 +177,8 @@ def moments(design: Design) -> list[Moments]:
     counters = [[_Counter(design, d) for d in range(len(design.contiguous))] for _ in sizes]
     for block in design.blocks():
         for k in range(design.n_samples):
-            rows = _in_sample(block, k)
-            values, groups = _take(block.values, rows), _take(block.groups, rows)
+            rows = in_sample(block, k)
+            values, groups = take(block.values, rows), take(block.groups, rows)
             if not values.shape[1]:
                 continue
             products[k] += values @ values.T
@@ -187,12 +187,12 @@ def moments(design: Design) -> list[Moments]:
                 sums[k][:, 0] += values.sum(axis=1)
             else:
                 sizes[k] += np.bincount(groups, minlength=g)
-                _add_by_code(sums[k], groups, values)
+                add_by_code(sums[k], groups, values)
             for position, driver in enumerate(design.drivers):
                 lowest[k][position] += np.count_nonzero(values[driver] == design.driver_range[0][position])
                 highest[k][position] += np.count_nonzero(values[driver] == design.driver_range[1][position])
             for counter, codes in zip(counters[k], block.clusters, strict=True):
-                counter.add(_take(codes, rows), groups)
+                counter.add(take(codes, rows), groups)
     result = []
     for k, size in enumerate(sizes):
         n = int(size.sum())
@@ -225,8 +225,8 @@ def score_squares(
     used = sorted({sample for sample, _, _ in requests})
     for block in design.blocks():
         for sample in used:
-            rows = _in_sample(block, sample)
-            z = _centred(block, rows, samples[sample])
+            rows = in_sample(block, sample)
+            z = centred(block, rows, samples[sample])
             if not z.shape[1]:
                 continue
             for index, (wanted, cluster, weights) in enumerate(requests):
@@ -236,9 +236,9 @@ def score_squares(
                 if cluster is None:
                     totals[index] += np.square(z[:p]) @ np.square(residuals).T
                     continue
-                codes = _take(block.clusters[cluster], rows)
+                codes = take(block.clusters[cluster], rows)
                 order, starts = _segments(codes)
-                zs, es = _take(z[:p], order), _take(residuals, order)
+                zs, es = take(z[:p], order), take(residuals, order)
                 if design.contiguous[cluster] and len(codes) < SHORT_SEGMENT * (len(starts) - 1):
                     _add_squared_products(totals[index], zs, es, starts)
                     continue
@@ -344,8 +344,8 @@ def final_sums(
     for block in design.blocks():
         scores = np.zeros((r, block.values.shape[1]))
         for k, members in regressions.items():
-            rows = _in_sample(block, k)
-            z = _centred(block, rows, samples[k])
+            rows = in_sample(block, k)
+            z = centred(block, rows, samples[k])
             product = (driver_weights[:, members].T @ z) * (residual_weights[:, members].T @ z)
             if rows is None:
                 scores[members] = product
@@ -353,25 +353,25 @@ def final_sums(
                 scores[np.ix_(members, rows)] = product
             for (sample, dimension), gram in found.items():
                 if sample == k and z.shape[1]:
-                    clusters = _take(block.clusters[dimension], rows)
-                    cells = cell_codes[sample, dimension][clusters, _take(block.groups, rows)]
+                    clusters = take(block.clusters[dimension], rows)
+                    cells = cell_codes[sample, dimension][clusters, take(block.groups, rows)]
                     _add_grams(gram, clusters, cells, z)
         for dims in dimensions:
             if not dims:
                 meats[dims] += scores @ scores.T
             elif dims in sums:
-                _add_by_code(sums[dims], _joint_codes(design, block, dims), scores)
+                add_by_code(sums[dims], joint_codes(design, block, dims), scores)
             else:
-                _, codes = np.unique(_joint_codes(design, block, dims), return_inverse=True)
+                _, codes = np.unique(joint_codes(design, block, dims), return_inverse=True)
                 within = np.zeros((r, codes.max() + 1))
-                _add_by_code(within, codes, scores)
+                add_by_code(within, codes, scores)
                 meats[dims] += within @ within.T
     for dims, total in sums.items():
         meats[dims] = total @ total.T
     return meats, {key: gram.present() for key, gram in found.items()}
 
 
-def _joint_codes(design: Design, block: Block, dims: Dimensions) -> np.ndarray:
+def joint_codes(design: Design, block: Block, dims: Dimensions) -> np.ndarray:
     codes = block.clusters[dims[0]].astype(np.int64)
     for d in dims[1:]:
         span = design.n_clusters[d]
@@ -389,4 +389,4 @@ def _add_grams(gram: ClusterGrams, clusters: np.ndarray, cells: np.ndarray, z: n
     for a, b in pairwise(starts):
         segment = z[:, a:b]
         gram.scatter[clusters[a]] += segment @ segment.T
-    _add_by_code(gram.cell_sums.T, cells, z)
+    add_by_code(gram.cell_sums.T, cells, z)

@@ -181,6 +181,30 @@ def robustness_value(partial_r2: float) -> float:
     return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
 
 
+def robustness_of_bound(robustness: float, effect: float, bound: float) -> float:
+    """The same for bringing not the effect but a bound of its interval to zero; 0 if the interval holds zero ([6]
+    section 4.2, with the interval's own standard error)."""
+    if not bound * effect > 0:
+        return 0.0
+    f2 = robustness**2 / (1 - robustness) * (bound / effect) ** 2  # eq. 19 solved for the effect's partial f2
+    return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
+
+
+def share_hidden_by_twin(robustness: float, with_driver: float, with_outcome: float) -> float:
+    """Share of the effect that would vanish if there were an unseen confounder as strong as an observed control.
+
+    ``with_driver`` and ``with_outcome`` are the control's partial R2 (`strongest_control`); [6] section 4.4 with
+    k = 1. Infinite if such a confounder would determine the driver.
+    """
+    if with_driver >= 0.5:
+        return np.inf
+    driver_r2 = with_driver / (1 - with_driver)
+    crossed = with_driver**2 / ((1 - with_driver) * (1 - with_driver))
+    outcome_r2 = ((1 + np.sqrt(crossed)) / np.sqrt(1 - crossed)) ** 2 * with_outcome / (1 - with_outcome)
+    f2 = robustness**2 / (1 - robustness)
+    return float(np.sqrt(min(outcome_r2, 1.0) * driver_r2 / (1 - driver_r2) / f2)) if f2 > 0 else np.inf
+
+
 def strongest_control(total: np.ndarray) -> tuple[int, float, float] | None:
     """The control that would confound most if it were left out: its position and its partial R2 with the driver
     (given the other controls) and with the outcome (given driver and other controls), the benchmarks of [6] section

@@ -1,0 +1,392 @@
+"""Drivers handed out anew at random: how often is "no effect" rejected when there is none?
+
+Whole blocks are reassigned, because what makes the errors large stays together: courses swap their values within the
+program; learners swap all their values within program and first term (those with as many rows). A permutation row by
+row would cut the tie between the rows of a learner or a course, and would show nothing.
+
+The model stays that of the driver: its selected controls, absorbed effects and kind of standard error. All draws come
+from the same pass over the rows, or need none.
+
+References
+----------
+.. [1] MacKinnon, Nielsen and Webb (2023), J. Applied Econometrics 38, 671-694: eq. 14, the jackknife from cluster
+       sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import stats
+
+from dagster_project.stats import inference
+from dagster_project.stats.double_lasso import Fits, Task
+from dagster_project.stats.gram import ClusterGrams, add_by_code, centred, in_sample, joint_codes, take
+
+DRAWS = 200
+CHUNK_BYTES = 128 * 2**20  # of the reassigned row numbers that are held at a time
+LEARNER_SHARE = 0.6  # of the noise's variance that is the same for all rows of a learner
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Result of the draws of one model: (draws,) arrays."""
+
+    effects: np.ndarray
+    std_errors: np.ndarray
+    p_values: np.ndarray
+
+    @classmethod
+    def of(cls, effects: np.ndarray, variances: np.ndarray, degrees: float) -> Draws:
+        std_errors = np.sqrt(variances)
+        return cls(effects, std_errors, 2 * stats.t.sf(np.abs(effects) / std_errors, degrees))
+
+
+# Drivers fixed within clusters: courses swap
+
+
+def swap_clusters(fits: Fits, position: int, *, draws: int = DRAWS, seed: int = 0, noise: bool = False) -> Draws:
+    """Clusters of a one-way model swap their mean value of the driver within the absorbed group; no pass.
+
+    With ``noise`` each cluster draws a normal number instead.
+    """
+    task = fits.tasks[position]
+    sample = fits.samples[task.sample]
+    columns = np.array([*task.selected, fits.outcome], dtype=np.int64)
+    grams = fits.grams[task.sample, task.dims[0]]
+    basis = np.eye(len(fits.design.columns))
+    rest = grams.project(basis[:, columns])
+    rng = np.random.default_rng([seed, position])
+    if noise:
+        values = rng.standard_normal((draws, len(grams.scatter)))
+    else:
+        values = _swapped(grams, task.driver, sample.group_means[task.driver], draws, rng)
+    # the driver in each cell, around the mean of its group
+    cell_values, rows = values[:, grams.cell_cluster], grams.cell_rows
+    group_sums = np.zeros((draws, len(sample.group_rows)))
+    add_by_code(group_sums, grams.cell_group, cell_values * rows)
+    cell_values = cell_values - (group_sums / np.maximum(sample.group_rows, 1))[:, grams.cell_group]
+    return _jackknifed(
+        fits,
+        task,
+        rest,
+        crossed=cell_values[:, :, None] * rest.cell_sums,
+        squared=cell_values**2 * rows,
+        summed=cell_values * rows,
+    )
+
+
+def _swapped(grams: ClusterGrams, driver: int, means: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws, clusters) the clusters' mean values in a new order within their group, that of most of their rows."""
+    clusters = len(grams.scatter)
+    column = int(np.flatnonzero(grams.columns == driver)[0])
+    totals, rows = np.zeros(clusters), np.zeros(clusters)
+    np.add.at(totals, grams.cell_cluster, grams.cell_sums[:, column] + grams.cell_rows * means[grams.cell_group])
+    np.add.at(rows, grams.cell_cluster, grams.cell_rows)
+    home = np.zeros(clusters, dtype=np.int64)
+    for cell in np.argsort(grams.cell_rows, kind="stable"):
+        home[grams.cell_cluster[cell]] = grams.cell_group[cell]
+    values = np.empty((draws, clusters))
+    for source, target in _orders(home, draws, rng):
+        values[:, target] = (totals / rows)[source]
+    return values
+
+
+def _orders(strata: np.ndarray, draws: int, rng: np.random.Generator):
+    """For each stratum, members in new orders (draws, size) and the members (size,) that take their place."""
+    base = np.argsort(strata, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(strata[base])) + 1, len(base))
+    start = 0
+    for end in ends:
+        members = base[start:end]
+        yield members[np.argsort(rng.random((draws, len(members))), axis=1)], members
+        start = end
+
+
+def _jackknifed(
+    fits: Fits, task: Task, rest: ClusterGrams, crossed: np.ndarray, squared: np.ndarray, summed: np.ndarray
+) -> Draws:
+    """Effects and delete-one-cluster jackknife errors ([1]) of drawn drivers.
+
+    ``rest`` is the scatter by cluster of the controls and the outcome, the last one. By cell (a cluster within an
+    absorbed group): ``crossed`` (draws, cells, columns of rest), ``squared`` and ``summed`` (draws, cells) are the sums
+    of the drawn driver times those columns, times itself, and by itself, all around group means.
+    """
+    sample = fits.samples[task.sample]
+    clusters, controls = len(rest.scatter), rest.scatter.shape[1] - 1
+    columns = np.array([*task.selected, fits.outcome], dtype=np.int64)
+    total = sample.scatter[np.ix_(columns, columns)]
+    rows_left = sample.group_rows[rest.cell_group] - rest.cell_rows
+    shrink = np.where(rows_left > 0, 1 / np.maximum(rows_left, 1), 0.0)
+
+    def by_cluster(cells: np.ndarray) -> np.ndarray:
+        """Sums over the cells of each cluster, which comes first: (clusters, ..., draws)."""
+        sums = np.zeros((clusters, *cells.shape[1:]))
+        np.add.at(sums, rest.cell_cluster, cells)
+        return sums
+
+    # without cluster c: what it held is gone, and the groups that lose rows have new means
+    left = total - rest.scatter
+    left -= by_cluster(np.einsum("cj,ck,c->cjk", rest.cell_sums, rest.cell_sums, shrink))
+    summed_left = (summed * shrink).T  # (cells, draws)
+    cross = np.moveaxis(crossed, 0, 2)  # (cells, columns, draws)
+    cross_left = cross.sum(axis=0) - by_cluster(cross + rest.cell_sums[:, :, None] * summed_left[:, None, :])
+    square = squared.T
+    square_left = square.sum(axis=0) - by_cluster(square + summed.T * summed_left)
+
+    def slopes(matrix: np.ndarray, with_driver: np.ndarray, driver: np.ndarray) -> np.ndarray:
+        """The driver's coefficient (…, draws) from sums of products of the controls and the outcome (…, columns,
+        columns), of these with the driver (…, columns, draws) and of the driver with itself (…, draws)."""
+        if controls:
+            scale = np.sqrt(np.maximum(np.diag(total)[:controls], 1e-300))
+            inner = matrix[..., :controls, :controls] / np.outer(scale, scale)
+            inverse = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) / np.outer(scale, scale)
+            on_controls = inverse @ with_driver[..., :controls, :]
+            driver = driver - np.einsum("...jb,...jb->...b", on_controls, with_driver[..., :controls, :])
+            explained = np.einsum("...j,...jb->...b", matrix[..., -1, :controls], on_controls)
+            return (with_driver[..., -1, :] - explained) / driver
+        return with_driver[..., -1, :] / driver
+
+    effects = slopes(total, cross.sum(axis=0), square.sum(axis=0))
+    without = slopes(left, cross_left, square_left)
+    variances = (clusters - 1) / clusters * np.square(without - effects).sum(axis=0)
+    degrees = inference.cluster_degrees(sample.clusters[task.dims[0]], sample.groups)
+    return Draws.of(effects, variances, degrees)
+
+
+# Drivers that vary within clusters: learners swap
+
+
+@dataclass
+class _Rows:
+    """What the draws need of one sample's rows, all of them."""
+
+    values: dict[int, np.ndarray]  # by model: the driver
+    unit: np.ndarray  # (rows,) number of the learner, in the order of the rows
+    stratum: np.ndarray  # (rows,)
+
+
+def swap_learners(
+    fits: Fits,
+    positions: Sequence[int],
+    *,
+    stratum: str,
+    unit: str | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    noise: bool = False,
+) -> dict[int, Draws]:
+    """Learners swap the vectors of all their drivers within a stratum; two passes, and one for the values.
+
+    Parameters
+    ----------
+    positions : models, all with one or two cluster dimensions
+    stratum : cluster column of the fits within which values are swapped (program and first term)
+    unit : cluster column whose rows stay together, in a stream ordered by it; None: each row is its own
+    noise : draw normal numbers that correlate `LEARNER_SHARE` within a unit instead
+
+    Memory: 8 bytes x rows x models for the values, and `CHUNK_BYTES` for the draws, which are split to keep to it.
+    """
+    stratum_dimension = fits.clusters.index(stratum)
+    unit_dimension = None if unit is None else fits.clusters.index(unit)
+    by_sample: dict[int, list[int]] = {}
+    for position in positions:
+        by_sample.setdefault(fits.tasks[position].sample, []).append(position)
+    rows_of = _collect(fits, by_sample, stratum_dimension, unit_dimension)
+    found: dict[int, list[Draws]] = {position: [] for position in positions}
+    longest = max((len(rows.unit) for rows in rows_of.values()), default=1)
+    chunk = max(1, min(draws, CHUNK_BYTES // (8 * longest)))
+    for first in range(0, draws, chunk):
+        count = min(chunk, draws - first)
+        drawn = {
+            k: (_noise if noise else _reassigned)(rows_of[k], count, np.random.default_rng([seed, first, k]))
+            for k in by_sample
+        }
+        for position, result in _draw(fits, by_sample, rows_of, drawn, count).items():
+            found[position].append(result)
+    return {
+        position: Draws(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in ("effects", "std_errors", "p_values"))
+        )
+        for position, parts in found.items()
+    }
+
+
+def _collect(
+    fits: Fits, by_sample: dict[int, list[int]], stratum_dimension: int, unit_dimension: int | None
+) -> dict[int, _Rows]:
+    parts: dict[int, list[tuple[np.ndarray, ...]]] = {k: [] for k in by_sample}
+    for block in fits.design.blocks():
+        for k, members in by_sample.items():
+            rows = in_sample(block, k)
+            stratum = take(block.clusters[stratum_dimension], rows)
+            unit = np.arange(len(stratum)) if unit_dimension is None else take(block.clusters[unit_dimension], rows)
+            if len(stratum):
+                changed = np.append(True, unit[1:] != unit[:-1])
+                drivers = [fits.tasks[p].driver for p in members]
+                parts[k].append((take(block.values[drivers], rows), changed, stratum))
+    collected = {}
+    for k, members in by_sample.items():
+        values, changed, stratum = (np.concatenate(list(part), axis=-1) for part in zip(*parts[k], strict=True))
+        collected[k] = _Rows(dict(zip(members, values, strict=True)), np.cumsum(changed) - 1, stratum)
+    return collected
+
+
+def _reassigned(rows: _Rows, draws: int, rng: np.random.Generator) -> Callable[[int, slice], np.ndarray]:
+    """Row numbers (draws, rows) whose values each row gets; returned as the values of a model in some rows."""
+    starts = np.flatnonzero(np.diff(rows.unit, prepend=-1))
+    sizes = np.diff(np.append(starts, len(rows.unit)))
+    strata = np.unique(np.column_stack([rows.stratum[starts], sizes]), axis=0, return_inverse=True)[1].reshape(-1)
+    given = np.empty((draws, len(starts)), dtype=np.int32)
+    for source, target in _orders(strata, draws, rng):
+        given[:, target] = source
+    offset = np.arange(len(rows.unit)) - starts[rows.unit]
+    index = (starts[given][:, rows.unit] + offset).astype(np.int32)
+    return lambda position, part: rows.values[position][index[:, part]]
+
+
+def _noise(rows: _Rows, draws: int, rng: np.random.Generator) -> Callable[[int, slice], np.ndarray]:
+    own = rng.standard_normal((draws, int(rows.unit[-1]) + 1), dtype=np.float32)
+    occasion = rng.standard_normal((draws, len(rows.unit)), dtype=np.float32)
+    drawn = np.sqrt(LEARNER_SHARE) * own[:, rows.unit] + np.sqrt(1 - LEARNER_SHARE) * occasion
+    return lambda _position, part: drawn[:, part].astype(np.float64)
+
+
+class _Drawn:
+    """The draws of one model, block by block."""
+
+    def __init__(self, fits: Fits, position: int, draws: int) -> None:
+        self.fits, self.task, self.draws = fits, fits.tasks[position], draws
+        self.sample = fits.samples[self.task.sample]
+        self.columns = np.array([*self.task.selected, fits.outcome], dtype=np.int64)
+        self.is_jackknifed = self.task.kind == "jackknife"
+        groups = len(self.sample.group_rows)
+        self.group_sums = np.zeros((draws, groups))
+        self.squares, self.cross = np.zeros(draws), np.zeros((draws, len(self.columns)))
+        if self.is_jackknifed:
+            dimension = self.task.dims[0]
+            basis = np.eye(len(fits.design.columns))
+            self.rest = fits.grams[self.task.sample, dimension].project(basis[:, self.columns])
+            codes = np.full(self.sample.clusters[dimension].cell_rows.shape, -1)
+            there = np.unique(np.nonzero(self.sample.clusters[dimension].cell_rows)[0])
+            codes[there[self.rest.cell_cluster], self.rest.cell_group] = np.arange(len(self.rest.cell_cluster))
+            self.cell_of = codes
+            cells = len(self.rest.cell_cluster)
+            self.cell_cross = np.zeros((draws, cells, len(self.columns)))
+            self.cell_squares, self.cell_sums = np.zeros((draws, cells)), np.zeros((draws, cells))
+            return
+        self.dimensions = [(d,) for d in self.task.dims]
+        if len(self.task.dims) == 2:
+            self.dimensions.append(tuple(sorted(self.task.dims)))
+        self.meat = {dims: np.zeros(draws) for dims in self.dimensions}
+        self.score_sums = {
+            dims: np.zeros((draws, int(np.prod([fits.design.n_clusters[d] for d in dims]))))
+            for dims in self.dimensions
+            if not any(fits.design.contiguous[d] for d in dims)
+        }
+
+    def add_moments(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
+        groups = take(block.groups, rows)
+        add_by_code(self.group_sums, groups, driver)
+        x = z[self.columns]
+        if not self.is_jackknifed:
+            self.squares += np.square(driver).sum(axis=1)
+            self.cross += driver @ x.T
+            return
+        cells = self.cell_of[take(block.clusters[self.task.dims[0]], rows), groups]
+        add_by_code(self.cell_sums, cells, driver)
+        add_by_code(self.cell_squares, cells, np.square(driver))
+        order = np.argsort(cells, kind="stable")
+        bounds = np.flatnonzero(np.diff(cells[order], prepend=-1, append=-2))
+        for a, b in pairwise(bounds):
+            members = order[a:b]
+            self.cell_cross[:, cells[members[0]]] += driver[:, members] @ x[:, members].T
+
+    def jackknifed(self) -> Draws:
+        means = (self.group_sums / np.maximum(self.sample.group_rows, 1))[:, self.rest.cell_group]
+        sums = self.cell_sums - means * self.rest.cell_rows
+        squares = self.cell_squares - 2 * means * self.cell_sums + means**2 * self.rest.cell_rows
+        cross = self.cell_cross - means[:, :, None] * self.rest.cell_sums
+        return _jackknifed(self.fits, self.task, self.rest, cross, squares, sums)
+
+    def solve(self) -> None:
+        """Effects from the moments, with what the scores need."""
+        controls = self.columns[:-1]
+        total = self.sample.scatter[np.ix_(self.columns, self.columns)]
+        self.means = self.group_sums / np.maximum(self.sample.group_rows, 1)
+        squares = self.squares - (self.means * self.group_sums).sum(axis=1)
+        scale = np.sqrt(np.maximum(np.diag(total)[: len(controls)], 1e-300))
+        inner = total[:-1, :-1] / np.outer(scale, scale)
+        inverse = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) / np.outer(scale, scale)
+        self.on_controls = self.cross[:, :-1] @ inverse  # (draws, controls)
+        self.outcome_weights = np.append(-inverse @ total[:-1, -1], 1.0)
+        self.driver_squares = squares - (self.on_controls * self.cross[:, :-1]).sum(axis=1)
+        self.effects = self.cross @ self.outcome_weights / self.driver_squares
+
+    def add_scores(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
+        x = z[self.columns]
+        driver = driver - self.means[:, take(block.groups, rows)] - self.on_controls @ x[:-1]
+        scores = driver * (self.outcome_weights @ x - self.effects[:, None] * driver)
+        for dims in self.dimensions:
+            codes = take(joint_codes(self.fits.design, block, dims), rows)
+            if dims in self.score_sums:
+                add_by_code(self.score_sums[dims], codes, scores)
+                continue
+            _, codes = np.unique(codes, return_inverse=True)
+            within = np.zeros((self.draws, int(codes.max()) + 1))
+            add_by_code(within, codes, scores)
+            self.meat[dims] += np.square(within).sum(axis=1)
+
+    def clustered(self) -> Draws:
+        """As `double_lasso` has it: two ways, and never below the larger one."""
+        task, sample = self.task, self.sample
+        for dims, sums in self.score_sums.items():
+            self.meat[dims] = np.square(sums).sum(axis=1)
+        counts = [sample.clusters[d] for d in task.dims]
+        groups = 1 if any(count.contain_groups for count in counts) else sample.groups
+        factor = inference.cluster_factor(task.n, task.rank + 1 + groups, task.n_clusters)
+        one_way = [self.meat[(d,)] for d in task.dims]
+        variance = np.maximum.reduce(one_way)
+        if len(task.dims) == 2:
+            variance = np.maximum(sum(one_way) - self.meat[tuple(sorted(task.dims))], variance)
+        degrees = min(inference.cluster_degrees(count, sample.groups) for count in counts)
+        return Draws.of(self.effects, factor * variance / self.driver_squares**2, degrees)
+
+
+def _draw(
+    fits: Fits,
+    by_sample: dict[int, list[int]],
+    rows_of: dict[int, _Rows],
+    drawn: dict[int, Callable[[int, slice], np.ndarray]],
+    count: int,
+) -> dict[int, Draws]:
+    states = {position: _Drawn(fits, position, count) for members in by_sample.values() for position in members}
+
+    def each_block():
+        offset = dict.fromkeys(by_sample, 0)
+        for block in fits.design.blocks():
+            for k, members in by_sample.items():
+                rows = in_sample(block, k)
+                z = centred(block, rows, fits.samples[k])
+                part = slice(offset[k], offset[k] + z.shape[1])
+                offset[k] = part.stop
+                if z.shape[1]:
+                    yield block, rows, z, part, members, drawn[k]
+
+    for block, rows, z, part, members, values in each_block():
+        for position in members:
+            states[position].add_moments(block, rows, z, values(position, part))
+    rest = {position: state for position, state in states.items() if not state.is_jackknifed}
+    for state in rest.values():
+        state.solve()
+    if rest:
+        for block, rows, z, part, members, values in each_block():
+            for position in members:
+                if position in rest:
+                    rest[position].add_scores(block, rows, z, values(position, part))
+    return {
+        position: state.jackknifed() if state.is_jackknifed else state.clustered() for position, state in states.items()
+    }

@@ -1,0 +1,322 @@
+"""Effects of a whole catalogue of drivers: the metric, its contrasts, and what stands beside each figure."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+
+from dagster_project import simulate
+from dagster_project.stats import placebos
+from dagster_project.stats.double_lasso import Model, fit_models
+from dagster_project.stats.driver_effects import (
+    SPECIFICATIONS,
+    Columns,
+    _Driver,
+    driver_effects,
+    eligibility_errors,
+    placebo_errors,
+    shrink,
+)
+from dagster_project.stats.logit import logit_percents
+from dagster_project.stats.placebos import swap_clusters, swap_learners
+
+SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
+COLUMNS = Columns(program="program_id", learner="learner_id", course="course_id", term="first_term_id")
+
+
+def seeds() -> dict[str, pd.DataFrame]:
+    names = {"catalogue": "catalogue", "groups": "control_groups", "eligibility": "control_eligibility"}
+    return {key: pd.read_csv(SEEDS / f"driver_{name}.csv") for key, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pa.Table]:
+    made = simulate.tables(3, 2500)._asdict()
+    order = [("program_id", "ascending"), ("learner_id", "ascending")]
+    return {level: table.sort_by(order) for level, table in made.items()}
+
+
+@pytest.fixture(scope="module")
+def found(tables):
+    batches = {level: partial(pa.Table.to_batches, table, max_chunksize=1000) for level, table in tables.items()}
+    return driver_effects(batches, **seeds(), columns=COLUMNS, placebo_draws=20)
+
+
+def overall(found) -> pd.DataFrame:
+    effects = found.effects
+    return effects[effects["program_key"].isna()].set_index("driver_id")
+
+
+def test_every_driver_has_a_row_with_a_figure_or_a_reason(found):
+    rows = overall(found)
+    assert rows.index.tolist() == seeds()["catalogue"]["driver_id"].tolist()
+    assert (rows["status"] == "estimated").sum() > 20
+    assert rows.loc[rows["status"] == "not estimable", "reason"].notna().all()
+    assert rows.loc[rows["status"] == "estimated", ["percent", "percent_low", "romano_wolf_p"]].notna().all(axis=None)
+
+
+def test_the_percent_is_the_printed_formula_and_its_interval_agrees_with_the_p_value(found):
+    rows = overall(found)
+    rows = rows[rows["status"] == "estimated"]
+    span = rows["contrast_high"] - rows["contrast_low"]
+    base = rows["outcome_mean"] + rows["effect"] * (rows["contrast_low"] - rows["driver_mean"])
+    assert rows["percent"].to_numpy() == pytest.approx((100 * rows["effect"] * span / base).to_numpy())
+    assert rows["points"].to_numpy() == pytest.approx((100 * rows["effect"] * span).to_numpy())
+    holds_zero = (rows["percent_low"] < 0) & (rows["percent_high"] > 0)
+    assert (holds_zero == (rows["p_value"] > 0.05)).all()
+    # delta method: the derivative by alpha
+    step = 1e-6
+    moved = 100 * (rows["effect"] + step) * span / (base + step * (rows["contrast_low"] - rows["driver_mean"]))
+    slope = ((moved - rows["percent"]) / step).abs()
+    assert rows["percent_std_error"].to_numpy() == pytest.approx((slope * rows["std_error"]).to_numpy(), rel=1e-3)
+
+
+def test_a_row_drawn_by_hand(tables, found):
+    """First hand-ins on time, with what the double lasso chose, by statsmodels on expanded columns."""
+    row = overall(found).loc["first_on_time"]
+    frame = tables["learner_course"].to_pandas()
+    frame = frame[frame["is_first_on_time"].notna()]
+    columns = {"driver": frame["is_first_on_time"]}
+    for control in row["selected_controls"].split(", "):
+        column, _, level = control.partition("=")
+        values = (
+            frame[column].fillna(tables["learner_course"][column].to_pandas().mean()) if not level else frame[column]
+        )
+        columns[control] = (values == level) if level else values
+    programs = pd.get_dummies(frame["program_id"])
+    x = pd.concat([pd.DataFrame(columns), programs], axis=1).astype(float)
+    fit = sm.OLS(frame["is_retained"].astype(float), x).fit()
+    assert row["effect"] == pytest.approx(fit.params["driver"], rel=1e-8)
+    assert row["row_count"] == len(frame)
+    logit = sm.Logit(frame["is_retained"].astype(float), x).fit(disp=0)
+    means = [logit.predict(x.assign(driver=value)).mean() for value in (0.0, 1.0)]
+    assert row["logit_percent"] == pytest.approx(100 * (means[1] / means[0] - 1), rel=1e-4)
+
+
+def driver(values, rule: str, printed=(np.nan, np.nan)) -> _Driver:
+    values, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    made = _Driver("d", "d", "own", "all", rule, printed, 1, values=values, counts=counts)
+    made.set_contrast()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "printed", "expected"),
+    [
+        (np.r_[np.zeros(90), np.ones(10)], "zero_to_one", (0, 1), ("zero to one", 0, 1)),
+        (np.arange(101), "printed", (20, 70), ("printed", 20, 70)),
+        (
+            np.arange(101),
+            "printed",
+            (20, 99),
+            ("own quartiles (the printed contrast lies outside our data)", 25, 75),
+        ),
+        (np.arange(101), "own_quartiles", (np.nan, np.nan), ("own quartiles", 25, 75)),
+        (np.r_[1, np.full(98, 2), 3], "own_quartiles", (np.nan, np.nan), ("median to median + 1", 2, 3)),
+    ],
+)
+def test_the_contrast_follows_the_rule_and_stays_inside_the_data(values, rule, printed, expected):
+    made = driver(values, rule, printed)
+    assert (made.rule, made.low, made.high) == expected
+
+
+def test_quantiles_are_numpys():
+    values = np.random.default_rng(1).integers(0, 30, 777)
+    made = driver(values, "own_quartiles")
+    for share in (0.025, 0.25, 0.5, 0.6, 0.975, 1.0):
+        assert made.quantile(share) == pytest.approx(np.quantile(values, share))
+
+
+def test_no_eligible_control_lies_downstream_of_its_driver():
+    assert eligibility_errors(**seeds()) == []
+
+
+def test_a_downstream_control_is_named():
+    made = seeds()
+    rows = made["eligibility"]
+    rows.loc[(rows["driver_group"] == "type_quiz") & (rows["control_group"] == "GRADE"), "eligible"] = "yes"
+    rows = rows.drop(rows.index[(rows["driver_group"] == "type_quiz") & (rows["control_group"] == "ACT1")])
+    errors = eligibility_errors(made["catalogue"], made["groups"], rows)
+    assert any("type_quiz × GRADE is eligible, yet after" in error for error in errors)
+    assert any("type_quiz × ACT1 has no row" in error for error in errors)
+    # the time stamp alone is enough
+    rows.loc[(rows["driver_group"] == "type_quiz") & (rows["control_group"] == "GRADE"), "reason"] = "before"
+    assert any("settled at end" in error for error in eligibility_errors(made["catalogue"], made["groups"], rows))
+
+
+def test_a_level_without_rows_says_why():
+    found = driver_effects(
+        {"learner_program": None, "learner_course": lambda: iter([])},
+        **seeds(),
+        reasons={"learner_program": "the source has no outcome"},
+    )
+    rows = overall(found)
+    assert len(rows) == 30
+    assert set(rows["status"]) == {"not estimable"}
+    assert set(rows["reason"]) == {"the source has no outcome", "there are no rows with a known outcome"}
+    assert not len(found.placebos)
+    assert not len(found.dose_response)
+
+
+def test_a_driver_without_its_column_says_so(tables):
+    table = tables["learner_program"].drop_columns(["has_open_completion"])
+    found = driver_effects(
+        {"learner_program": table.to_batches, "learner_course": None},
+        **seeds(),
+        columns=COLUMNS,
+        placebo_draws=0,
+        by_program=False,
+    )
+    assert overall(found).loc["open_completion", "reason"] == "the rows have no column has_open_completion"
+
+
+def test_the_specification_curve_runs_from_naive_to_all_eligible(tables, found):
+    curve = found.specifications.set_index(["driver_id", "specification"])
+    frame = tables["learner_program"].to_pandas()
+    y, d = frame["is_retained"] * 1.0, frame["has_open_completion"] * 1.0
+    naive = curve.loc[("open_completion", "naive")]
+    assert naive["effect"] == pytest.approx(np.cov(y, d)[0, 1] / d.var())
+    assert naive["control_count"] == 0
+    kinds = curve.loc["days_active"].index.tolist()
+    assert kinds == [name for name in SPECIFICATIONS if name != "and doubtful controls"]
+    assert (
+        curve.loc[("open_completion", "all eligible"), "control_count"]
+        > curve.loc[("open_completion", "double lasso"), "control_count"]
+    )
+    rows = overall(found)
+    assert rows.loc["days_active", "course_term_percent"] == pytest.approx(
+        curve.loc[("days_active", "course and term absorbed"), "percent"]
+    )
+
+
+def test_dose_response_counts_every_row_and_starts_at_zero(tables, found):
+    rows = found.dose_response[found.dose_response["driver_id"] == "first_days_active"]
+    values = tables["learner_course"]["first_deadline_days_active"].to_pandas().dropna()
+    assert rows["row_count"].sum() == len(values)
+    assert rows["points"].iloc[0] == 0
+    assert (rows["bin_low"].iloc[1:].to_numpy() > rows["bin_high"].iloc[:-1].to_numpy()).all()
+    # the mean retention is that of the sample
+    mean = np.average(rows["retention"], weights=rows["row_count"])
+    assert mean == pytest.approx(overall(found).loc["first_days_active", "outcome_mean"])
+
+
+def test_programs_have_rows_and_shrinking_draws_them_together(found):
+    rows = found.effects[(found.effects["driver_id"] == "courses_enrolled") & found.effects["program_key"].notna()]
+    assert len(rows) == 19
+    estimated = rows[rows["status"] == "estimated"]
+    assert (rows.loc[rows["status"] == "not estimable", "reason"].notna()).all()
+    if len(estimated) > 1:
+        assert estimated["shrunken_percent"].std() <= estimated["percent"].std()
+
+
+def test_shrinking_keeps_what_is_not_chance():
+    rng = np.random.default_rng(5)
+    truth = 3 + 2 * rng.standard_normal(4000)
+    errors = rng.uniform(0.5, 3, 4000)
+    estimates = truth + errors * rng.standard_normal(4000)
+    shrunken, std_errors, between = shrink(estimates, errors)
+    assert between == pytest.approx(2, rel=0.05)
+    assert np.mean((shrunken - truth) ** 2) < 0.6 * np.mean((estimates - truth) ** 2)
+    assert np.mean(np.abs(shrunken - truth) < 1.96 * std_errors) == pytest.approx(0.95, abs=0.01)
+    assert shrink(np.array([1.0, 1.1]), np.array([1.0, 1.0]))[2] == 0
+
+
+def small_fits(tables):
+    """A course design and two drivers of learners, few enough clusters for every kind of error."""
+    frame = tables["learner_course"].slice(0, 900).to_pandas()
+    frame["program_term"] = frame["program_id"] + frame["first_term_id"]
+    kept = ("age_years", "region")
+    return fit_models(
+        frame,
+        [
+            Model("design", "max_item_weight", ["age_years", "region", "item_count"], kept, None, ["course_id"]),
+            Model("own", "days_active", ["age_years", "region"], kept, None, ["learner_id", "course_id"]),
+            Model("by term", "age_years", ["region"], ("region",), None, ["program_term"]),
+        ],
+        outcome="is_retained",
+        controls=["age_years", "region", "item_count"],
+        absorb="program_id",
+        more_clusters=["program_term"],
+        draws=1,
+    )
+
+
+def test_reassigning_nothing_gives_the_model_itself(tables, monkeypatch):
+    """The draws' effects and errors are those of the model: with every value left in its place they are equal."""
+
+    def in_place(strata, draws, rng):
+        members = np.arange(len(strata))
+        yield np.tile(members, (draws, 1)), members
+
+    monkeypatch.setattr(placebos, "_orders", in_place)
+    fits = small_fits(tables)
+    table = fits.table.set_index("model")
+    learners = swap_learners(fits, [1], stratum="program_term", unit="learner_id", draws=3)
+    learners |= swap_learners(fits, [2], stratum="program_term", draws=3)
+    for name, draws in {"design": swap_clusters(fits, 0, draws=3), "own": learners[1], "by term": learners[2]}.items():
+        assert draws.effects == pytest.approx(np.full(3, table.loc[name, "effect"]), rel=1e-8), name
+        assert draws.std_errors == pytest.approx(np.full(3, table.loc[name, "std_error"]), rel=1e-8), name
+        assert draws.p_values == pytest.approx(np.full(3, table.loc[name, "p_value"]), rel=1e-6), name
+
+
+def test_reassignment_keeps_a_learners_values_together(tables):
+    rows = placebos._Rows(
+        values={0: np.arange(9.0)},
+        unit=np.array([0, 0, 1, 1, 2, 3, 4, 4, 5]),
+        stratum=np.array([7, 7, 7, 7, 7, 7, 8, 8, 8]),
+    )
+    values = placebos._reassigned(rows, 200, np.random.default_rng(0))(0, slice(None))
+    # pairs swap with pairs of their stratum, singles with singles
+    assert {tuple(draw[:2]) for draw in values} == {(0, 1), (2, 3)}
+    assert {draw[4] for draw in values} == {4, 5}
+    assert (values[:, 6:] == [6, 7, 8]).all()
+    assert (np.sort(values, axis=1) == np.arange(9)).all()
+
+
+def test_chunks_of_draws_and_blocks_do_not_matter_to_the_count(tables, monkeypatch):
+    fits = small_fits(tables)
+    monkeypatch.setattr(placebos, "CHUNK_BYTES", 8 * 900 * 2)
+    draws = swap_learners(fits, [1], stratum="program_term", unit="learner_id", draws=5)[1]
+    assert len(draws.p_values) == 5
+    assert len(np.unique(draws.effects)) == 5
+
+
+def test_placebos_out_of_bounds_are_named_by_kind():
+    rows = pd.DataFrame(
+        {
+            "kind": ["own", "own", "design", "own"],
+            "placebo": ["reassigned in blocks", "reassigned in blocks", "reassigned in blocks", "earlier outcome"],
+            "draw_count": [200, 200, 200, 1],
+            "rejected_count": [30, 12, 0, 1],
+        }
+    )
+    assert placebo_errors(rows) == [
+        "design, reassigned in blocks: 0.0 % rejected at the 5 % level",
+        "own, reassigned in blocks: 10.5 % rejected at the 5 % level",
+    ]
+
+
+def test_placebos_of_this_analysis_are_complete(found):
+    drawn = found.placebos
+    assert set(drawn["placebo"]) == {
+        "reassigned in blocks",
+        "noise by course",
+        "noise by first term",
+        "noise by learner",
+        "earlier outcome",
+    }
+    estimated = overall(found)["status"] == "estimated"
+    assert (drawn["placebo"] == "reassigned in blocks").sum() == estimated.sum()
+
+
+def test_a_logit_that_cannot_converge_is_unknown_not_wrong():
+    frame = pd.DataFrame({"y": np.repeat([0.0, 1.0], 50), "d": np.repeat([0.0, 1.0], 50), "x": np.arange(100.0) % 7})
+    frame.loc[0, "y"] = 1.0
+    fits = fit_models(frame, [Model("m", "d", ["x"])], outcome="y", controls=["x"], draws=1)
+    assert np.isnan(logit_percents(fits, [0.0], [1.0])).all()
