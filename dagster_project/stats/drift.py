@@ -1,0 +1,56 @@
+"""Whether the rows that are scored still look like those that a model was trained on."""
+
+import numpy as np
+import pandas as pd
+
+WARN_ABOVE, BLOCK_ABOVE = 0.10, 0.25
+BINS = 10
+SMALLEST_SHARE = 1e-4  # stands for an empty bin: the logarithm of nothing would be infinite
+
+
+def population_stability_index(expected, actual, *, bins: int = BINS) -> float:
+    """PSI: the sum over bins of (share now - share then) · log(share now / share then).
+
+    Parameters
+    ----------
+    expected, actual : arrays of shape (n,), (m,)
+        The reference and what is compared with it; numbers, booleans or words. Missing values are a bin of their own.
+    bins : int
+        Bins of equal count of the reference for numbers; words have one bin each.
+
+    Returns
+    -------
+    float
+        Below .10 alike; above .25 another population. nan: one of both is empty.
+    """
+    expected, actual = pd.Series(np.asarray(expected)), pd.Series(np.asarray(actual))
+    if expected.empty or actual.empty:
+        return float("nan")
+    shares = [_shares(column, _edges(expected, bins)) for column in (expected, actual)]
+    then, now = (x.clip(lower=SMALLEST_SHARE) for x in shares[0].align(shares[1], fill_value=0.0))
+    return float(((now - then) * np.log(now / then)).sum())
+
+
+def drift_table(expected: pd.DataFrame, actual: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """PSI by column, largest first: feature, psi, level ("fine", "warn", "block")."""
+    psi = [population_stability_index(expected[column], actual[column]) for column in columns]
+    table = pd.DataFrame({"feature": columns, "psi": psi})
+    table["level"] = np.select([table["psi"] > BLOCK_ABOVE, table["psi"] > WARN_ABOVE], ["block", "warn"], "fine")
+    return table.sort_values("psi", ascending=False, ignore_index=True)
+
+
+def _edges(expected: pd.Series, bins: int) -> np.ndarray | None:
+    """Inner bounds of the bins; none for words."""
+    if not pd.api.types.is_numeric_dtype(expected):
+        return None
+    known = expected.dropna().to_numpy(float)
+    return np.unique(np.quantile(known, np.arange(1, bins) / bins)) if len(known) else np.empty(0)
+
+
+def _shares(column: pd.Series, edges: np.ndarray | None) -> pd.Series:
+    """Share of each bin; -1 is the bin of missing values."""
+    if edges is None:
+        return column.astype("object").where(column.notna(), "missing").astype(str).value_counts(normalize=True)
+    number = column.to_numpy(float)
+    bin_of = np.where(np.isnan(number), -1, np.searchsorted(edges, number, side="left"))
+    return pd.Series(bin_of).value_counts(normalize=True)

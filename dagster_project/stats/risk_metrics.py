@@ -1,0 +1,198 @@
+"""How good risk scores are: discrimination, calibration, and what a support team that calls a share of learners gets.
+
+Learners, not rows, are drawn for intervals: one learner in two courses is not two independent observations.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from dagster_project.stats.calibration import calibration_error, calibration_slope
+
+CALLED_SHARES = (0.05, 0.10, 0.20)
+FEWEST_IN_GROUP = 50
+DRAWS = 400
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
+
+
+def _metric(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    METRICS[function.__name__] = function
+    return function
+
+
+@_metric
+def auc(probability, outcome) -> float:
+    """Area under the ROC curve: the share of pairs in which the row with outcome 1 is scored higher, ties half."""
+    outcome = np.asarray(outcome, bool)
+    positives, negatives = int(outcome.sum()), int((~outcome).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(probability)[outcome].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+@_metric
+def auprc(probability, outcome) -> float:
+    """Average precision, rows of equal score taken together; nan without a positive row."""
+    outcome = np.asarray(outcome, float)
+    if not outcome.sum():
+        return float("nan")
+    _, group = np.unique(-np.asarray(probability, float), return_inverse=True)
+    found, called = np.cumsum(np.bincount(group, weights=outcome)), np.cumsum(np.bincount(group))
+    return float(np.sum(np.diff(found, prepend=0) / outcome.sum() * found / called))
+
+
+@_metric
+def brier(probability, outcome) -> float:
+    """Mean squared distance between probability and outcome."""
+    return float(np.mean((np.asarray(probability, float) - np.asarray(outcome, float)) ** 2))
+
+
+METRICS |= {"calibration_error": calibration_error, "calibration_slope": calibration_slope}
+
+
+def measure(probability, outcome) -> dict[str, float]:
+    """n, n_positive, base_rate and every metric of rows of shape (n,)."""
+    probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
+    counts = {"n": len(outcome), "n_positive": int(outcome.sum()), "base_rate": float(outcome.mean())}
+    return counts | {name: metric(probability, outcome) for name, metric in METRICS.items()}
+
+
+def bootstrap(
+    probability,
+    outcome,
+    learner,
+    metrics: Sequence[str] = tuple(METRICS),
+    *,
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals by drawing learners with all their rows, with replacement.
+
+    Parameters
+    ----------
+    probability, outcome, learner : arrays of shape (n,)
+    metrics : names in ``METRICS``
+
+    Returns
+    -------
+    dict
+        Lower and upper end by metric; nan ends where no draw has both outcomes.
+    """
+    probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
+    codes = np.unique(np.asarray(learner), return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    size = np.bincount(codes)
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, len(size), len(size)), minlength=len(size))
+        rows = np.repeat(order, np.repeat(times, size))
+        for name in metrics:
+            drawn[name].append(METRICS[name](probability[rows], outcome[rows]))
+    tail = (1 - level) / 2
+    return {
+        name: tuple(np.nanquantile(values, [tail, 1 - tail])) if np.isfinite(values).any() else (np.nan, np.nan)
+        for name, values in drawn.items()
+    }
+
+
+def subgroup_table(
+    rows: pd.DataFrame, columns: Sequence[str], alert_at: float, *, fewest: int = FEWEST_IN_GROUP
+) -> pd.DataFrame:
+    """How the scores do for parts of the learners, and how often each part is alerted and missed.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``probability``, ``outcome`` and the columns.
+    alert_at : float
+        Probability from which a learner is alerted.
+    fewest : int
+        Smaller groups get their n and no figure: they would tell more about chance, and about persons.
+
+    Returns
+    -------
+    DataFrame
+        subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, alert_rate,
+        false_negative_rate with its 95 % Wilson interval (false_negative_low, false_negative_high).
+    """
+    found = []
+    for column in columns:
+        for value, part in rows.groupby(column, dropna=False, observed=True):
+            outcome, probability = part["outcome"].to_numpy(float), part["probability"].to_numpy(float)
+            positives = int(outcome.sum())
+            row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value), "n": len(part)}
+            if len(part) >= fewest:
+                missed = int((outcome * (probability < alert_at)).sum())
+                low, high = wilson_interval(missed, positives)
+                row |= {
+                    "n_positive": positives,
+                    "base_rate": outcome.mean(),
+                    "mean_probability": probability.mean(),
+                    "auc": auc(probability, outcome),
+                    "calibration_error": calibration_error(probability, outcome),
+                    "alert_rate": float(np.mean(probability >= alert_at)),
+                    "false_negative_rate": missed / positives if positives else np.nan,
+                    "false_negative_low": low,
+                    "false_negative_high": high,
+                }
+            found.append(row)
+    names = ["subgroup", "value", "n", "n_positive", "base_rate", "mean_probability", "auc", "calibration_error"]
+    names += ["alert_rate", "false_negative_rate", "false_negative_low", "false_negative_high"]
+    return pd.DataFrame(found).reindex(columns=names)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share; nan without trials."""
+    if not trials:
+        return float("nan"), float("nan")
+    z = norm.ppf(0.5 + level / 2)
+    share = successes / trials
+    middle, half = share + z**2 / (2 * trials), z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return float((middle - half) / (1 + z**2 / trials)), float((middle + half) / (1 + z**2 / trials))
+
+
+def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) -> pd.DataFrame:
+    """What a team gets that each week calls the share of learners with the highest scores.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per enrolled learner and week: ``enrollment``, ``week``, ``probability``, ``outcome`` and
+        ``withdrawal_day`` (days from the first day, nan: did not withdraw).
+
+    Returns
+    -------
+    DataFrame
+        called_share, weeks, precision and recall (means over weeks), median_days_to_withdrawal (from a learner's first
+        day on the list, those who withdrew later), weekly_turnover (share of the list that was not on it a week
+        before, of those enrolled then).
+    """
+    ordered = rows.sort_values(["week", "probability", "enrollment"], ascending=[True, False, True])
+    place = ordered.groupby("week").cumcount()
+    size = ordered.groupby("week")["enrollment"].transform("size")
+    found = []
+    for share in shares:
+        called = ordered[place < np.ceil(share * size)]
+        weeks = called.groupby("week")
+        precision = weeks["outcome"].mean()
+        recall = weeks["outcome"].sum() / ordered.groupby("week")["outcome"].sum().replace(0, np.nan)
+        first = called.groupby("enrollment").agg(week=("week", "min"), withdrawal_day=("withdrawal_day", "first"))
+        ahead = (first["withdrawal_day"] - 7 * first["week"]).dropna()
+        lists = {week: set(part["enrollment"]) for week, part in weeks}
+        new = [len(lists[week] - lists[week - 1]) / len(lists[week]) for week in lists if week - 1 in lists]
+        found.append(
+            {
+                "called_share": share,
+                "weeks": len(lists),
+                "precision": precision.mean(),
+                "recall": recall.mean(),
+                "median_days_to_withdrawal": ahead[ahead >= 0].median(),
+                "weekly_turnover": float(np.mean(new)) if new else np.nan,
+            }
+        )
+    return pd.DataFrame(found)

@@ -1,0 +1,78 @@
+"""Metrics of risk scores against scikit-learn, their intervals, subgroups and the ranking report."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+from dagster_project.stats import risk_metrics
+
+
+@pytest.fixture
+def scored():
+    rng = np.random.default_rng(0)
+    probability = np.round(rng.random(2000), 2)
+    return probability, (rng.random(2000) < probability).astype(int)
+
+
+def test_metrics_equal_scikit_learn_with_ties(scored):
+    probability, outcome = scored
+    found = risk_metrics.measure(probability, outcome)
+    assert found["auc"] == pytest.approx(roc_auc_score(outcome, probability), abs=1e-12)
+    assert found["auprc"] == pytest.approx(average_precision_score(outcome, probability), abs=1e-12)
+    assert found["brier"] == pytest.approx(brier_score_loss(outcome, probability), abs=1e-12)
+    assert (found["n"], found["n_positive"]) == (2000, outcome.sum())
+
+
+def test_one_outcome_alone_has_no_auc():
+    assert np.isnan(risk_metrics.auc([0.1, 0.2], [0, 0]))
+    assert np.isnan(risk_metrics.auprc([0.1, 0.2], [0, 0]))
+
+
+def test_intervals_widen_when_learners_repeat(scored):
+    """Each learner four times: as much evidence as once, so the interval is that of 500 rows, not of 2,000."""
+    probability, outcome = (np.repeat(x[:500], 4) for x in scored)
+    rows = risk_metrics.bootstrap(probability, outcome, np.arange(2000), ["auc"], draws=200)["auc"]
+    learners = risk_metrics.bootstrap(probability, outcome, np.arange(2000) // 4, ["auc"], draws=200)["auc"]
+    assert np.ptp(learners) == pytest.approx(2 * np.ptp(rows), rel=0.25)
+    assert learners[0] < risk_metrics.auc(probability, outcome) < learners[1]
+
+
+def test_bootstrap_takes_all_rows_of_a_drawn_learner_whatever_their_order(scored):
+    probability, outcome = scored
+    learner = np.random.default_rng(1).integers(0, 300, 2000)
+    order = np.random.default_rng(2).permutation(2000)
+    first = risk_metrics.bootstrap(probability, outcome, learner, ["brier"], draws=50)
+    second = risk_metrics.bootstrap(probability[order], outcome[order], learner[order], ["brier"], draws=50)
+    np.testing.assert_allclose(first["brier"], second["brier"], rtol=1e-12)
+
+
+def test_small_groups_get_no_figures_and_missed_learners_are_counted(scored):
+    probability, outcome = scored
+    rows = pd.DataFrame({"probability": probability, "outcome": outcome, "gender": "female"})
+    rows.loc[:9, "gender"] = "other"
+    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5).set_index("value")
+    assert np.isnan(table.loc["other", "auc"])
+    assert table.loc["other", "n"] == 10
+    female = rows[rows["gender"] == "female"]
+    missed = ((female["probability"] < 0.5) & (female["outcome"] == 1)).sum() / female["outcome"].sum()
+    assert table.loc["female", "false_negative_rate"] == pytest.approx(missed)
+    assert table.loc["female", "false_negative_low"] < missed < table.loc["female", "false_negative_high"]
+
+
+def test_ranking_report_by_hand():
+    # Two weeks, ten learners; a leaves on day 10. The list of 10 % has one place: a in week 1, b in week 2.
+    rows = pd.DataFrame(
+        {
+            "enrollment": list("abcdefghij") * 2,
+            "week": [1] * 10 + [2] * 10,
+            "probability": [0.9, 0.5, *[0.1] * 8, 0.2, 0.8, *[0.1] * 8],
+            "outcome": [1, 0, 1, *[0] * 7] * 2,
+            "withdrawal_day": [10.0, *[np.nan] * 9] * 2,
+        }
+    )
+    report = risk_metrics.ranking_report(rows, [0.1]).iloc[0]
+    assert report["precision"] == 0.5
+    assert report["recall"] == 0.25
+    assert report["median_days_to_withdrawal"] == 3
+    assert report["weekly_turnover"] == 1.0
