@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 
 from dagster_project.definitions import contract_job, defs
 from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.settings import REPOSITORY
 from dagster_project.store.contracts import find_unpublished
 
 SNAPSHOT = Path(__file__).parent / "asset_specs.json"
@@ -116,3 +118,18 @@ def test_reporting_is_a_step_of_its_own_after_the_marts(graph):
 def test_jobs_run_in_one_process(graph):
     executors = {job.name: job.executor_def.name for job in defs.resolve_all_job_defs()}
     assert set(executors.values()) == {"in_process"}
+
+
+def test_no_table_comes_from_anything_but_contracts_seeds_and_other_tables(graph):
+    """The truth of the simulated university lies in a file of its own: nothing that is published may come from it."""
+    roots = {key for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys}
+    contract_tables = {dg.AssetKey([c.schema, table.name]) for c in CONTRACTS.values() for table in c.tables}
+    seeds = {dg.AssetKey(["marts", path.stem]) for path in (REPOSITORY / "dbt" / "seeds").glob("*.csv")}
+    assert roots <= contract_tables | seeds
+
+
+def test_models_read_no_files_of_their_own():
+    readers = re.compile(r"read_(csv|json|parquet|text|blob|ndjson)|attach\b|glob\(", re.IGNORECASE)
+    models = sorted((REPOSITORY / "dbt" / "models").rglob("*.sql"))
+    assert len(models) > 50
+    assert [path.name for path in models if readers.search(path.read_text())] == []
