@@ -70,7 +70,7 @@ course_items:                     # one row per course × version × item
     position: integer             # order within the course
     is_graded: boolean
     is_final_exam: boolean
-    assignment_group: varchar
+    assignment_group: varchar     # of which only the best grades count
     weight_share: double          # weight in the course's result, 0 to 1
     planned_minutes: double
     due_day: integer              # days after the start of the offering

@@ -26,7 +26,6 @@ site_items as (
         week_to as last_week,
         false as is_graded,
         false as is_final_exam,
-        null as assignment_group,
         null as weight_share,
         null as due_day
     from sites
@@ -48,7 +47,6 @@ assessment_items as (
         null as last_week,
         true as is_graded,
         assessment_type = 'Exam' as is_final_exam,
-        assessment_type as assignment_group,
         weight / 100 as weight_share,
         date as due_day
     from assessments
@@ -61,5 +59,7 @@ final as (
 )
 
 {{ canonical_select(
-    "final", "course_items", absent=["item_name", "position", "planned_minutes", "late_penalty_share"]
+    "final",
+    "course_items",
+    absent=["item_name", "position", "assignment_group", "planned_minutes", "late_penalty_share"]
 ) }}
