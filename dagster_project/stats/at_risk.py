@@ -174,7 +174,7 @@ class BoostedTrees:
         "num_leaves": 16,
         "min_data_in_leaf": 300,
         "lambda_l2": 10.0,
-        "feature_fraction": 0.5,
+        "feature_fraction": 0.3,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
         "num_threads": 1,

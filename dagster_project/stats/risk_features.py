@@ -1,0 +1,73 @@
+"""What the models of risk look at, and the reason that each feature counts for.
+
+Gender, age, country and disability are no features: they stand in the subgroup tables. What nobody can act on
+("background", "term") never becomes a reason.
+"""
+
+from dagster_project.stats.at_risk import Feature
+
+COURSE_FEATURES = (
+    Feature("week_number", "term"),
+    Feature("elapsed_share", "term"),
+    Feature("due_item_count", "term"),
+    Feature("due_weight_share", "term"),
+    Feature("next_due_days", "term"),
+    Feature("education_level", "background", "category"),
+    Feature("deprivation_band", "background", "category"),
+    Feature("studied_credits", "background"),
+    Feature("previous_attempt_count", "background", direction=1),
+    Feature("earlier_course_count", "background"),
+    Feature("earlier_passed_course_count", "background", direction=-1),
+    Feature("earlier_failed_course_count", "background", direction=1),
+    Feature("registration_lead_days", "background", "rank"),
+    Feature("since_last_activity_days", "recent_activity", direction=1),
+    Feature("since_last_activity_days", "recent_activity", "rank", 1),
+    Feature("last_week_active_days", "recent_activity", direction=-1),
+    Feature("last_week_active_days", "recent_activity", "rank", -1),
+    Feature("last_week_click_count", "recent_activity", "rank", -1),
+    Feature("last_week_click_count", "recent_activity", "trend", against="last_four_weeks_click_count"),
+    Feature("last_four_weeks_active_days", "recent_activity", "rank", -1),
+    Feature("last_four_weeks_click_count", "recent_activity", "rank", -1),
+    Feature("last_four_weeks_click_count", "recent_activity", "trend", against="click_count"),
+    Feature("active_days", "study_time", "rank", -1),
+    Feature("click_count", "study_time", "rank", -1),
+    Feature("before_start_click_count", "study_time", "rank", -1),
+    Feature("first_activity_day", "study_time", "rank", 1),
+    Feature("navigation_click_count", "study_time", "rank", -1),
+    Feature("other_click_count", "study_time", "rank", -1),
+    Feature("reading_click_count", "materials", "rank", -1),
+    Feature("video_click_count", "materials", "rank", -1),
+    Feature("practice_click_count", "practice", "rank", -1),
+    Feature("quiz_click_count", "practice", "rank", -1),
+    Feature("discussion_click_count", "discussion", "rank", -1),
+    Feature("team_click_count", "discussion", "rank", -1),
+    Feature("assignment_click_count", "assignments", "rank", -1),
+    Feature("submitted_item_count", "assignments", direction=-1),
+    Feature("submitted_item_count", "assignments", "rank", -1),
+    Feature("submitted_share", "assignments", "rank", -1),
+    Feature("missing_item_count", "assignments", direction=1),
+    Feature("missing_item_count", "assignments", "rank", 1),
+    Feature("carried_over_item_count", "background", "rank"),
+    Feature("since_last_submission_days", "assignments", "rank"),
+    Feature("late_item_count", "punctuality", "rank", 1),
+    Feature("on_time_share", "punctuality", "rank", -1),
+    Feature("mean_submission_lead_days", "punctuality", "rank", -1),
+    Feature("scored_item_count", "scores", "rank", -1),
+    Feature("mean_score_share", "scores", direction=-1),
+    Feature("mean_score_share", "scores", "rank", -1),
+    Feature("last_score_share", "scores", direction=-1),
+    Feature("last_score_share", "scores", "rank", -1),
+    Feature("weighted_score_share", "scores", "rank", -1),
+    Feature("earned_share", "scores", "rank", -1),
+)
+
+REASONS = (
+    "recent_activity",
+    "study_time",
+    "materials",
+    "practice",
+    "discussion",
+    "assignments",
+    "punctuality",
+    "scores",
+)
