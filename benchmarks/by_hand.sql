@@ -186,6 +186,9 @@ select
     starts_on + day as activity_on,
     activity_on as known_on,
     true as is_first_known,
+    null::boolean as is_first_task_known,
+    null::boolean as is_first_forum_known,
+    null::boolean as is_first_posting_known,
     event_count,
     click_count::bigint as click_count,
     null::bigint as video_click_count,
@@ -197,6 +200,11 @@ select
     team::bigint as team_click_count,
     navigation::bigint as navigation_click_count,
     other::bigint as other_click_count,
+    null::bigint as task_count,
+    null::bigint as forum_view_count,
+    null::bigint as forum_thread_count,
+    null::bigint as forum_reply_count,
+    null::decimal(18, 6) as learning_seconds,
 from daily
 join enrollments using (enrollment);
 

@@ -33,8 +33,10 @@ late_days as (
 first_known as (
     select
         events.course_enrollment_key,
-        events.occurred_on,
-        min(events.known_on) as first_known_on
+        events.occurred_on
+        {%- for flag, condition in first_known_flags().items() %},
+        min(case when {{ condition }} then events.known_on end) as {{ flag }}_on
+        {%- endfor %}
     from events
     inner join late_days
         on
@@ -46,16 +48,21 @@ first_known as (
 
 marked as (
     select
-        *,
-        true as is_first_known
+        *
+        {%- for flag, condition in first_known_flags().items() %},
+        {{ condition }} as {{ flag }}
+        {%- endfor %}
     from events
     where known_on = occurred_on
 
     union all
 
     select
-        events.*,
-        coalesce(events.known_on = first_known.first_known_on, false) as is_first_known
+        events.*
+        {%- for flag, condition in first_known_flags().items() %},
+        case when {{ condition }} then coalesce(events.known_on = first_known.{{ flag }}_on, false) else {{ condition }} end
+            as {{ flag }}
+        {%- endfor %}
     from events
     left join first_known
         on
@@ -71,12 +78,18 @@ select
     events.course_offering_key,
     events.occurred_on as activity_on,
     events.known_on,
-    events.is_first_known,
+    {%- for flag in first_known_flags() %}
+    events.{{ flag }},
+    {%- endfor %}
     events.event_count,
     events.click_count,
     {%- for kind in activity_kinds() %}
     case when kinds.has_{{ kind }} then events.{{ kind }}_click_count end as {{ kind }}_click_count,
     {%- endfor %}
+    {%- for column in counted_event_types() %}
+    events.{{ column }},
+    {%- endfor %}
+    events.learning_seconds,
     enrollments.course_enrollment_key is null or events.missing_item_id is not null as is_held
 from marked as events
 left join kinds

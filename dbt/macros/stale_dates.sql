@@ -5,8 +5,8 @@
 #}
 {% macro find_stale_dates(relation) %}
     {%- if is_incremental() -%}
-        {%- set columns = ["course_enrollment_key", "known_on", "is_first_known", "event_count", "click_count"] -%}
-        {%- set fingerprint = "sum(" ~ row_hash(columns + activity_click_columns()) ~ ") as fingerprint" -%}
+        {%- set columns = ["course_enrollment_key", "known_on"] + activity_measures() -%}
+        {%- set fingerprint = "sum(" ~ row_hash(columns) ~ ") as fingerprint" -%}
         create or replace temporary table stale_dates as
         select
             coalesce(built.source, fresh.source) as source,

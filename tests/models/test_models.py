@@ -92,6 +92,9 @@ class States:
     anew: dict
     events_sql: str
 
+    def columns(self, table: str) -> list[str]:
+        return [name for (name, *_) in self.warehouse.query(f"describe {table}")]
+
 
 @pytest.fixture(scope="session")
 def states(tmp_path_factory) -> States:
@@ -132,7 +135,7 @@ def rows_of(state: dict, table: str, source: str) -> list[tuple]:
 
 def test_rows_of_data_cut_at_week_six_equal_the_weeks_until_then_of_all_data(states):
     table = "marts.mart_learner_course_week"
-    columns = [name for (name, *_) in states.warehouse.query(f"describe {table}")]
+    columns = states.columns(table)
     # The fingerprint holds the keys, and these hold the source's name.
     kept = [n for n, name in enumerate(columns) if name not in ("source", "inputs_hash")]
     as_of = columns.index("as_of_on")
@@ -178,7 +181,8 @@ def test_rows_of_unknown_references_are_held_and_counted(states):
 
 def test_no_click_is_lost_between_raw_and_core(states):
     raw = states.warehouse.query("select sum(sum_click) from raw_oulad.studentVle where source = 'other'")
-    built = sum(row[8] for row in rows_of(states.anew, "core.fct_daily_activity", "other"))
+    clicks = states.columns("core.fct_daily_activity").index("click_count")
+    built = sum(row[clicks] for row in rows_of(states.anew, "core.fct_daily_activity", "other"))
     assert raw == [(built,)]
 
 
@@ -188,8 +192,10 @@ def test_held_rows_enter_when_the_reference_arrives_though_no_run_names_their_da
     assert "course_items" not in {row[2] for row in held}
     assert not [row for row in held if "77777" in row[4]]
 
+    click_count = states.columns("core.fct_daily_activity").index("click_count")
+
     def entered(state: dict) -> dict:
-        return {row[1:6]: row[8] for row in rows_of(state, "core.fct_daily_activity", "full")}
+        return {row[1:6]: row[click_count] for row in rows_of(state, "core.fct_daily_activity", "full")}
 
     before, after = entered(states.events_changed), entered(states.references_changed)
     more = {key: clicks - before.get(key, 0) for key, clicks in after.items() if clicks != before.get(key)}
@@ -208,7 +214,8 @@ def test_a_date_that_lost_all_its_rows_becomes_empty(states):
 
 
 def test_a_run_of_one_source_leaves_the_rows_of_the_others_as_they_were(states):
-    for table in states.built:
+    # Counts of raw as it lies: not what a run makes of it.
+    for table in states.built.keys() - {"core.fct_duplicate_rows"}:
         assert rows_of(states.events_changed, table, "other") == rows_of(states.built, table, "other"), table
 
 

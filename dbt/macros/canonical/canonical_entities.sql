@@ -109,14 +109,17 @@ submissions:                      # one row per learner × item × attempt
     graded_by: varchar            # automatic | staff | peer | board
     is_carried_over: boolean      # result of an earlier enrollment
 
-events:                           # one row per event, or per count of equal events
+events:                           # one row per delivery of an event, or of a count of equal events
+    event_id: varchar             # rows that repeat it on a day are one event; null: every row counts
     learner_id: varchar
     course_id: varchar
     term_id: varchar
     item_id: varchar              # null: an event of the course as a whole
-    event_type: varchar
-    occurred_at: timestamp
+    event_type: varchar           # item_completed (a learning task) | forum_view | forum_thread | forum_reply | other
+                                  # words; null: the source counts clicks and does not say what they were
+    occurred_at: timestamp        # UTC; null: known by the day only
     occurred_on: date             # the raw partition: filters on it must reach read_parquet
+    received_at: timestamp        # UTC; of several deliveries the first counts
     known_on: date                # when it was received, never before it occurred
     click_count: integer
 
@@ -291,4 +294,38 @@ from {{ relation }}
     {% set columns = [] %}
     {% for kind in activity_kinds() %}{% do columns.append(kind ~ "_click_count") %}{% endfor %}
     {% do return(columns) %}
+{% endmacro %}
+
+
+{# Columns of the activity table that count the events of one type, and that type. #}
+{% macro counted_event_types() %}
+    {% do return({
+        "task_count": "item_completed",
+        "forum_view_count": "forum_view",
+        "forum_thread_count": "forum_thread",
+        "forum_reply_count": "forum_reply",
+    }) %}
+{% endmacro %}
+
+
+{#
+    Columns that mark, of several rows of a learner's day that became known one after the other, the first with something:
+    counting these rows counts days, whatever was known when. With the condition on the day's row.
+#}
+{% macro first_known_flags() %}
+    {% do return({
+        "is_first_known": "true",
+        "is_first_task_known": "task_count > 0",
+        "is_first_forum_known": "forum_view_count + forum_thread_count + forum_reply_count > 0",
+        "is_first_posting_known": "forum_thread_count + forum_reply_count > 0",
+    }) %}
+{% endmacro %}
+
+
+{# What the activity table tells of a learner's day beside its keys and dates. #}
+{% macro activity_measures() %}
+    {% do return(
+        first_known_flags().keys() | list + ["event_count", "click_count"] + activity_click_columns()
+        + counted_event_types().keys() | list + ["learning_seconds"]
+    ) %}
 {% endmacro %}

@@ -20,9 +20,6 @@ select
     course_offering_key,
     activity_on,
     known_on,
-    is_first_known,
-    event_count,
-    click_count,
-    {{ activity_click_columns() | join(",\n    ") }}
+    {{ activity_measures() | join(",\n    ") }}
 from events
 where not is_held

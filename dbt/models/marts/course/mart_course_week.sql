@@ -94,7 +94,7 @@ facts as (
         course_enrollment_key,
         known_on,
         {{ row_hash(
-            ["activity_on", "known_on", "is_first_known", "event_count", "click_count"] + activity_click_columns()
+            ["activity_on", "known_on"] + activity_measures()
         ) }} as fact_hash
     from {{ ref("fct_daily_activity") }}
 

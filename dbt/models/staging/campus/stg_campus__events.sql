@@ -1,7 +1,13 @@
--- What learners do, as the platform logs it. Grain: one row per raw row.
-with final as (
+-- What learners do, as the platform logs it. Grain: one row per raw row; redelivered ones repeat their event_id.
+-- No window function and no join: filters on `source` and `occurred_on` must reach the partitions of raw.
+with events as (
+    select * from {{ source("raw_campus", "events") }}
+),
+
+final as (
     select
         source,
+        event_id,
         learner_id,
         course_id,
         term_id,
@@ -9,9 +15,11 @@ with final as (
         event_type,
         occurred_at,
         event_date as occurred_on,
+        received_at,
+        -- A device clock that runs fast puts the event after its receipt.
         greatest(event_date, cast(received_at as date)) as known_on,
         1 as click_count
-    from {{ source("raw_campus", "events") }}
+    from events
 )
 
 {{ canonical_select("final", "events") }}

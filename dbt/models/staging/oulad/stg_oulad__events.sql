@@ -11,7 +11,6 @@ final as (
         code_module as course_id,
         code_presentation as term_id,
         id_site as item_id,
-        'click' as event_type,
         cast(event_date as date) as occurred_on,
         -- The release has no time of receipt: an event is known on the day on which it occurred.
         cast(event_date as date) as known_on,
@@ -19,4 +18,4 @@ final as (
     from clicks
 )
 
-{{ canonical_select("final", "events", absent=["occurred_at"]) }}
+{{ canonical_select("final", "events", absent=["event_id", "event_type", "occurred_at", "received_at"]) }}
