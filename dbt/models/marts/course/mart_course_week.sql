@@ -1,4 +1,5 @@
 -- Weeks of the course offerings that have ended in the data. Grain: one row per source × course × term × week.
+-- Open courses and skill checks lie in no term: their learners come and go for years and share no weeks.
 with offerings as (
     select
         dim_course_offering.*,
@@ -6,6 +7,7 @@ with offerings as (
     from {{ ref("dim_course_offering") }} as dim_course_offering
     inner join {{ ref("dim_source") }} as dim_source
         on dim_course_offering.source = dim_source.source
+    where dim_course_offering.term_key is not null
 ),
 
 items as (
