@@ -15,8 +15,44 @@ learners as (
     select * from {{ ref("dim_learner") }}
 ),
 
+versions as (
+    select
+        course_version_key,
+        first_due_item_key,
+        first_due_day,
+        -- The first day of the second half.
+        cast(floor(7 * week_count / 2.0) as integer) as midpoint_day
+    from {{ ref("mart_course_version") }}
+),
+
+-- What a source never tells is null for its learners, and not 0.
+activity_of_sources as (
+    select
+        source,
+        bool_or(task_count is not null) as tells_tasks,
+        bool_or(learning_seconds is not null) as tells_learning_time,
+        bool_or(forum_view_count is not null) as tells_forum
+    from {{ ref("fct_daily_activity") }}
+    group by source
+),
+
 sources as (
-    select * from {{ ref("dim_source") }}
+    select
+        dim_source.source,
+        dim_source.last_data_on,
+        coalesce(activity_of_sources.tells_tasks, false) as tells_tasks,
+        coalesce(activity_of_sources.tells_learning_time, false) as tells_learning_time,
+        coalesce(activity_of_sources.tells_forum, false) as tells_forum,
+        dim_source.source in (select distinct submissions.source from {{ ref("fct_submission") }} as submissions)
+            as tells_submissions,
+        case dim_source.contract
+            {%- for contract, share in var("passing_score_share").items() %}
+            when '{{ contract }}' then {{ share }}
+            {%- endfor %}
+        end as passing_score_share
+    from {{ ref("dim_source") }} as dim_source
+    left join activity_of_sources
+        on dim_source.source = activity_of_sources.source
 ),
 
 -- A source without any item of a kind cannot count its clicks: null, not 0.
@@ -24,20 +60,48 @@ kinds as (
     {{ kinds_of_sources(ref("dim_course_item")) }}
 ),
 
+-- Points of a course, as dates. A course without a term is taken at any time: days from its start say nothing.
+points as (
+    select
+        enrollments.course_enrollment_key,
+        {{ add_days("enrollments.starts_on", "versions.first_due_day") }} as first_due_on,
+        {{ add_days("enrollments.starts_on", "versions.midpoint_day") }} as midpoint_on
+    from enrollments
+    inner join versions
+        on enrollments.course_version_key = versions.course_version_key
+    where enrollments.term_key is not null
+),
+
 ---------- activity
 
 activity as (
     select
-        course_enrollment_key,
-        sum(click_count) as click_count,
+        days.course_enrollment_key,
+        sum(days.click_count) as click_count,
         {%- for column in activity_click_columns() %}
-        sum({{ column }}) as {{ column }},
+        sum(days.{{ column }}) as {{ column }},
         {%- endfor %}
-        count(*) filter (where is_first_known) as active_days,
-        min(activity_on) as first_activity_on,
-        max(activity_on) as last_activity_on
-    from {{ ref("fct_daily_activity") }}
-    group by course_enrollment_key
+        count(*) filter (where days.is_first_known) as active_days,
+        min(days.activity_on) as first_activity_on,
+        max(days.activity_on) as last_activity_on,
+
+        count(*) filter (where days.is_first_task_known) as days_active,
+        count(*) filter (where days.is_first_task_known and days.activity_on <= points.first_due_on)
+            as first_deadline_days_active,
+        count(*) filter (where days.is_first_task_known and days.activity_on < points.midpoint_on)
+            as midpoint_days_active,
+        sum(days.learning_seconds) as learning_seconds,
+        sum(days.learning_seconds) filter (where days.activity_on <= points.first_due_on)
+            as first_deadline_learning_seconds,
+        sum(days.learning_seconds) filter (where days.activity_on < points.midpoint_on) as midpoint_learning_seconds,
+        count(*) filter (where days.is_first_forum_known) as forum_days,
+        count(*) filter (where days.is_first_posting_known) as forum_posting_days,
+        sum(days.forum_thread_count) as forum_thread_count,
+        sum(days.forum_reply_count) as forum_reply_count
+    from {{ ref("fct_daily_activity") }} as days
+    left join points
+        on days.course_enrollment_key = points.course_enrollment_key
+    group by days.course_enrollment_key
 ),
 
 ---------- assessments, final exams apart: few offerings give their dates and hand-ins
@@ -49,13 +113,19 @@ items as (
 
 due_items as (
     select
-        course_version_key,
+        items.course_version_key,
         count(*) as due_item_count,
-        sum({{ exact("coalesce(weight_share, 0)") }}) as due_weight_share,
-        min(due_day) as first_due_day
+        sum({{ exact("coalesce(items.weight_share, 0)") }}) as due_weight_share,
+        sum({{ exact("items.weight_share") }}) filter (where items.due_day <= versions.first_due_day)
+            as first_deadline_weight_share,
+        sum({{ exact("items.weight_share") }}) filter (where items.due_day < versions.midpoint_day)
+            as midpoint_weight_share,
+        sum({{ exact("items.weight_share") }}) filter (where items.due_day is not null) as end_weight_share
     from items
-    where not is_final_exam
-    group by course_version_key
+    inner join versions
+        on items.course_version_key = versions.course_version_key
+    where not items.is_final_exam
+    group by items.course_version_key
 ),
 
 attempts as (
@@ -91,8 +161,23 @@ assessments as (
         count(*) filter (where attempts.is_first and attempts.lead_days >= 0) as on_time_item_count,
         avg(attempts.lead_days) filter (where attempts.is_first and not attempts.is_carried_over)
             as mean_submission_lead_days,
-        bool_or(attempts.lead_days >= 0) filter (where attempts.is_first and attempts.due_day = due_items.first_due_day)
+        bool_or(attempts.lead_days >= 0) filter (where attempts.is_first and attempts.due_day = versions.first_due_day)
             as is_first_item_on_time,
+        bool_or(attempts.lead_days >= 0) filter (
+            where attempts.is_first and attempts.course_item_key = versions.first_due_item_key
+        ) as is_first_on_time,
+        max(attempts.score_share) filter (
+            where attempts.is_first and attempts.course_item_key = versions.first_due_item_key
+        ) as first_score_share,
+        {%- for point, condition in {
+            "first_deadline": " and attempts.due_day <= versions.first_due_day",
+            "midpoint": " and attempts.due_day < versions.midpoint_day",
+            "end": "",
+        }.items() %}
+        sum({{ exact("attempts.weight_share") }}) filter (
+            where attempts.is_first and attempts.lead_days >= 0{{ condition }}
+        ) as {{ point }}_weight_share,
+        {%- endfor %}
         count(attempts.score_share) filter (where attempts.is_scored_last) as scored_item_count,
         avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as mean_score_share,
         sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last)
@@ -101,8 +186,8 @@ assessments as (
     from attempts
     inner join enrollments
         on attempts.course_enrollment_key = enrollments.course_enrollment_key
-    inner join due_items
-        on enrollments.course_version_key = due_items.course_version_key
+    inner join versions
+        on enrollments.course_version_key = versions.course_version_key
     where not attempts.is_final_exam
     group by attempts.course_enrollment_key
 ),
@@ -180,6 +265,8 @@ select
     enrollments.outcome = 'withdrawn' as is_withdrawn,
     enrollments.outcome in ('fail', 'withdrawn') as is_failed_or_withdrawn,
     enrollments.final_grade_share,
+    case when not coalesce(enrollments.outcome = 'withdrawn', false) then 100 * enrollments.final_grade_share end
+        as final_grade_percent,
 
     ---------- activity
     activity.click_count is not null as has_activity,
@@ -192,6 +279,32 @@ select
     {{ days_between("enrollments.starts_on", "activity.first_activity_on") }} as first_activity_day,
     {{ days_between("enrollments.starts_on", "activity.last_activity_on") }} as last_activity_day,
 
+    ---------- learning: days with a task, and time in sessions
+    case when sources.tells_tasks then cast(coalesce(activity.days_active, 0) as integer) end as days_active,
+    case when sources.tells_learning_time then coalesce(activity.learning_seconds, 0) / cast(3600 as double) end
+        as learning_hours,
+    case
+        when sources.tells_tasks and points.first_due_on is not null
+            then cast(coalesce(activity.first_deadline_days_active, 0) as integer)
+    end as first_deadline_days_active,
+    case
+        when sources.tells_learning_time and points.first_due_on is not null
+            then coalesce(activity.first_deadline_learning_seconds, 0) / cast(3600 as double)
+    end as first_deadline_learning_hours,
+    case
+        when sources.tells_tasks and points.midpoint_on is not null
+            then cast(coalesce(activity.midpoint_days_active, 0) as integer)
+    end as midpoint_days_active,
+    case
+        when sources.tells_learning_time and points.midpoint_on is not null
+            then coalesce(activity.midpoint_learning_seconds, 0) / cast(3600 as double)
+    end as midpoint_learning_hours,
+
+    ---------- forum
+    {%- for column in ["forum_days", "forum_posting_days", "forum_thread_count", "forum_reply_count"] %}
+    case when sources.tells_forum then cast(coalesce(activity.{{ column }}, 0) as integer) end as {{ column }},
+    {%- endfor %}
+
     ---------- assessments
     cast(coalesce(due_items.due_item_count, 0) as integer) as due_item_count,
     cast(coalesce(assessments.submitted_item_count, 0) as integer) as submitted_item_count,
@@ -200,13 +313,33 @@ select
     coalesce(assessments.submitted_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0)
         as submitted_share,
     coalesce(assessments.on_time_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0) as on_time_share,
-    case when due_items.first_due_day is not null then coalesce(assessments.is_first_item_on_time, false) end
+    case when versions.first_due_day is not null then coalesce(assessments.is_first_item_on_time, false) end
         as is_first_item_on_time,
     assessments.mean_submission_lead_days,
     cast(coalesce(assessments.scored_item_count, 0) as integer) as scored_item_count,
     assessments.mean_score_share,
     assessments.earned_weight_share / nullif(assessments.scored_weight_share, 0) as weighted_score_share,
     coalesce(assessments.earned_weight_share, 0) / nullif(due_items.due_weight_share, 0) as earned_share,
+
+    ---------- hand-ins by the due day
+    {%- for point in ["first_deadline", "midpoint", "end"] %}
+    case
+        when sources.tells_submissions and points.midpoint_on is not null
+            then
+                cast(coalesce(assessments.{{ point }}_weight_share, 0) as double)
+                / nullif(cast(due_items.{{ point }}_weight_share as double), 0)
+    end as {{ point }}_submitted_share,
+    {%- endfor %}
+    case
+        when sources.tells_submissions and points.first_due_on is not null
+            then coalesce(assessments.is_first_on_time, false)
+    end as is_first_on_time,
+    case
+        when sources.tells_submissions and points.first_due_on is not null and sources.passing_score_share is not null
+            then
+                coalesce(assessments.is_first_on_time, false)
+                and assessments.first_score_share >= sources.passing_score_share
+    end as has_passed_first,
     exams.exam_score_share
 from enrollments
 inner join learners
@@ -215,6 +348,10 @@ left join sources
     on enrollments.source = sources.source
 left join kinds
     on enrollments.source = kinds.source
+left join versions
+    on enrollments.course_version_key = versions.course_version_key
+left join points
+    on enrollments.course_enrollment_key = points.course_enrollment_key
 left join activity
     on enrollments.course_enrollment_key = activity.course_enrollment_key
 left join due_items

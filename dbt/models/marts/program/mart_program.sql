@@ -15,6 +15,7 @@ terms as (
     select
         program_key,
         count(*) as term_count,
+        avg(case when is_required then 1.0 when not is_required then 0.0 end) as required_term_share,
         min(starts_on) as first_starts_on,
         max(ends_on) as last_ends_on
     from {{ ref("dim_term") }}
@@ -26,6 +27,10 @@ learners as (
         program_key,
         count(*) as learner_count,
         avg(courses_enrolled_count) as mean_first_term_course_count,
+        -- The same in all rows of a program.
+        {%- for column in ["program_load_q25", "program_load_median", "program_load_q75", "program_load_iqr"] %}
+        max({{ column }}) as {{ column }},
+        {%- endfor %}
         count(is_reregistered_next_year) as followed_learner_count,
         avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
             as reregistered_next_year_share
@@ -52,6 +57,10 @@ select
     programs.level,
     programs.terms_per_year,
     programs.terms_may_be_missed,
+    terms.required_term_share,
+    {%- for column in ["program_load_q25", "program_load_median", "program_load_q75", "program_load_iqr"] %}
+    learners.{{ column }},
+    {%- endfor %}
     cast(coalesce(courses.course_count, 0) as integer) as course_count,
     cast(coalesce(terms.term_count, 0) as integer) as term_count,
     terms.first_starts_on,
