@@ -35,3 +35,17 @@
 {% macro exact(expression) -%}
     cast({{ expression }} as decimal(18, 9))
 {%- endmacro %}
+
+
+{# Distinct texts of a group, in alphabetical order, joined by comma and blank. #}
+{% macro joined_text(expression) %}
+    {{- return(adapter.dispatch("joined_text")(expression)) -}}
+{% endmacro %}
+
+{% macro default__joined_text(expression) -%}
+    string_agg(distinct {{ expression }}, ', ' order by {{ expression }})
+{%- endmacro %}
+
+{% macro spark__joined_text(expression) -%}
+    array_join(sort_array(collect_set({{ expression }})), ', ')
+{%- endmacro %}
