@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run ui test test-all lint format simulations bench bench-statistics lock clean
+.PHONY: help setup run demo ui test test-all lint format simulations bench bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -22,6 +22,9 @@ setup: $(INSTALLED) $(MANIFEST)  ## install everything into .venv (the others do
 run: setup  ## load, build, check, publish: SOURCE=oulad LANDING=path [CONTRACT=oulad]
 	@test -n "$(SOURCE)" || { echo "Say which source and where its files lie: make run SOURCE=oulad LANDING=path"; exit 2; }
 	@$(BIN)/python -m dagster_project run --source "$(SOURCE)" $(if $(LANDING),--landing "$(LANDING)") $(if $(CONTRACT),--contract "$(CONTRACT)")
+
+demo: setup  ## a university made up at the size of the report, through all of it: [STUDENTS=17960]
+	@$(BIN)/python -m dagster_project demo $(if $(STUDENTS),--students "$(STUDENTS)")
 
 ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000]
 	@$(BIN)/python -m dagster_project ui --port $(PORT)

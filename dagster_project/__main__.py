@@ -1,4 +1,4 @@
-"""The command line behind `make run` and `make ui`."""
+"""The command line behind `make run`, `make demo` and `make ui`."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
 
 def main() -> int:
@@ -18,6 +18,8 @@ def main() -> int:
     _prepare_environment(settings)
     if arguments.verb == "ui":
         return _ui(arguments.port)
+    if arguments.verb == "demo":
+        return _demo(settings, arguments.students, arguments.seed)
     return _run(settings, arguments.source, arguments.contract, arguments.landing)
 
 
@@ -28,6 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--source", required=True, help="name of the source, part of every key")
     run.add_argument("--landing", type=Path, help="folder or zip file with its files; remembered for later runs")
     run.add_argument("--contract", help="contract that the files follow; default: the source's name")
+    demo = verbs.add_parser("demo", help="simulate a university, and run it through everything")
+    demo.add_argument("--students", type=int, help="degree learners with a known first year; default: as in the report")
+    demo.add_argument("--seed", type=int, default=1)
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return parser
@@ -57,7 +62,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     """Run the job of a source in this process; 0 when it published, 1 when it did not, 2 when it could not start."""
     started = time.monotonic()
     memory = PeakMemory()
-    print("Starting Dagster and dbt …", file=sys.stderr)
+    _say("Starting Dagster and dbt …")
 
     import dagster as dg
 
@@ -83,8 +88,50 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
             tags=arguments["tags"],
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
-    print(run_summary(settings, source.name, result.success, time.monotonic() - started, memory.peak()))
+    seconds = time.monotonic() - started
+    print(run_summary(settings, source.name, result.success, seconds, memory.peak(), _step_seconds(result)))
     return 0 if result.success else 1
+
+
+def _step_seconds(result) -> dict[str, float]:
+    """Seconds of the steps of a run, tables of a schema together, in the order in which they began."""
+    seconds: dict[str, float] = {}
+    for event in result.all_events:
+        if event.is_step_success:
+            name = event.step_key.partition("__")[0]
+            name = "expectations" if name.startswith("expectations_") else name
+            seconds[name] = seconds.get(name, 0.0) + event.step_success_data.duration_ms / 1000
+    return seconds
+
+
+def _demo(settings: Settings, students: int | None, seed: int) -> int:
+    """Simulate a university and run it; status as `_run`. Another source of that name is left alone."""
+    from dagster_project import demo
+    from dagster_project.ingest.sources import registered_sources
+    from dagster_project.simulate import STUDENTS
+
+    landing = demo.landing_place(settings)
+    taken = [
+        x.landing for x in registered_sources(settings) if x.name == demo.SOURCE and x.landing != landing.resolve()
+    ]
+    if taken:
+        _say(
+            f"The warehouse {settings.home} holds a source {demo.SOURCE} of your own, from {taken[0]}: the demo would "
+            f"replace it. Give it another warehouse: {PREFIX}HOME=warehouse-demo make demo"
+        )
+        return 2
+    if "memory_limit" not in settings.model_fields_set:
+        os.environ[f"{PREFIX}MEMORY_LIMIT"] = demo.MEMORY_LIMIT
+        settings = Settings()
+    truth = demo.make_university(settings, students or STUDENTS, seed, _say)
+    status = _run(settings, demo.SOURCE, None, landing)
+    if status == 0:
+        print("\n" + demo.demo_summary(settings, truth))
+    return status
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class PeakMemory:

@@ -1,17 +1,27 @@
 """What a run has done, for the person who started it at a terminal."""
 
+from collections.abc import Mapping
+
 import duckdb
 
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
 
 
-def run_summary(settings: Settings, source: str, is_success: bool, seconds: float, peak_bytes: int) -> str:
+def run_summary(
+    settings: Settings,
+    source: str,
+    is_success: bool,
+    seconds: float,
+    peak_bytes: int,
+    step_seconds: Mapping[str, float],
+) -> str:
     """The last lines of `make run`: what was built, how long it took, how much memory, where to look.
 
     Args:
         seconds: wall time of the whole command.
         peak_bytes: largest resident memory of the run and its child processes together.
+        step_seconds: seconds by step.
     """
     cost = f"{seconds:.0f} s, {peak_bytes / 2**30:.2f} GiB of memory at most"
     database = settings.published_dir / DATABASE
@@ -33,6 +43,9 @@ def run_summary(settings: Settings, source: str, is_success: bool, seconds: floa
         f"Source {source}: {loaded.row_count:,} rows from {loaded.file_count} files, {loaded.refused_count:,} refused; "
         f"events from {loaded.first_event_on:%Y-%m-%d} to {loaded.last_event_on:%Y-%m-%d}.",
         *(f"  {schema:<10} {tables:>3} tables  {int(rows):>12,} rows" for schema, tables, rows in schemas),
+        "Seconds: "
+        + ", ".join(f"{step} {of_step:.0f}" for step, of_step in step_seconds.items() if of_step >= 0.5)
+        + f", start and rest {seconds - sum(step_seconds.values()):.0f}",
         "Where to look:",
         f"  {database}  (DuckDB, read-only; warehouse/README.md tells how a BI tool connects)",
         f"  {settings.published_dir / 'parquet'}  (the same tables as Parquet)",

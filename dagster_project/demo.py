@@ -1,0 +1,221 @@
+"""`make demo`: a university made up at the size of the report, and what the warehouse found out about it.
+
+The planted truth lies in `<warehouse>/truth/`, beside all that assets and models read; only this module compares.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from dagster_project import simulate
+from dagster_project.settings import Settings
+from dagster_project.store.publish import DATABASE
+
+SOURCE = "campus"
+MEMORY_LIMIT = "2GB"
+SHOWN = 5
+# What an event's row looks like that a device with a reset clock sent: everything else refused is malformed.
+OUT_OF_RANGE = "%outside of the permitted range%"
+
+
+def landing_place(settings: Settings) -> Path:
+    return settings.home / "landing" / SOURCE
+
+
+def make_university(settings: Settings, students: int, seed: int, say: Callable[[str], None]) -> dict:
+    """Write the landing files of a university and its truth; returns the truth.
+
+    One seed and size give the same bytes, so that a second demo loads nothing. Of another size, every file of the
+    earlier university is replaced: by one without rows where the new one has none of that name.
+    """
+    landing, truth = landing_place(settings), settings.home / "truth" / f"{SOURCE}.json"
+    say(f"Simulating a university: {students:,} degree learners with a known first year, and all around them …")
+    began, started = time.time(), time.monotonic()
+    report = simulate.write(landing, truth, seed, students)
+    for leftover in landing.rglob("*.*"):
+        if leftover.stat().st_mtime < began:
+            _empty(leftover)
+    seconds = time.monotonic() - started
+    rows, dirt = sum(report.rows.values()), sum(report.dirt.counts.values())
+    say(f"{rows:,} rows in {landing}, {dirt:,} of them spoilt on purpose, in {seconds:.0f} s; the truth: {truth}")
+    return json.loads(truth.read_text())
+
+
+def _empty(file: Path) -> None:
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(pq.read_schema(file).empty_table(), file)
+    else:
+        with file.open() as lines:
+            header = lines.readline()
+        file.write_text(header)
+
+
+def demo_summary(settings: Settings, truth: dict) -> str:
+    """What a reader would look for in the published snapshot, beside what was planted.
+
+    Args:
+        truth: from `make_university`.
+    """
+    with duckdb.connect(str(settings.published_dir / DATABASE), read_only=True) as connection:
+        lines = [*_university(connection), "", *_dirt(connection, settings, truth["dirt"])]
+        published = {
+            f"{schema}.{table}"
+            for schema, table in connection.execute("select schema_name, table_name from _meta.tables").fetchall()
+        }
+        if "reporting.driver_effects" in published:
+            lines += ["", *_drivers(connection, truth["drivers"])]
+        if "reporting.at_risk_programs" in published:
+            lines += ["", *_at_risk(connection)]
+    pages = sorted(settings.published_dir.glob("reports/*.html"))
+    lines += ["", "Where to look next:"]
+    lines += [f"  {page}" for page in pages]
+    lines += [
+        f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, gains, answers, dirt)",
+        "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the drivers of the report as columns)",
+        "  warehouse/README.md  (the schemas, and how a BI tool connects)",
+    ]
+    return "\n".join(lines)
+
+
+def _university(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    learners, programs, stayed = connection.execute(
+        "select count(is_retained), count(distinct program_key) filter (is_retained is not null), "
+        "avg(is_retained::integer) from marts.mart_learner_program where source = ?",
+        [SOURCE],
+    ).fetchone()
+    everyone, countries = connection.execute(
+        "select count(*), count(distinct country) from core.dim_learner where source = ?", [SOURCE]
+    ).fetchone()
+    # Programs too small to be shown have no share.
+    shares = connection.execute(
+        "select sum(retained_share * followed_count) / sum(followed_count) as share, program_name "
+        "from reporting.program_retention where source = ? and retained_share is not null "
+        "group by program_name order by share desc, program_name",
+        [SOURCE],
+    ).fetchall()
+    by_program = (
+        f": from {shares[-1][0]:.0%} in {shares[-1][1]} to {shares[0][0]:.0%} in {shares[0][1]}" if shares else ""
+    )
+    return [
+        f"The university: {learners:,} learners with a known first year in {programs} programs "
+        f"({everyone:,} learners of all kinds, from {countries} countries).",
+        f"A year on, {stayed:.1%} were still there{by_program}.",
+    ]
+
+
+def _dirt(connection: duckdb.DuckDBPyConnection, settings: Settings, planted: dict[str, dict[str, int]]) -> list[str]:
+    lines = [f"{'What was wrong with the files':<44}{'planted':>10}{'found':>10}"]
+    found = found_dirt(connection, settings)
+    for table, kinds in planted.items():
+        for kind, count in kinds.items():
+            there = found.get((table, kind))
+            shown = f"{there:>10,}" if there is not None else f"{'—':>10}  order plays no part"
+            lines.append(f"  {table:<20}{kind.replace('_', ' '):<22}{count:>10,}{shown}")
+    return lines
+
+
+def found_dirt(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dict[tuple[str, str], int]:
+    """Rows of each kind of dirt that the warehouse set right, set aside or refused, by (table, kind).
+
+    Args:
+        connection: to the published database.
+        settings: where quarantine and raw lie.
+    """
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(table: str, kind: str, query: str, *values: str) -> None:
+        counts[table, kind] = int(connection.execute(query, [*values]).fetchone()[0] or 0)
+
+    for table in ("events", "submissions"):
+        count(
+            table,
+            "duplicate",
+            "select sum(duplicate_row_count) from core.fct_duplicate_rows where source = ? and table_name = ?",
+            SOURCE,
+            table,
+        )
+    for table in ("events", "submissions", "course_enrollments", "support_tickets"):
+        count(
+            table,
+            "unknown_reference",
+            "select sum(row_count) from core.fct_held_rows where source = ? and entity = ?",
+            SOURCE,
+            table,
+        )
+    for table in ("events", "submissions", "course_enrollments", "learners"):
+        kept = [
+            folder / SOURCE / table / f"source={SOURCE}" / "*.parquet"
+            for folder in (settings.quarantine_dir, settings.identity_dir / "quarantine")
+        ]
+        files = [str(pattern) for pattern in kept if any(pattern.parent.glob(pattern.name))]
+        for kind, sign in (("malformed", "not"), ("clock_reset", "")):
+            if kind == "malformed" or table == "events":
+                query = f"select count(*) from read_parquet(?) where reason {sign} like '{OUT_OF_RANGE}'"
+                counts[table, kind] = connection.execute(query, [files]).fetchone()[0] if files else 0
+    count(
+        "events",
+        "late",
+        "select sum(event_count) from core.fct_daily_activity where source = ? and known_on > activity_on",
+        SOURCE,
+    )
+    count(
+        "events",
+        "clock_ahead",
+        "select count(distinct event_id) from read_parquet(?) where occurred_at > received_at",
+        str(settings.raw_dir / SOURCE / "events" / f"source={SOURCE}" / "*" / "*.parquet"),
+    )
+    count(
+        "submissions",
+        "resubmission",
+        "select count(*) from core.fct_submission where source = ? and attempt_number = 2",
+        SOURCE,
+    )
+    # Of an enrollment that was given up and taken up again, the newest row is the enrollment.
+    count(
+        "course_enrollments",
+        "reenrollment",
+        """
+        select
+            (select max(distinct_row_count) from core.fct_duplicate_rows
+                where source = $source and table_name = 'course_enrollments')
+            - (select count(*) from core.fct_course_enrollment where source = $source)
+            - coalesce((select sum(row_count) from core.fct_held_rows
+                where source = $source and entity = 'course_enrollments'), 0)
+        """.replace("$source", f"'{SOURCE}'"),
+    )
+    return counts
+
+
+def _drivers(connection: duckdb.DuckDBPyConnection, planted: dict[str, dict]) -> list[str]:
+    rows = connection.execute(
+        "select driver_id, title, percent, percent_low, percent_high from reporting.driver_effects "
+        "where source = ? and program_name is null and status = 'estimated' order by abs(percent) desc limit ?",
+        [SOURCE, SHOWN],
+    ).fetchall()
+    lines = [f"{'What moves retention, in percent':<64}{'planted':>9}{'found':>8}   95 % interval"]
+    for driver, title, percent, low, high in rows:
+        truth = planted.get(driver, {}).get("planted_percent")
+        there = f"{truth:>9.1f}" if truth is not None else f"{'—':>9}"
+        lines.append(f"  {title[:62]:<62}{there}{percent:>8.1f}   {low:.1f} to {high:.1f}")
+    return lines
+
+
+def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    rows = connection.execute(
+        "select outcome, max(scored_on), sum(learner_count), sum(high_count), sum(medium_count) "
+        "from reporting.at_risk_programs where source = ? group by outcome order by outcome",
+        [SOURCE],
+    ).fetchall()
+    return [
+        "Who may leave:",
+        *(
+            f"  {outcome.replace('_', ' ')}, scored on {day}: {learners:,} learners, "
+            f"{high or 0:,} at high and {medium or 0:,} at medium risk"
+            for outcome, day, learners, high, medium in rows
+        ),
+    ]
