@@ -25,38 +25,3 @@
     ))
     / nullif(cast(sum({{ value }}) as double), 0)
 {%- endmacro %}
-
-
-{# Kinds of graded items, as the report tells them apart. #}
-{% macro assignment_kinds() %}
-    {% do return(["quiz", "staff_graded", "peer_graded", "programming", "plugin", "discussion", "team"]) %}
-{% endmacro %}
-
-
-{# Kinds of ungraded items, as the report tells them apart; what is none of them is `other`. #}
-{% macro lesson_kinds() %}
-    {% do return(["video", "reading", "practice"]) %}
-{% endmacro %}
-
-
-{# The columns of mart_course_version that say how a version is made, in its order. #}
-{% macro design_columns() %}
-    {% set columns = ["offered_terms_share"] %}
-    {% for kind in assignment_kinds() %}{% do columns.append("has_" ~ kind) %}{% endfor %}
-    {% do columns.append("has_hands_on") %}
-    {% for kind in assignment_kinds() %}{% do columns.append(kind ~ "_item_share") %}{% endfor %}
-    {% for kind in assignment_kinds() %}{% do columns.append(kind ~ "_weight_share") %}{% endfor %}
-    {% do columns.extend([
-        "late_penalty_share", "assignment_group_share",
-        "max_item_weight", "small_weight_share", "medium_weight_share", "large_weight_share",
-        "ungraded_video_share", "ungraded_reading_share", "ungraded_practice_share", "ungraded_other_share",
-        "item_count", "assignment_count", "week_count", "video_minutes",
-        "video_per_week", "reading_per_week", "practice_per_week", "video_minutes_per_week",
-        "video_weekly_variation", "reading_weekly_variation", "practice_weekly_variation",
-        "video_minutes_weekly_variation", "video_minutes_centroid", "practice_centroid", "first_week_video_minutes",
-        "first_due_day",
-        "graded_per_week", "graded_weight_per_week", "graded_weekly_variation", "graded_weight_weekly_variation",
-        "graded_centroid", "graded_weight_centroid",
-    ]) %}
-    {% do return(columns) %}
-{% endmacro %}

@@ -1,20 +1,5 @@
 -- Rows of the retention analysis: courses of the first term of learners whose first year is over.
 -- Grain: one row per source × learner × program × course of the first term.
-{%- set learner_program_columns = [
-    "region", "age_years", "education_level", "employment_status", "is_long_time_learner", "has_target_role",
-    "is_sponsored", "terms_per_year", "terms_may_be_missed", "program_load_q25", "program_load_median",
-    "program_load_q75", "program_load_iqr", "terms_since_admitted_count", "season", "is_required_term",
-    "has_open_completion", "has_open_paid_not_completed", "has_open_enrolled_not_completed",
-    "has_stackable_enrollment", "has_stackable_completion", "courses_enrolled_count", "courses_dropped_count",
-    "has_drop_after_deadline", "has_support_ticket", "has_payment_ticket", "has_technical_ticket",
-    "has_academic_ticket", "has_enrollment_ticket",
-] %}
-{%- set own_columns = [
-    "first_deadline_submitted_share", "is_first_on_time", "has_passed_first", "first_deadline_days_active",
-    "first_deadline_learning_hours", "midpoint_days_active", "midpoint_learning_hours", "midpoint_submitted_share",
-    "end_submitted_share", "days_active", "learning_hours", "final_grade_percent", "forum_days", "forum_posting_days",
-    "forum_thread_count", "forum_reply_count",
-] %}
 
 with learner_programs as (
     select * from {{ ref("mart_learner_program") }}
@@ -205,7 +190,7 @@ select
     enrollments.is_dropped,
 
     ---------- learner × program
-    {%- for column in learner_program_columns %}
+    {%- for column in learner_program_columns() %}
     learner_programs.{{ column }},
     {%- endfor %}
 
@@ -215,7 +200,7 @@ select
     {%- endfor %}
 
     ---------- the learner's own behaviour
-    {%- for column in own_columns %}
+    {%- for column in own_behaviour_columns() %}
     enrollments.{{ column }},
     {%- endfor %}
 
