@@ -739,6 +739,7 @@ def _sensitivity(row: Mapping[str, Any], fit: Mapping[str, Any]) -> dict[str, An
         # the interval holds zero: what it does exclude
         found["excluded_beyond_percent"] = max(abs(row["percent_low"]), abs(row["percent_high"]))
     if fit["benchmark_control"] is not None:
+        found["benchmark_strength"] = inference.equal_strength(fit["benchmark_r2_driver"], fit["benchmark_r2_outcome"])
         hidden = inference.share_hidden_by_twin(value, fit["benchmark_r2_driver"], fit["benchmark_r2_outcome"])
         if np.isfinite(hidden):
             found["percent_with_benchmark_twin"] = _percent(fit["effect"] * (1 - hidden), row)

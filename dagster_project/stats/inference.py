@@ -190,6 +190,13 @@ def robustness_of_bound(robustness: float, effect: float, bound: float) -> float
     return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
 
 
+def equal_strength(with_driver: float, with_outcome: float) -> float:
+    """Partial R2 that a confounder would have with driver and outcome alike if it were to bias as much as one with
+    these two; comparable with a robustness value ([6] eq. 13 and 19)."""
+    squared = with_outcome * with_driver / max(1 - with_driver, 1e-300)
+    return float((np.sqrt(squared**2 + 4 * squared) - squared) / 2)
+
+
 def share_hidden_by_twin(robustness: float, with_driver: float, with_outcome: float) -> float:
     """Share of the effect that would vanish if there were an unseen confounder as strong as an observed control.
 

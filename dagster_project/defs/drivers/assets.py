@@ -1,0 +1,156 @@
+"""What changes with first-year retention: the driver analysis of every source, on the marts."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.report.driver_figures import FIGURES, draw_figure
+from dagster_project.stats.design import Batches
+from dagster_project.stats.driver_effects import Columns, driver_effects
+from dagster_project.store.contracts import TableContract, read_contracts
+from dagster_project.store.database import identifier, literal
+from dagster_project.store.warehouse import Warehouse
+
+MARTS = {
+    "learner_program": "marts.mart_learner_program",
+    "learner_course": "marts.mart_retention_learner_course",
+}
+SEEDS = {
+    "catalogue": "marts.driver_catalogue",
+    "groups": "marts.driver_control_groups",
+    "eligibility": "marts.driver_control_eligibility",
+}
+TABLES = {
+    "effects": "analytics.driver_effects",
+    "specifications": "analytics.driver_specifications",
+    "dose_response": "analytics.driver_dose_response",
+    "placebos": "analytics.driver_placebos",
+}
+NO_OUTCOME = "this source tells no first-year retention: nobody's term one year after the first is known"
+ARROW_TYPES = {"varchar": pa.string(), "double": pa.float64(), "bigint": pa.int64(), "integer": pa.int32()}
+ARROW_TYPES["boolean"] = pa.bool_()
+
+
+def asset_key(table: str) -> dg.AssetKey:
+    return dg.AssetKey(table.split("."))
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            asset_key(table),
+            deps=[asset_key(name) for name in (*MARTS.values(), *SEEDS.values())],
+            group_name="analytics",
+            kinds={"python", "duckdb"},
+            owners=OWNERS,
+            description=contract.description,
+        )
+        for table, contract in read_contracts().items()
+        if table in TABLES.values()
+    ],
+    pool=WRITER_POOL,
+)
+def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    """The effects with their intervals, and what stands beside them; the rows are streamed, never held together."""
+    contracts = read_contracts()
+    with warehouse.writing(context) as settings:
+        store = Warehouse(settings)
+        settings.temp_dir.mkdir(parents=True, exist_ok=True)
+        results = analyse_sources(store, settings.temp_dir, context.log.info)
+        figures = _draw(store, results["effects"])
+        for name, table in TABLES.items():
+            count = store.write(table, to_arrow(results[name], contracts[table]), contracts[table])
+            metadata = {"dagster/row_count": count} | (figures if name == "effects" else {})
+            yield dg.MaterializeResult(asset_key=asset_key(table), metadata=metadata)
+
+
+def analyse_sources(store: Warehouse, folder: Path, on_progress=lambda _: None) -> dict[str, pd.DataFrame]:
+    """The four tables over all sources of the marts; a source without the outcome has rows that say so.
+
+    The rows are sorted once, into a file in `folder`: the analysis passes over them some fifty times.
+    """
+    seeds = {name: store.read(table) for name, table in SEEDS.items()}
+    results: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for source in sorted(store.read("core.dim_source", ["source"])["source"]):
+        with TemporaryDirectory(dir=folder) as spool:
+            batches = {level: _rows(store, seeds, level, source, Path(spool) / level) for level in MARTS}
+            reasons = {level: NO_OUTCOME for level, rows in batches.items() if rows is None}
+            on_progress(f"{source}: {', '.join(level for level in batches if level not in reasons) or NO_OUTCOME}")
+            found = driver_effects(batches, **seeds, reasons=reasons)
+        for name in TABLES:
+            results[name].append(getattr(found, name).assign(source=source))
+    return {name: pd.concat(frames or [pd.DataFrame()], ignore_index=True) for name, frames in results.items()}
+
+
+def _rows(store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, source: str, file: Path) -> Batches | None:
+    """A stream of the level's rows with a known outcome, by program and learner; None if there are none."""
+    keys, mart = Columns(), MARTS[level]
+    there = store.columns().get(mart, {})
+    if keys.outcome not in there:
+        return None
+    wanted = [keys.program, keys.learner, keys.term, keys.outcome]
+    if level == "learner_course":
+        wanted += [keys.course, keys.dropped]
+    last = wanted[-2] if level == "learner_course" else keys.term
+    wanted += [*seeds["catalogue"]["mart_column"], *seeds["groups"]["mart_column"]]
+    columns = ", ".join(identifier(name) for name in dict.fromkeys(wanted) if name in there)
+    query = (
+        f"select {columns} from {mart} where source = {literal(source)} and {keys.outcome} is not null "
+        f"order by {keys.program}, {keys.learner}, {last}"
+    )
+    writer, count = None, 0
+    for batch in store.batches(query):
+        batch = _with_looked_up_text(batch)
+        writer = writer or pa.ipc.new_stream(str(file), batch.schema)
+        writer.write_batch(batch)
+        count += batch.num_rows
+    if writer is not None:
+        writer.close()
+    return partial(_read, file) if count else None
+
+
+def _read(file: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(file)) as source:
+        yield from pa.ipc.open_stream(source)
+
+
+def _with_looked_up_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Text as dictionaries: the work of comparing it is done once, not in every pass."""
+    columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def to_arrow(frame: pd.DataFrame, contract: TableContract) -> pa.Table:
+    """A frame as the contract has it: columns that no row fills are null, values that are not numbers too."""
+    unknown = [name for name in frame.columns if name not in {column.name for column in contract.columns}]
+    if unknown:
+        raise ValueError(f"{contract.table} has no column {', '.join(unknown)}: describe them in its contract.")
+    columns = {}
+    for column in contract.columns:
+        kind = ARROW_TYPES[column.data_type]
+        values = list(frame[column.name]) if column.name in frame else [None] * len(frame)
+        values = [None if pd.isna(value) else value for value in values]
+        if pa.types.is_integer(kind):  # a column with a null held its whole numbers as floats
+            values = [None if value is None else int(value) for value in values]
+        columns[column.name] = pa.array(values, kind)
+    return pa.table(columns)
+
+
+def _draw(store: Warehouse, effects: pd.DataFrame) -> dict[str, dg.MetadataValue]:
+    """The report's figures from our results, for the asset's page in Dagster."""
+    catalogue = store.read(SEEDS["catalogue"])
+    overall = effects[effects["program_key"].isna() & (effects["status"] == "estimated")]
+    metadata = {}
+    for source, rows in overall.groupby("source"):
+        shown = catalogue.merge(rows.drop(columns="position"), on="driver_id")
+        for number in FIGURES:
+            image = draw_figure(shown[shown["figure"] == number], number)
+            if image is not None:
+                metadata[f"{source}, figure {number}"] = dg.MetadataValue.md(f"![]({image})")
+    return metadata
