@@ -76,5 +76,5 @@ $(INSTALLED): uv.lock pyproject.toml
 	@touch $@
 
 $(MANIFEST): $(INSTALLED) $(DBT_FILES)
-	@$(BIN)/dbt --quiet parse --project-dir dbt --profiles-dir dbt
+	@$(BIN)/dbt --quiet parse --project-dir "$(CURDIR)/dbt" --profiles-dir "$(CURDIR)/dbt"
 	@touch $@
