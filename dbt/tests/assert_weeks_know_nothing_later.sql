@@ -15,6 +15,8 @@ activity as (
         learner_weeks.week_number,
         sum(fct_daily_activity.click_count) as click_count,
         count(distinct fct_daily_activity.activity_on) as active_days,
+        count(distinct fct_daily_activity.activity_on) filter (where fct_daily_activity.task_count > 0) as task_days,
+        sum(fct_daily_activity.learning_seconds) as learning_seconds,
         max(fct_daily_activity.activity_on) as last_activity_on
     from learner_weeks
     inner join {{ ref("fct_daily_activity") }} as fct_daily_activity
@@ -35,5 +37,7 @@ left join activity
 where
     learner_weeks.click_count <> coalesce(activity.click_count, 0)
     or learner_weeks.active_days <> coalesce(activity.active_days, 0)
+    or learner_weeks.task_days <> coalesce(activity.task_days, 0)
+    or learner_weeks.learning_minutes <> coalesce(activity.learning_seconds, 0) / cast(60 as double)
     or learner_weeks.since_last_activity_days
     is distinct from {{ days_between("activity.last_activity_on", "learner_weeks.as_of_on") }}

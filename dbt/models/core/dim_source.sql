@@ -17,7 +17,9 @@ activity as (
     select
         source,
         min(activity_on) as first_on,
-        max(known_on) as last_on
+        max(known_on) as last_on,
+        bool_or(task_count is not null) as has_tasks,
+        bool_or(learning_seconds is not null) as has_learning_time
     from {{ ref("fct_daily_activity") }}
     group by source
 )
@@ -26,7 +28,9 @@ select
     sources.source,
     sources.contract,
     activity.first_on as first_data_on,
-    activity.last_on as last_data_on
+    activity.last_on as last_data_on,
+    coalesce(activity.has_tasks, false) as has_tasks,
+    coalesce(activity.has_learning_time, false) as has_learning_time
 from sources
 left join activity
     on sources.source = activity.source

@@ -82,11 +82,14 @@ kinds as (
     {{ kinds_of_sources(ref("dim_course_item")) }}
 ),
 
-kind_hashes as (
+-- What a source tells at all decides between 0 and null.
+source_hashes as (
     select
-        source,
-        {{ row_hash(kind_flags()) }} as kinds_hash
-    from kinds
+        sources.source,
+        {{ row_hash(["sources.has_tasks", "sources.has_learning_time"] + kind_flags()) }} as source_hash
+    from {{ ref("dim_source") }} as sources
+    left join kinds
+        on sources.source = kinds.source
 ),
 
 ---------- what was known: every input of mart_learner_course_week, on the day on which it counts
@@ -235,7 +238,7 @@ select
     assignments.next_due_days,
     cast(
         {{ row_hash([
-            "known_so_far.known_hash", "assignments.offering_hash", "assignments.items_hash", "kind_hashes.kinds_hash",
+            "known_so_far.known_hash", "assignments.offering_hash", "assignments.items_hash", "source_hashes.source_hash",
         ]) }} as varchar
     ) as inputs_hash
 from known_so_far
@@ -243,5 +246,5 @@ inner join assignments
     on
         known_so_far.course_offering_key = assignments.course_offering_key
         and known_so_far.week_number = assignments.week_number
-left join kind_hashes
-    on known_so_far.source = kind_hashes.source
+left join source_hashes
+    on known_so_far.source = source_hashes.source

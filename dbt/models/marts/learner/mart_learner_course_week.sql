@@ -11,7 +11,8 @@
 -- Nothing dated on or after `as_of_on` may enter a row. Each fact therefore enters in the first week that knows it
 -- (macro as_of_week) and is carried on by running sums; late events enter in the week in which they were received.
 -- Numbers stand in for keys on the way: with the keys' text, joins and windows take several times as long.
-{%- set activity_sums = ["click_count", "before_start_click_count"] + activity_click_columns() + ["active_days"] %}
+{%- set activity_sums = ["click_count", "before_start_click_count"] + activity_click_columns()
+    + ["active_days", "task_days"] %}
 {%- set submitted_sums = [
     "submitted_item_count", "carried_over_item_count", "late_item_count", "lead_days", "lead_item_count",
 ] %}
@@ -79,6 +80,11 @@ activity_entering as (
         cast(sum({{ column }}) as integer) as {{ column }},
         {%- endfor %}
         cast(count(*) filter (where is_first_known) as integer) as active_days,
+        cast(count(*) filter (where is_first_task_known) as integer) as task_days,
+        sum(learning_seconds) as learning_seconds,
+        sum(learning_seconds) filter (where activity_week = greatest(known_week, first_week))
+            as last_week_learning_seconds,
+        sum(learning_seconds) filter (where activity_week + 4 > known_week) as last_four_weeks_learning_seconds,
         cast(sum(click_count) filter (where activity_week = greatest(known_week, first_week)) as integer)
             as last_week_click_count,
         cast(
@@ -99,7 +105,8 @@ activity_leaving as (
         enrollment_number,
         greatest(activity_week + 4, first_week) as week_number,
         cast(sum(click_count) as integer) as click_count,
-        cast(count(*) filter (where is_first_known) as integer) as active_days
+        cast(count(*) filter (where is_first_known) as integer) as active_days,
+        sum(learning_seconds) as learning_seconds
     from activity
     where activity_week + 4 > known_week
     group by enrollment_number, greatest(activity_week + 4, first_week)
@@ -250,6 +257,10 @@ learners as (
     select * from {{ ref("dim_learner") }}
 ),
 
+sources as (
+    select * from {{ ref("dim_source") }}
+),
+
 -- A source without any item of a kind cannot count its clicks: null, not 0.
 kinds as (
     {{ kinds_of_sources(ref("dim_course_item")) }}
@@ -282,6 +293,12 @@ activity_so_far as (
         sum(
             coalesce(activity_entering.last_four_weeks_active_days, 0) - coalesce(activity_leaving.active_days, 0)
         ) over so_far as last_four_weeks_active_days,
+        coalesce(sum(activity_entering.learning_seconds) over so_far, 0) as learning_seconds,
+        coalesce(activity_entering.last_week_learning_seconds, 0) as last_week_learning_seconds,
+        sum(
+            coalesce(activity_entering.last_four_weeks_learning_seconds, 0)
+            - coalesce(activity_leaving.learning_seconds, 0)
+        ) over so_far as last_four_weeks_learning_seconds,
         min(activity_entering.first_activity_on) over so_far as first_activity_on,
         max(activity_entering.last_activity_on) over so_far as last_activity_on
     from learner_weeks
@@ -413,6 +430,11 @@ select
     cast(so_far.active_days as integer) as active_days,
     cast(so_far.last_week_active_days as integer) as last_week_active_days,
     cast(so_far.last_four_weeks_active_days as integer) as last_four_weeks_active_days,
+    case when sources.has_tasks then so_far.task_days end as task_days,
+    {%- for column in ["learning", "last_week_learning", "last_four_weeks_learning"] %}
+    case when sources.has_learning_time then so_far.{{ column }}_seconds / cast(60 as double) end
+        as {{ column }}_minutes,
+    {%- endfor %}
     {{ days_between("enrollments.starts_on", "so_far.first_activity_on") }} as first_activity_day,
     {{ days_between("so_far.last_activity_on", "weeks.as_of_on") }} as since_last_activity_days,
 
@@ -451,6 +473,8 @@ inner join learners
     on enrollments.learner_key = learners.learner_key
 left join kinds
     on enrollments.source = kinds.source
+left join sources
+    on enrollments.source = sources.source
 left join ranked
     on
         so_far.enrollment_number = ranked.enrollment_number
