@@ -76,7 +76,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
     lines += [f"  {page}" for page in pages]
     lines += [
         f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, gains, answers, dirt)",
-        "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the drivers of the report as columns)",
+        "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the report's drivers as columns)",
         "  warehouse/README.md  (the schemas, and how a BI tool connects)",
     ]
     return "\n".join(lines)

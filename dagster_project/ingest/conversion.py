@@ -125,6 +125,8 @@ class Conversion:
             positions, others = self._positions(names)
             chosen = tuple(names[position] for position in positions)
             relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
+            types = tuple(described[position][1] for position in positions)
+            typed = sql.typed_columns(self.table, self.contract.dialect, types)
             shown = dict.fromkeys(others, self._masks)
             shown |= {column.name: self._masks and bool(column.pii) for column in self.table.columns}
 
@@ -133,7 +135,7 @@ class Conversion:
                 for (record, reason), (_, text) in zip(wanted, _fetched(rows), strict=True):
                     yield record, reason, text.encode()
 
-            query = sql.TableSql(self.table, relation, self.file)
+            query = sql.TableSql(self.table, relation, self.file, typed=typed)
             return self._convert(connection, query, rows[0][0] or 0, 0, others, refused_rows)
 
     def _convert(

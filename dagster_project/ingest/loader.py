@@ -36,6 +36,8 @@ from dagster_project.settings import Settings
 
 LAYOUT = 1
 """Number of what this loader writes; another number loads every file again."""
+LARGE = 32 << 20
+"""Bytes of a landing file from which on its reading is announced: it takes a while."""
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -208,8 +210,9 @@ class _TableLoader:
         if refusal and (stored_hash, self.contract_hash) == (refusal.stored_hash, refusal.contract_hash):
             self.say(f"{file.name}: refused, as before: {refusal.reason}")
             return FileLoad(file.name, "refused", reason=refusal.reason)
-        self.say(f"{file.name}: reading")
         state = _state(file)
+        if state[0] > LARGE:
+            self.say(f"{file.name}: reading")
         started = time.monotonic()
         load_id = secrets.token_hex(8)
         folders = Folders(*(folder / load_id for folder in incoming_folders(self.settings)))
@@ -316,7 +319,9 @@ class _TableLoader:
         if converted.identities:
             moves.append((converted.identities, identity_folder / file_name))
         pattern = "*.parquet" if supersedes else file_name
-        earlier = [*self.folder.rglob(pattern), *quarantine_folder.glob(pattern), *identity_folder.glob(pattern)]
+        earlier: list[Path] = []
+        if supersedes or record.file in self.known:  # to look for a file in thousands of days takes a while
+            earlier = [*self.folder.rglob(pattern), *quarantine_folder.glob(pattern), *identity_folder.glob(pattern)]
         targets = {target for _, target in moves}
         dates = {_date_of(path) for path in [*earlier, *targets]}
         return Operation(

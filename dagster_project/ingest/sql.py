@@ -2,7 +2,8 @@
 
 Names from contracts and files become quoted identifiers, everything else quoted literals. Paths that reach the engine
 are made by the loader. Every file is read as text, one relation whatever its format: `_record` (1-based) and `_text0`,
-`_text1`, … for the contract's columns; casts, checks and the event date build on it.
+`_text1`, … for the contract's columns; casts, checks and the event date build on it. A Parquet column that has its type
+already comes as `_value0`, … too: to write a timestamp as text and read it again costs more than all the rest.
 """
 
 from dataclasses import dataclass
@@ -47,8 +48,26 @@ def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> 
     if dialect.null_values:
         null_values = ", ".join(literal(value) for value in dialect.null_values)
         texts = [f"case when {text} not in ({null_values}) then {text} end" for text in texts]
-    chosen = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
+    chosen = "".join(
+        f", {text} as _text{index}, {name(column)} as _value{index}"
+        for index, (text, column) in enumerate(zip(texts, columns, strict=True))
+    )
     return f"select file_row_number + 1 as _record{chosen} from read_parquet({literal(path)}, file_row_number = true)"
+
+
+def typed_columns(table: Table, dialect: Dialect, types: tuple[str, ...]) -> frozenset[int]:
+    """Indexes of the contract's columns that a Parquet file holds in their type, so that they need no cast.
+
+    Args:
+        types: the engine's names of the file's types, in the contract's order.
+    """
+    if set(dialect.null_values) - {""}:  # a number or a date may stand for a missing value
+        return frozenset()
+    return frozenset(
+        index
+        for index, (column, found) in enumerate(zip(table.columns, types, strict=True))
+        if found.lower() == column.data_type != "varchar" and not column.pii
+    )
 
 
 @dataclass(frozen=True)
@@ -60,12 +79,14 @@ class TableSql:
         relation: from `text_relation` or `parquet_relation`.
         file: logical name of the file.
         excluded: relation with a column `record`, of records to leave out; None for none.
+        typed: from `typed_columns`; none of a text file.
     """
 
     table: Table
     relation: str
     file: str
     excluded: str | None = None
+    typed: frozenset[int] = frozenset()
 
     def accepted(self) -> str:
         """Rows for raw: the contract's columns without direct identifiers, `_file`, `_record` and, for events,
@@ -91,7 +112,7 @@ class TableSql:
                 reasons.append(
                     f"case when _text{index} is null then {literal(f'column {column.name}: a value is required')} end"
                 )
-            if wrong := _is_wrong(column, index):
+            if wrong := self._is_wrong(column, index):
                 reasons.append(
                     f"case when {wrong} then {literal(f'column {column.name}: ')} || {shown} || "
                     f"{literal(f' is not of type {column.data_type}')} end"
@@ -133,7 +154,7 @@ class TableSql:
 
     def _typed_columns(self) -> str:
         return ", ".join(
-            f"{_typed(column, index)} as {name(column.name)}" for index, column in enumerate(self.table.columns)
+            f"{self._typed(column, index)} as {name(column.name)}" for index, column in enumerate(self.table.columns)
         )
 
     def _dated(self) -> str:
@@ -150,14 +171,27 @@ class TableSql:
         return f"try(cast({self.table.event_date} as date))"
 
     def _is_acceptable(self) -> str:
-        conditions = [f"_text{index} is not null" for index, column in enumerate(self.table.columns) if column.required]
+        conditions = [
+            f"{'_value' if index in self.typed else '_text'}{index} is not null"
+            for index, column in enumerate(self.table.columns)
+            if column.required
+        ]
         for index, column in enumerate(self.table.columns):
-            if wrong := _is_wrong(column, index):
+            if wrong := self._is_wrong(column, index):
                 conditions.append(f"not ({wrong})")
         if self.table.is_event:
             first, last = self._permitted_dates()
             conditions.append(f"coalesce(event_date between date '{first}' and date '{last}', false)")
         return " and ".join(conditions) or "true"
+
+    def _typed(self, column: Column, index: int) -> str:
+        return f"_value{index}" if index in self.typed else _typed(column, index)
+
+    def _is_wrong(self, column: Column, index: int) -> str | None:
+        if index not in self.typed:
+            return _is_wrong(column, index)
+        has_infinity = column.data_type in FLOAT_TYPES or column.data_type in ("date", "timestamp")
+        return f"_value{index} is not null and not isfinite(_value{index})" if has_infinity else None
 
     def _permitted_dates(self) -> tuple[date, date]:
         return self.table.time_range.first or date.min, self.table.time_range.last or date.max

@@ -213,6 +213,27 @@ def test_parquet_lands_like_text(bench):
     assert load.files[0].warnings == ("columns that the contract does not know are left out: extra",)
 
 
+def test_parquet_in_the_types_of_the_contract_is_checked_like_text(bench):
+    """Columns that come in their type are not cast; infinities and missing values are found all the same."""
+    (bench.landing / "events").mkdir()
+    duckdb.sql(
+        "copy (select 1::bigint as event_id, null::varchar as note, timestamp '2024-01-01 10:00' as occurred_at, "
+        "null::timestamp as received_at, 'infinity'::double as minutes "
+        "union all select null, 'x', timestamp '2024-01-01 10:00', null, 1.5 "
+        "union all select 3, 'x', null, null, 1.5 "
+        "union all select 4, 'x', timestamp '2024-01-02 10:00', timestamp '2024-01-03', 1.5) "
+        f"to '{bench.landing}/events/one.parquet' (format parquet)"
+    )
+    bench.load("events")
+    kept = (4, "x", datetime(2024, 1, 2, 10), datetime(2024, 1, 3), 1.5, "events/one.parquet", 4)
+    assert bench.rows("events") == [kept]
+    assert {record: reason for record, reason, _ in bench.quarantine("events")} == {
+        1: "column minutes: 'inf' is not of type double",
+        2: "column event_id: a value is required",
+        3: "column occurred_at: a value is required",
+    }
+
+
 def test_file_without_header_is_read_in_the_contracts_order(tmp_path):
     bench = Bench(tmp_path, CAMPUS.replace("null_values:", "header: false, null_values:"))
     bench.deliver("learners.csv", b"\xef\xbb\xbf1,NO\n2,SE\n")

@@ -4,6 +4,7 @@ import dagster as dg
 
 from dagster_project.defs.automation import EVENT_MONTHS
 from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.defs.progress import say
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Counts
@@ -57,7 +58,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
         with warehouse.writing(context) as settings:
             ensure_empty_files(contract, settings)
             loads = [
-                load_table(contract, table.name, source.name, source.landing, settings, progress=context.log.info)
+                load_table(contract, table.name, source.name, source.landing, settings, progress=say)
                 for source in warehouse.sources(contract.name)
             ]
             counts = {
