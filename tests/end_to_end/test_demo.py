@@ -1,0 +1,64 @@
+"""`make demo` from nothing to the snapshot, on a small university, as a user starts it: in a process of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.settings import REPOSITORY
+
+STUDENTS = 300
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Warehouse folder and output of one demo."""
+    home = tmp_path_factory.mktemp("demo") / "warehouse"
+    # Dagster's event log commits thousands of times; in memory the test does not wait for the disk.
+    memory = Path("/dev/shm")  # noqa: S108
+    dagster_home = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else home.parent))
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster_project", "demo", "--students", str(STUDENTS)],
+        cwd=REPOSITORY,
+        env=os.environ | {"LEARNING_WAREHOUSE_HOME": str(home), "DAGSTER_HOME": str(dagster_home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stderr + done.stdout)[-6000:]
+    yield home, done.stdout
+    shutil.rmtree(dagster_home)
+
+
+def test_demo_publishes_the_university_that_it_made(demo):
+    home, output = demo
+    assert f"The university: {STUDENTS} learners with a known first year in 19 programs" in output
+    with duckdb.connect(str(home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
+        query = "select count(is_retained) from marts.mart_learner_program"
+        assert connection.execute(query).fetchone() == (STUDENTS,)
+        (unfilled,) = connection.execute(
+            "select count(*) from _meta.columns where description is null or description = ''"
+        ).fetchone()
+    assert unfilled == 0
+
+
+def test_planted_dirt_is_found_kind_by_kind(demo):
+    _, output = demo
+    lines = re.findall(r"^  (\w+) +([a-z ]+?) +([\d,]+) +([\d,]+|—)", output, re.MULTILINE)
+    found = {(table, kind): (planted, there) for table, kind, planted, there in lines}
+    assert len(found) >= 16
+    assert found.pop(("events", "out of order"))[1] == "—"
+    assert {key: pair for key, pair in found.items() if pair[0] != pair[1]} == {}
+
+
+def test_demo_tells_its_cost_and_where_to_look_next(demo):
+    home, output = demo
+    assert re.search(r"Published snapshot \S+ \(\d+ s, [\d.]+ GiB of memory at most\)", output)
+    assert re.search(r"Seconds: raw_campus \d+, .*models \d+", output)
+    assert str(home / "truth" / "campus.json") in output
