@@ -17,6 +17,7 @@ import pandas as pd
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, Feature
 from dagster_project.stats.calibration import calibration_error, sampling_calibration_error
+from dagster_project.stats.risk_backtest import stability
 from dagster_project.stats.risk_features import COURSE_FEATURES, REASONS
 from dagster_project.stats.risk_metrics import bootstrap, measure, ranking_report
 from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
@@ -151,15 +152,8 @@ def print_reasons(splits: list[tuple[pd.DataFrame, pd.DataFrame]], scorers: list
     print(f"\nContributions and base against log-odds: {np.abs(sums - scorers[-1].model.log_odds(matrix)).max():.1e}")
     other = fit_scorer(earlier, OUTCOME, COURSE_FEATURES, COLUMNS, seed=7)
     alerted = scorers[-1].score(rows)["probability"].to_numpy() >= 0.5
-    first, second = (
-        scorer.reasons(rows, REASONS, rows=alerted).groupby("row")["reason"].agg(frozenset)
-        for scorer in (scorers[-1], other)
-    )
-    both = pd.concat([first, second], axis=1, keys=["first", "second"]).map(
-        lambda told: told if isinstance(told, frozenset) else frozenset()
-    )
-    jaccard = [len(a & b) / len(a | b) for a, b in zip(both["first"], both["second"], strict=True)]
-    print(f"Top three reasons of two seeds, learners at .5 or more: mean Jaccard {np.mean(jaccard):.3f}")
+    jaccard = stability(scorers[-1], other, rows, REASONS, rows=alerted)
+    print(f"Top three reasons of two seeds, learners at .5 or more: mean Jaccard {jaccard:.3f}")
 
 
 def print_intervals(champion: pd.DataFrame) -> None:

@@ -40,6 +40,21 @@ class Settings(BaseSettings):
     maximum_compression_ratio: PositiveInt = Field(
         200, description="Uncompressed by compressed size above which a large file is taken for a zip bomb"
     )
+    at_risk_watch_from: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.4, description="Probability from which a learner's risk is in the band medium"
+    )
+    at_risk_alert_from: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.6, description="Probability from which a learner's risk is in the band high"
+    )
+    at_risk_holdout_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0, description="Random share of learners that is not contacted, the only way to measure what contacts do"
+    )
+    at_risk_training_learners: PositiveInt = Field(
+        6000, description="Most learners that a model of risk is trained on; more cost more than they add"
+    )
+    at_risk_pinned_models: str = Field(
+        "", description="Versions of models, by commas, that score instead of the champions: the way back"
+    )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 
     @model_validator(mode="before")
@@ -86,6 +101,10 @@ class Settings(BaseSettings):
     @property
     def artifacts_dir(self) -> Path:
         return self.home / "artifacts"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.artifacts_dir / "models"
 
     @property
     def pages_dir(self) -> Path:

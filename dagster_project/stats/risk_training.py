@@ -144,13 +144,13 @@ class RiskScorer:
             peers_median (of the cohort, the learner included; nan for words).
         """
         explained = np.flatnonzero(np.ones(len(frame), bool) if rows is None else rows)
-        contributions = self.model.contributions(self.encoder.encode(frame)[explained])[:, :-1]
         features = self.encoder.features
         groups = sorted(set(actionable).intersection(x.reason for x in features))
-        members = {group: [j for j, x in enumerate(features) if x.reason == group] for group in groups}
         if not groups or not len(explained):
             names = ["row", "place", "reason", "contribution", "column", "value", "peers_median"]
             return pd.DataFrame(columns=names)
+        contributions = self.model.contributions(self.encoder.encode(frame)[explained])[:, :-1]
+        members = {group: [j for j, x in enumerate(features) if x.reason == group] for group in groups}
         sums = np.column_stack([contributions[:, members[group]].sum(axis=1) for group in groups])
         order = np.argsort(-sums, axis=1, kind="stable")[:, :most]
         told = {group: [features[j].column for j in members[group]] for group in groups}
@@ -213,6 +213,8 @@ def fit_scorer(
     *,
     kind: str = BoostedTrees.kind,
     seed: int = SEED,
+    folds: int = FOLDS,
+    most_learners: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> RiskScorer:
     """Fit a model and everything after it on matured cohorts.
@@ -224,6 +226,10 @@ def fit_scorer(
     outcome : str
         Column of the outcome.
     kind : a name in ``at_risk.MODELS``
+    folds : int
+        Parts of the cohorts that are predicted by models of the others; fewer cost less.
+    most_learners : int, optional
+        Above this a random part of the learners trains; ranks are those among all.
     settings : arguments of the model's ``fit``
     """
     week = frame[columns.week]
@@ -231,11 +237,16 @@ def fit_scorer(
     y = frame[outcome].to_numpy(float)
     encoder = Encoder.fit(frame, y, features, columns.cohort)
     matrix = encoder.encode(frame)
+    learners = np.unique(frame[columns.learner].to_numpy())
+    if most_learners and len(learners) > most_learners:
+        chosen = np.random.default_rng(seed).choice(learners, most_learners, replace=False)
+        drawn = frame[columns.learner].isin(chosen).to_numpy()
+        frame, y, matrix = frame[drawn], y[drawn], matrix[drawn]
 
     def fit(rows: np.ndarray) -> RiskModel:
         return MODELS[kind].fit(matrix[rows], y[rows], encoder.features, seed=seed, **(settings or {}))
 
-    unseen = _out_of_cohort(frame, matrix, columns, fit)
+    unseen = _out_of_cohort(frame, matrix, columns, folds, fit)
     calibration = fit_calibration(unseen, y)
     calibrated = logit(calibration.probability(unseen))
     early = _fit_early(frame, calibrated, y, columns)
@@ -248,18 +259,18 @@ def fit_scorer(
     return RiskScorer(outcome, columns, encoder, fit(np.arange(len(frame))), calibration, early, intervals)
 
 
-def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, fit) -> np.ndarray:
+def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, folds: int, fit) -> np.ndarray:
     """Log-odds of each row from a model that saw neither its offering nor its learner; of a single offering, nor the
     learner."""
     learner = np.unique(frame[columns.learner].to_numpy(), return_inverse=True)[1]
     offering = np.unique(frame[columns.offering].to_numpy(), return_inverse=True)[1]
     # Large offerings first, each into the smallest fold: alike in size, and the same every time.
     size = np.bincount(offering)
-    fold_of, filled = np.zeros(len(size), int), np.zeros(min(FOLDS, len(size)))
+    fold_of, filled = np.zeros(len(size), int), np.zeros(min(folds, len(size)))
     for group in np.argsort(-size, kind="stable"):
         fold_of[group] = int(np.argmin(filled))
         filled[fold_of[group]] += size[group]
-    fold = fold_of[offering] if len(size) > 1 else learner % FOLDS
+    fold = fold_of[offering] if len(size) > 1 else learner % folds
     found = np.empty(len(frame))
     for value in np.unique(fold):
         held = fold == value

@@ -1,0 +1,336 @@
+"""Scores of who is likely to fail or leave: models trained when a cohort matures, scores every day."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from dagster_project.defs.at_risk import checks
+from dagster_project.defs.at_risk.look_ahead import recounted_leaks
+from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
+from dagster_project.defs.at_risk.subjects import COLUMNS, COURSES, SUBJECTS, TRAINING_WEEKS, Subject
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.settings import Settings
+from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
+from dagster_project.stats.drift import drift_table
+from dagster_project.stats.risk_backtest import Backtest, backtest, is_enough, splits
+from dagster_project.stats.risk_features import REASONS
+from dagster_project.stats.risk_training import RiskScorer, fit_scorer
+from dagster_project.store.contracts import TableContract, read_contracts
+from dagster_project.store.warehouse import Warehouse
+
+RETRAINED_AFTER = timedelta(days=7)
+ACTIVE_DAYS = 7  # a cohort runs while its last week of data is this near to the last data of the source
+FOLDS = 3
+FEWEST_FOR_DRIFT = 500
+MATURED_SHARE = 0.98
+CONTRACTS = read_contracts()
+TRAINING_TABLES = ("models", "backtest", "calibration", "subgroups", "ranking")
+SCORING_TABLES = ("scores", "reasons", "drift")
+READS = sorted({table for subject in SUBJECTS for table in subject.tables})
+
+
+def _specs(tables: tuple[str, ...], deps: list) -> list[dg.AssetSpec]:
+    return [
+        dg.AssetSpec(
+            ["analytics", f"at_risk_{table}"],
+            deps=deps,
+            group_name="analytics",
+            kinds={"python", "duckdb"},
+            owners=OWNERS,
+            description=CONTRACTS[f"analytics.at_risk_{table}"].description,
+        )
+        for table in tables
+    ]
+
+
+@dg.multi_asset(
+    specs=_specs(TRAINING_TABLES, [dg.AssetKey(table.split(".")) for table in READS]),
+    check_specs=checks.TRAINING_CHECKS,
+    pool=WRITER_POOL,
+)
+def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
+    """Train when a cohort has matured or the champion is a week old; else everything stays as it is."""
+    with warehouse.writing(context) as settings:
+        store = Warehouse(settings)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        registry = store.read("analytics.at_risk_models")
+        kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}
+        new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
+        registered, trained, told = [], [], {}
+        for subject in SUBJECTS:
+            for source in _sources(store, subject):
+                name = f"{source}/{subject.name}"
+                matured = _matured(subject, store, source)
+                reason = _why_not(subject, matured, registry, source, kept["backtest"], now)
+                if reason:
+                    told[name] = reason
+                    continue
+                rows, evidence = _train(subject, source, matured, settings, registry, now)
+                told[name] = evidence.decision
+                registered += rows
+                trained.append(name)
+                for table in kept:
+                    frame = getattr(evidence, "metrics" if table == "backtest" else table)
+                    old = new[table][0]
+                    new[table][0] = old[(old["source"] != source) | (old["outcome"] != subject.name)]
+                    if len(frame):
+                        new[table].append(frame.assign(source=source, outcome=subject.name))
+        tables = {table: pd.concat(frames) for table, frames in new.items()}
+        contract = CONTRACTS["analytics.at_risk_models"]
+        counts = {
+            "models": store.append(contract.table, _as(contract, pd.DataFrame(registered)), contract, context.run_id)
+        }
+        for table, frame in tables.items():
+            contract = CONTRACTS[f"analytics.at_risk_{table}"]
+            counts[table] = store.write(contract.table, _as(contract, frame), contract)
+        leaks = {name: recounted_leaks(settings, name.split("/")[0]) for name in trained if name.endswith(COURSES.name)}
+    for table, count in counts.items():
+        yield dg.MaterializeResult(
+            ["analytics", f"at_risk_{table}"],
+            metadata={"dagster/row_count": count, "decisions": dg.MetadataValue.json(told)},
+        )
+    yield checks.beats_the_rule(tables["backtest"], trained)
+    yield checks.is_calibrated(tables["backtest"], trained)
+    yield checks.does_not_look_ahead(leaks)
+
+
+@dg.multi_asset(
+    specs=_specs(SCORING_TABLES, [dg.AssetKey(["analytics", "at_risk_models"])]),
+    check_specs=checks.SCORING_CHECKS,
+    pool=WRITER_POOL,
+)
+def at_risk_scoring(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
+    """One pass over the active learners."""
+    with warehouse.writing(context) as settings:
+        store = Warehouse(settings)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        registry = store.read("analytics.at_risk_models")
+        scores, reasons, drifts, expected, gaps, told, trained = [], [], [], {}, {}, {}, []
+        for subject in SUBJECTS:
+            for source in _sources(store, subject):
+                name = f"{source}/{subject.name}"
+                entry = champion_of(
+                    registry, source, subject.name, pinned_version(settings, registry, source, subject.name)
+                )
+                if entry is None:
+                    told[name] = "no model yet"
+                    continue
+                active = _active(subject, store, source)
+                if active.empty:
+                    told[name] = "nobody is active: no cohort runs on the last day of the source's data"
+                    continue
+                scorer = load_scorer(settings, entry["model_version"])
+                found, why, gap = _score(subject, source, active, scorer, settings, now)
+                told[name] = f"{len(found)} learners by model {scorer.version}"
+                expected[name] = int(active.loc[active["is_latest"], "enrollment_key"].nunique())
+                gaps[name] = gap
+                scores.append(found)
+                reasons.append(why)
+                drifts.append(_drift(subject, source, store, active, scorer, entry, now))
+                if entry["trained_at"].date() == now.date():
+                    trained.append(name)
+        frames = {"scores": scores, "reasons": reasons, "drift": drifts}
+        counts = {}
+        for table, parts in frames.items():
+            contract = CONTRACTS[f"analytics.at_risk_{table}"]
+            frame = _as(contract, pd.concat(parts) if parts else pd.DataFrame())
+            frames[table] = frame
+            if contract.append_only:
+                counts[table] = store.append(contract.table, frame, contract, context.run_id)
+            else:
+                counts[table] = store.write(contract.table, frame, contract)
+    for table, count in counts.items():
+        yield dg.MaterializeResult(
+            ["analytics", f"at_risk_{table}"],
+            metadata={"dagster/row_count": count, "scored": dg.MetadataValue.json(told)},
+        )
+    yield checks.every_learner_once(expected, frames["scores"])
+    yield checks.adds_up(gaps)
+    yield checks.has_not_drifted(frames["drift"], trained)
+
+
+def _sources(store: Warehouse, subject: Subject) -> list[str]:
+    batches = store.batches(f"select distinct source from {subject.tables[0]} order by source")
+    return [source for batch in batches for source in batch.column(0).to_pylist()]
+
+
+def _matured(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
+    """Training rows of the cohorts of which every outcome is known."""
+    rows = subject.read(store, f"source = {_literal(source)} and {TRAINING_WEEKS}")
+    if rows.empty:
+        return rows
+    # A source may never tell how a few ended; a cohort of which more is open has not matured.
+    has_matured = rows.groupby("term")["y"].transform(lambda y: y.notna().mean()) >= MATURED_SHARE
+    rows = rows[has_matured & rows["y"].notna()]
+    return rows.astype({"y": int}).reset_index(drop=True)
+
+
+def _why_not(
+    subject: Subject, matured: pd.DataFrame, registry: pd.DataFrame, source: str, evidence: pd.DataFrame, now: datetime
+) -> str | None:
+    """Why no model is trained now; None: one is."""
+    if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
+        return "too few learners with a matured outcome"
+    entry = champion_of(registry, source, subject.name)
+    is_shown = len(evidence[(evidence["source"] == source) & (evidence["outcome"] == subject.name)]) > 0
+    if entry is None or (not is_shown and entry["metrics"] is not None):
+        return None
+    if entry["last_cohort"] == matured["term"].max() and now - entry["trained_at"] < RETRAINED_AFTER:
+        return f"model {entry['model_version']} of {entry['trained_at']:%Y-%m-%d} knows the last matured cohort"
+    return None
+
+
+def _train(
+    subject: Subject, source: str, matured: pd.DataFrame, settings: Settings, registry: pd.DataFrame, now: datetime
+) -> tuple[list[dict], Backtest]:
+    """Evidence on cohorts not seen, then models of all matured ones; what can be saved is saved and registered."""
+    entry = champion_of(registry, source, subject.name)
+    evidence = backtest(
+        list(splits(matured, "y", COLUMNS, term="term", starts_on="starts_on", known_on="known_on")),
+        "y",
+        subject.features,
+        COLUMNS,
+        incumbent=entry["model"] if entry is not None else BoostedTrees.kind,
+        alert_at=settings.at_risk_alert_from,
+        subgroups=subject.subgroups,
+        enrollment="enrollment_key",
+        withdrawal_day="withdrawal_day",
+        folds=FOLDS,
+        most_learners=settings.at_risk_training_learners,
+    )
+    rows, most = [], settings.at_risk_training_learners
+    for kind, model in MODELS.items():
+        metrics = evidence.metrics
+        if len(metrics):
+            metrics = metrics[(metrics["model"] == kind) & (metrics["split"] == metrics["split"].max())]
+        told = metrics.to_json(orient="records") if len(metrics) else None
+        row = {"source": source, "outcome": subject.name, "model": kind, "trained_at": now, "metrics": told}
+        row |= {"first_cohort": matured["term"].min(), "last_cohort": matured["term"].max()}
+        row |= {"row_count": len(matured), "learner_count": matured["learner_key"].nunique()}
+        row |= {"is_champion": kind == evidence.winner, "decision": evidence.decision}
+        row |= {"features": json.dumps([x.name for x in subject.features])}
+        if kind == evidence.winner or (model.is_explainable and kind == "logistic"):
+            scorer = fit_scorer(matured, "y", subject.features, COLUMNS, kind=kind, folds=FOLDS, most_learners=most)
+            save_scorer(settings, scorer)
+            row |= {"model_version": scorer.version, "file": scorer.version}
+        elif told is None:
+            continue
+        else:
+            identity = json.dumps([source, subject.name, kind, told])
+            row |= {"model_version": hashlib.sha256(identity.encode()).hexdigest()[:16], "file": None}
+        rows.append(row)
+    return rows, evidence
+
+
+def _active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
+    """The running cohorts' last two weeks; `is_latest` marks the week that is scored."""
+    rows = subject.read(
+        store,
+        f"source = {_literal(source)} and as_of_on > (select last_data_on from core.dim_source where source = "
+        f"{_literal(source)}) - interval {2 * ACTIVE_DAYS} day",
+    )
+    if rows.empty:
+        return rows
+    latest = rows.groupby(["peer_group", "starts_on"])["as_of_on"].transform("max")
+    is_running = (rows["as_of_on"].max() - latest).dt.days < ACTIVE_DAYS
+    rows["is_latest"] = (rows["as_of_on"] == rows.groupby("enrollment_key")["as_of_on"].transform("max")) & (
+        rows["as_of_on"] == latest
+    )
+    return rows[is_running & (rows["y"].isna() | ~rows["is_latest"])].reset_index(drop=True)
+
+
+def _score(
+    subject: Subject, source: str, active: pd.DataFrame, scorer: RiskScorer, settings: Settings, now: datetime
+) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Scores and reasons of the latest week, and how far contributions are from adding up."""
+    scored = active.join(scorer.score(active))
+    before = scored[~scored["is_latest"]].groupby("enrollment_key")["probability"].last()
+    latest = scored[scored["is_latest"]]
+    probability = latest["probability"]
+    band = np.select(
+        [probability >= settings.at_risk_alert_from, probability >= settings.at_risk_watch_from],
+        ["high", "medium"],
+        "low",
+    )
+    found = latest[["source", "enrollment_key", "learner_key", "program_key", "course_key", "week_number"]].assign(
+        outcome=subject.name,
+        as_of_on=latest["as_of_on"].dt.date,
+        probability=probability,
+        probability_low=latest["low"],
+        probability_high=latest["high"],
+        band=band,
+        probability_change=probability - latest["enrollment_key"].map(before),
+        log_odds=latest["log_odds"],
+        is_held_out=[_draw(key) < settings.at_risk_holdout_share for key in latest["learner_key"]],
+        model_version=scorer.version,
+        scored_on=now.date(),
+        scored_at=now,
+    )
+    told = active["is_latest"].to_numpy() & (scored["probability"] >= settings.at_risk_watch_from).to_numpy()
+    why = scorer.reasons(active, REASONS, rows=told)
+    why = why.rename(columns={"column": "measure", "value": "learner_value"}).assign(
+        source=source,
+        outcome=subject.name,
+        enrollment_key=active["enrollment_key"].to_numpy()[why["row"].to_numpy(int)],
+    )
+    matrix = scorer.encoder.encode(active)[told]
+    sums = scorer.model.contributions(matrix).sum(axis=1) if len(matrix) else np.zeros(0)
+    gap = float(np.abs(sums - scored.loc[told, "log_odds"]).max()) if len(matrix) else 0.0
+    return found, why, gap
+
+
+def _draw(learner_key: str) -> float:
+    """A number from 0 to 1 that stays the learner's own: who is held out today is held out tomorrow."""
+    return int(hashlib.sha256(f"{SEED}:{learner_key}".encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _drift(
+    subject: Subject,
+    source: str,
+    store: Warehouse,
+    active: pd.DataFrame,
+    scorer: RiskScorer,
+    entry: pd.Series,
+    now: datetime,
+) -> pd.DataFrame:
+    """PSI of each feature and of the model's log-odds, against the trained cohorts in the same weeks of term."""
+    latest = active[active["is_latest"]]
+    shares = latest["week_number"].value_counts(normalize=True)
+    trained = subject.read(
+        store,
+        f"source = {_literal(source)} and week_number in ({', '.join(map(str, sorted(shares.index)))}) "
+        f"and term between {_literal(entry['first_cohort'])} and {_literal(entry['last_cohort'])}",
+    )
+    log_odds = [scorer.score(rows)["log_odds"] for rows in (trained, active)]
+    trained, latest = trained.assign(score=log_odds[0]), latest.assign(score=log_odds[1])
+    # Cohorts start on different days: as many rows of each week as there are now, or the calendar would be the drift.
+    weeks = trained.groupby("week_number")
+    expected = pd.concat(
+        [rows.sample(round(shares[week] * len(trained)), replace=True, random_state=SEED) for week, rows in weeks]
+    )
+    columns = dict.fromkeys(column for feature in scorer.encoder.features for column in feature.columns)
+    table = drift_table(expected, latest, [*columns, "score"])
+    if min(len(trained), len(latest)) < FEWEST_FOR_DRIFT:
+        table["level"] = "too few rows"
+    return table.assign(
+        source=source,
+        outcome=subject.name,
+        n_expected=len(trained),
+        n_actual=len(latest),
+        model_version=scorer.version,
+        checked_on=now.date(),
+    )
+
+
+def _as(contract: TableContract, frame: pd.DataFrame) -> pd.DataFrame:
+    """Exactly the contract's columns, null where nothing is known."""
+    return frame.reindex(columns=[column.name for column in contract.columns]).reset_index(drop=True)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,49 @@
+"""Models on disk and who is champion: text and JSON under the artifacts, nothing in them can run."""
+
+import json
+
+import pandas as pd
+
+from dagster_project.settings import Settings
+from dagster_project.stats.risk_training import RiskScorer
+
+
+def save_scorer(settings: Settings, scorer: RiskScorer) -> None:
+    """Write `<version>.json` and `<version>.txt`; the same version again is the same content."""
+    settings.models_dir.mkdir(parents=True, exist_ok=True)
+    for ending, text in (("json", json.dumps(scorer.to_dict())), ("txt", scorer.model.to_text())):
+        file = settings.models_dir / f"{scorer.version}.{ending}"
+        incoming = file.with_suffix(".incoming")
+        incoming.write_text(text)
+        incoming.replace(file)
+
+
+def load_scorer(settings: Settings, version: str) -> RiskScorer:
+    """Read a model.
+
+    Raises:
+        ValueError: its files are not what was registered.
+    """
+    saved = json.loads((settings.models_dir / f"{version}.json").read_text())
+    scorer = RiskScorer.from_dict(saved, (settings.models_dir / f"{version}.txt").read_text())
+    if scorer.version != version:
+        raise ValueError(
+            f"The files of model {version} in {settings.models_dir} have changed: their hash is now {scorer.version}. "
+            "Restore them, or set LEARNING_WAREHOUSE_AT_RISK_PINNED_MODELS to an older version"
+        )
+    return scorer
+
+
+def champion_of(registry: pd.DataFrame, source: str, outcome: str, pinned: str | None = None) -> pd.Series | None:
+    """The newest champion's row, or the pinned version's; None: there is none."""
+    rows = registry[(registry["source"] == source) & (registry["outcome"] == outcome) & registry["file"].notna()]
+    rows = rows[rows["model_version"] == pinned] if pinned else rows[rows["is_champion"]]
+    return None if rows.empty else rows.sort_values("trained_at", kind="stable").iloc[-1]
+
+
+def pinned_version(settings: Settings, registry: pd.DataFrame, source: str, outcome: str) -> str | None:
+    """The version that the settings fix for an outcome, if one of theirs belongs to it."""
+    pinned = {version.strip() for version in settings.at_risk_pinned_models.split(",") if version.strip()}
+    rows = registry[(registry["source"] == source) & (registry["outcome"] == outcome)]
+    found = rows.loc[rows["model_version"].isin(pinned), "model_version"]
+    return None if found.empty else str(found.iloc[-1])

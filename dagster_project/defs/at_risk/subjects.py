@@ -1,0 +1,157 @@
+"""What is predicted, for whom, and the rows of the warehouse that tell it."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from dagster_project.stats.at_risk import Feature
+from dagster_project.stats.risk_features import COURSE_FEATURES, PROGRAM_FEATURES
+from dagster_project.stats.risk_training import LATE, LATE_STEP, Columns
+from dagster_project.store.warehouse import Warehouse
+
+LONGEST_COURSE_DAYS = 400  # longer ones are open courses without a term: nobody can fail them by a date
+SMALLEST_PEER_GROUP = 20  # smaller offerings are compared with all others of their term
+COLUMNS = Columns("peer_group", "learner_key")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An outcome with its rows: learners still enrolled, by week of term.
+
+    Attributes
+    ----------
+    name : the outcome, as the tables have it
+    query : SQL of the rows; every subject has the columns enrollment_key, learner_key, program_key, course_key, term
+        (month in which the cohort starts), starts_on, peer_group, week_number, as_of_on, left_share, start_month, y (0,
+        1, null while not matured), known_on (day on which y is known) and withdrawal_day
+    tables : what the query reads
+    derived : columns among the features and subgroups that the query makes itself
+    """
+
+    name: str
+    features: tuple[Feature, ...]
+    subgroups: tuple[str, ...]
+    query: str
+    tables: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+
+    def read(self, warehouse: Warehouse, condition: str) -> pd.DataFrame:
+        """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only."""
+        wanted = dict.fromkeys(column for feature in self.features for column in feature.columns)
+        wanted |= dict.fromkeys(self.subgroups)
+        columns = ", ".join(f"week.{name}" for name in wanted if name not in ("week_number", *self.derived))
+        query = f"select * from ({self.query.format(columns=columns)}) where {condition}"
+        batches = list(warehouse.batches(query))
+        if not batches:
+            return pd.DataFrame()
+        frame = pa.Table.from_batches(batches).to_pandas()
+        for column in ("as_of_on", "starts_on", "known_on"):
+            frame[column] = pd.to_datetime(frame[column])
+        return frame
+
+
+TRAINING_WEEKS = f"(week_number <= {LATE} or week_number % {LATE_STEP} = 0)"
+
+COURSES = Subject(
+    name="failed_or_withdrawn",
+    features=COURSE_FEATURES,
+    subgroups=("gender", "age_band", "country", "education_level", "has_disability"),
+    tables=("marts.mart_learner_course_week", "marts.mart_learner_course", "marts.mart_course_week"),
+    query=f"""
+        with sizes as (
+            select course_offering_key, max(registered_count) as learner_count
+            from marts.mart_course_week
+            group by course_offering_key
+        ),
+
+        offerings as (
+            select
+                offering.course_offering_key,
+                offering.starts_on,
+                strftime(offering.starts_on, '%Y-%m') as term,
+                case
+                    when sizes.learner_count >= {SMALLEST_PEER_GROUP} then offering.course_offering_key
+                    else offering.source || ':' || strftime(offering.starts_on, '%Y-%m')
+                end as peer_group
+            from core.dim_course_offering as offering
+            inner join sizes using (course_offering_key)
+            where offering.length_days <= {LONGEST_COURSE_DAYS}
+        ),
+
+        ends as (
+            select
+                course_enrollment_key,
+                case when is_outcome_final then cast(is_failed_or_withdrawn as integer) end as y,
+                outcome_known_on as known_on,
+                unregistered_day as withdrawal_day
+            from marts.mart_learner_course
+        )
+
+        select
+            week.source,
+            week.course_enrollment_key as enrollment_key,
+            week.learner_key,
+            week.program_key,
+            week.course_key,
+            week.week_number,
+            week.as_of_on,
+            offerings.term,
+            offerings.starts_on,
+            offerings.peer_group,
+            cast(month(offerings.starts_on) as varchar) as start_month,
+            1 - avg(cast(week.is_enrolled as integer)) over (
+                partition by offerings.peer_group, week.week_number
+            ) as left_share,
+            ends.y,
+            ends.known_on,
+            ends.withdrawal_day,
+            {{columns}}
+        from marts.mart_learner_course_week as week
+        inner join offerings using (course_offering_key)
+        inner join ends using (course_enrollment_key)
+        qualify week.is_enrolled
+    """,
+)
+
+PROGRAMS = Subject(
+    name="not_retained",
+    features=PROGRAM_FEATURES,
+    subgroups=("gender", "age_years_band", "region", "education_level"),
+    tables=("marts.mart_learner_program_week", "marts.mart_learner_program"),
+    query="""
+        with ends as (
+            select program_enrollment_key, 1 - cast(is_retained as integer) as y
+            from marts.mart_learner_program
+        )
+
+        select
+            week.source,
+            week.program_enrollment_key as enrollment_key,
+            week.learner_key,
+            week.program_key,
+            cast(null as varchar) as course_key,
+            week.week_number,
+            week.as_of_on,
+            strftime(term.starts_on, '%Y-%m') as term,
+            term.starts_on,
+            week.source || ':' || strftime(term.starts_on, '%Y-%m') as peer_group,
+            cast(month(term.starts_on) as varchar) as start_month,
+            1 - avg(cast(week.is_enrolled as integer)) over (
+                partition by week.source, strftime(term.starts_on, '%Y-%m'), week.week_number
+            ) as left_share,
+            ends.y,
+            -- The deadline to drop the courses of the term a year on has passed by then.
+            cast(term.starts_on + interval 425 day as date) as known_on,
+            cast(null as integer) as withdrawal_day,
+            cast(10 * floor(week.age_years / 10) as integer) || 's' as age_years_band,
+            {columns}
+        from marts.mart_learner_program_week as week
+        inner join core.dim_term as term on week.first_term_key = term.term_key
+        inner join ends using (program_enrollment_key)
+        qualify week.is_enrolled
+    """,
+    derived=("age_years_band",),
+)
+
+SUBJECTS = (COURSES, PROGRAMS)

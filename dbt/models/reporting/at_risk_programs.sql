@@ -1,0 +1,49 @@
+-- How many learners of a program are at risk, by the last scoring. Grain: one row per source × outcome × program.
+with scores as (
+    select * from {{ source("analytics", "at_risk_scores") }}
+),
+
+last_scorings as (
+    select
+        source,
+        outcome,
+        max(scored_at) as scored_at
+    from scores
+    group by source, outcome
+),
+
+programs as (
+    select * from {{ ref("dim_program") }}
+),
+
+by_program as (
+    select
+        scores.source,
+        scores.outcome,
+        scores.program_key,
+        max(scores.scored_on) as scored_on,
+        count(*) as learner_count,
+        count(*) filter (where scores.band = 'high') as high_count,
+        count(*) filter (where scores.band = 'medium') as medium_count,
+        avg({{ exact("scores.probability") }}) as mean_probability,
+        avg({{ exact("scores.probability_change") }}) as mean_probability_change
+    from scores
+    inner join last_scorings
+        on
+            scores.source = last_scorings.source
+            and scores.outcome = last_scorings.outcome
+            and scores.scored_at = last_scorings.scored_at
+    group by scores.source, scores.outcome, scores.program_key
+)
+
+select
+    by_program.source,
+    by_program.outcome,
+    programs.program_name,
+    by_program.scored_on,
+    {{ shown("by_program", [
+        "learner_count", "high_count", "medium_count", "mean_probability", "mean_probability_change",
+    ], "learner_count") }}
+from by_program
+inner join programs
+    on by_program.program_key = programs.program_key
