@@ -4,8 +4,10 @@ Whole blocks are reassigned, because what makes the errors large stays together:
 program; learners swap all their values within program and first term (those with as many rows). A permutation row by
 row would cut the tie between the rows of a learner or a course, and would show nothing.
 
-The model stays that of the driver: its selected controls, absorbed effects and kind of standard error. All draws come
-from the same pass over the rows, or need none.
+The model stays that of the driver: its selected controls, absorbed effects and kind of standard error. Who swaps with
+few others often keeps what he had, and so part of the real effect: the effect that was found is therefore taken out of
+the outcome first, and first terms with few learners swap with the others of their program. All draws come from the same
+pass over the rows, or need none.
 
 References
 ----------
@@ -28,6 +30,7 @@ from dagster_project.stats.gram import ClusterGrams, add_by_code, centred, in_sa
 
 DRAWS = 200
 CHUNK_BYTES = 128 * 2**20  # of the reassigned row numbers that are held at a time
+SMALL_STRATUM = 30  # learners; smaller strata of a program are joined
 LEARNER_SHARE = 0.6  # of the noise's variance that is the same for all rows of a learner
 
 
@@ -45,6 +48,13 @@ class Draws:
         return cls(effects, std_errors, 2 * stats.t.sf(np.abs(effects) / std_errors, degrees))
 
 
+def _controls_and_outcome(fits: Fits, task: Task) -> np.ndarray:
+    """Weights (columns of the design, controls + 1) of the selected controls and of the outcome without the effect."""
+    weights = np.eye(len(fits.design.columns))[:, [*task.selected, fits.outcome]]
+    weights[task.driver, -1] = -task.effect
+    return weights
+
+
 # Drivers fixed within clusters: courses swap
 
 
@@ -55,10 +65,8 @@ def swap_clusters(fits: Fits, position: int, *, draws: int = DRAWS, seed: int = 
     """
     task = fits.tasks[position]
     sample = fits.samples[task.sample]
-    columns = np.array([*task.selected, fits.outcome], dtype=np.int64)
     grams = fits.grams[task.sample, task.dims[0]]
-    basis = np.eye(len(fits.design.columns))
-    rest = grams.project(basis[:, columns])
+    rest = grams.project(_controls_and_outcome(fits, task))
     rng = np.random.default_rng([seed, position])
     if noise:
         values = rng.standard_normal((draws, len(grams.scatter)))
@@ -117,8 +125,8 @@ def _jackknifed(
     """
     sample = fits.samples[task.sample]
     clusters, controls = len(rest.scatter), rest.scatter.shape[1] - 1
-    columns = np.array([*task.selected, fits.outcome], dtype=np.int64)
-    total = sample.scatter[np.ix_(columns, columns)]
+    weights = _controls_and_outcome(fits, task)
+    total = weights.T @ sample.scatter @ weights
     rows_left = sample.group_rows[rest.cell_group] - rest.cell_rows
     shrink = np.where(rows_left > 0, 1 / np.maximum(rows_left, 1), 0.0)
 
@@ -167,6 +175,7 @@ class _Rows:
     values: dict[int, np.ndarray]  # by model: the driver
     unit: np.ndarray  # (rows,) number of the learner, in the order of the rows
     stratum: np.ndarray  # (rows,)
+    group: np.ndarray  # (rows,) absorbed group
 
 
 def swap_learners(
@@ -227,11 +236,11 @@ def _collect(
             if len(stratum):
                 changed = np.append(True, unit[1:] != unit[:-1])
                 drivers = [fits.tasks[p].driver for p in members]
-                parts[k].append((take(block.values[drivers], rows), changed, stratum))
+                parts[k].append((take(block.values[drivers], rows), changed, stratum, take(block.groups, rows)))
     collected = {}
     for k, members in by_sample.items():
-        values, changed, stratum = (np.concatenate(list(part), axis=-1) for part in zip(*parts[k], strict=True))
-        collected[k] = _Rows(dict(zip(members, values, strict=True)), np.cumsum(changed) - 1, stratum)
+        values, changed, stratum, group = (np.concatenate(list(part), axis=-1) for part in zip(*parts[k], strict=True))
+        collected[k] = _Rows(dict(zip(members, values, strict=True)), np.cumsum(changed) - 1, stratum, group)
     return collected
 
 
@@ -239,13 +248,20 @@ def _reassigned(rows: _Rows, draws: int, rng: np.random.Generator) -> Callable[[
     """Row numbers (draws, rows) whose values each row gets; returned as the values of a model in some rows."""
     starts = np.flatnonzero(np.diff(rows.unit, prepend=-1))
     sizes = np.diff(np.append(starts, len(rows.unit)))
-    strata = np.unique(np.column_stack([rows.stratum[starts], sizes]), axis=0, return_inverse=True)[1].reshape(-1)
+    strata = _numbered(rows.stratum[starts], sizes)
+    small = np.bincount(strata)[strata] < SMALL_STRATUM
+    strata[small] = strata.max() + 1 + _numbered(rows.group[starts], sizes)[small]
     given = np.empty((draws, len(starts)), dtype=np.int32)
     for source, target in _orders(strata, draws, rng):
         given[:, target] = source
     offset = np.arange(len(rows.unit)) - starts[rows.unit]
     index = (starts[given][:, rows.unit] + offset).astype(np.int32)
     return lambda position, part: rows.values[position][index[:, part]]
+
+
+def _numbered(*keys: np.ndarray) -> np.ndarray:
+    """A number for each combination of the keys (units,)."""
+    return np.unique(np.column_stack(keys), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _noise(rows: _Rows, draws: int, rng: np.random.Generator) -> Callable[[int, slice], np.ndarray]:
@@ -263,13 +279,13 @@ class _Drawn:
         self.sample = fits.samples[self.task.sample]
         self.columns = np.array([*self.task.selected, fits.outcome], dtype=np.int64)
         self.is_jackknifed = self.task.kind == "jackknife"
+        self.weights = _controls_and_outcome(fits, self.task)
         groups = len(self.sample.group_rows)
         self.group_sums = np.zeros((draws, groups))
         self.squares, self.cross = np.zeros(draws), np.zeros((draws, len(self.columns)))
         if self.is_jackknifed:
             dimension = self.task.dims[0]
-            basis = np.eye(len(fits.design.columns))
-            self.rest = fits.grams[self.task.sample, dimension].project(basis[:, self.columns])
+            self.rest = fits.grams[self.task.sample, dimension].project(self.weights)
             codes = np.full(self.sample.clusters[dimension].cell_rows.shape, -1)
             there = np.unique(np.nonzero(self.sample.clusters[dimension].cell_rows)[0])
             codes[there[self.rest.cell_cluster], self.rest.cell_group] = np.arange(len(self.rest.cell_cluster))
@@ -288,10 +304,16 @@ class _Drawn:
             if not any(fits.design.contiguous[d] for d in dims)
         }
 
+    def regressors(self, z: np.ndarray) -> np.ndarray:
+        """The controls and, last, the outcome without the effect that was found."""
+        x = z[self.columns]
+        x[-1] -= self.task.effect * z[self.task.driver]
+        return x
+
     def add_moments(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
         groups = take(block.groups, rows)
         add_by_code(self.group_sums, groups, driver)
-        x = z[self.columns]
+        x = self.regressors(z)
         if not self.is_jackknifed:
             self.squares += np.square(driver).sum(axis=1)
             self.cross += driver @ x.T
@@ -314,11 +336,10 @@ class _Drawn:
 
     def solve(self) -> None:
         """Effects from the moments, with what the scores need."""
-        controls = self.columns[:-1]
-        total = self.sample.scatter[np.ix_(self.columns, self.columns)]
+        total = self.weights.T @ self.sample.scatter @ self.weights
         self.means = self.group_sums / np.maximum(self.sample.group_rows, 1)
         squares = self.squares - (self.means * self.group_sums).sum(axis=1)
-        scale = np.sqrt(np.maximum(np.diag(total)[: len(controls)], 1e-300))
+        scale = np.sqrt(np.maximum(np.diag(total)[:-1], 1e-300))
         inner = total[:-1, :-1] / np.outer(scale, scale)
         inverse = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) / np.outer(scale, scale)
         self.on_controls = self.cross[:, :-1] @ inverse  # (draws, controls)
@@ -327,7 +348,7 @@ class _Drawn:
         self.effects = self.cross @ self.outcome_weights / self.driver_squares
 
     def add_scores(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
-        x = z[self.columns]
+        x = self.regressors(z)
         driver = driver - self.means[:, take(block.groups, rows)] - self.on_controls @ x[:-1]
         scores = driver * (self.outcome_weights @ x - self.effects[:, None] * driver)
         for dims in self.dimensions:

@@ -116,7 +116,7 @@ def test_the_figures_hang_on_the_asset(built):
         (
             "update analytics.driver_placebos set rejected_count = 60 where kind = 'own'",
             checks.driver_placebos_are_rejected_as_often_as_chance_has_it,
-            "own, reassigned in blocks: 30.0 %",
+            "uni_a: own: 30.0 %",
         ),
     ],
 )
