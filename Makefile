@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo ui test test-all lint format simulations bench bench-statistics lock clean
+.PHONY: help setup run demo ui test test-all lint format simulations bench bench-campus bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -52,6 +52,9 @@ simulations: setup  ## coverage and size of the statistics by simulation; long
 
 bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip
 	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"
+
+bench-campus: setup  ## the simulated university at 1, 4 and 16 times the size of the report; long: [STUDENTS=17960]
+	$(BIN)/python -m benchmarks.campus $(if $(STUDENTS),--students "$(STUDENTS)")
 
 bench-statistics: setup  ## double lasso and item response theory against other libraries; long
 	$(BIN)/uv pip install --quiet --group peers
