@@ -259,17 +259,11 @@ def _all(rows: pd.DataFrame) -> str:
     heads = [
         ("Driver", False),
         ("Change", False),
-        ("Report", True),
+        ("Report", False),
         ("Ours", True),
         ("95 % interval", True),
-        ("Points", True),
+        ("Percentage points", True),
         ("p, family", True),
-        ("Logit", True),
-        ("Without one program", True),
-        ("Between programs", True),
-        ("Rows", True),
-        ("Clusters", True),
-        ("Controls", True),
     ]
     lines, figure = [], None
     for row in rows.to_dict("records"):
@@ -279,27 +273,19 @@ def _all(rows: pd.DataFrame) -> str:
         printed = escape(row["printed_effect"]) if isinstance(row["printed_effect"], str) else "–"
         if row["status"] != "estimated":
             lines.append(
-                f"<tr><td>{escape(row['title'])}</td><td></td><td class=number>{printed}</td>"
+                f"<tr><td>{escape(row['title'])}</td><td></td><td>{printed}</td>"
                 f'<td colspan="{len(heads) - 3}">not estimable: {escape(row["reason"])}</td></tr>'
             )
             continue
         is_sure = row["percent_low"] * row["percent_high"] > 0
         kind = ("sure down" if row["percent"] < 0 else "sure") if is_sure else ""
-        without = (
-            f"{_number(row['without_one_program_low_percent'])} … {_number(row['without_one_program_high_percent'])}"
-        )
-        programs = "–"
-        if pd.notna(row["between_program_percent"]) and row["program_count"] > 1:
-            programs = f"± {row['between_program_percent']:.1f} % ({row['program_count']:.0f})"
         p_value = "&lt; .001" if row["romano_wolf_p"] < 0.001 else f"{row['romano_wolf_p']:.3f}".lstrip("0")
         lines.append(
-            f"<tr><td>{escape(row['title'])}</td><td>{escape(contrast_words(row))}</td><td class=number>{printed}</td>"
+            f"<tr><td>{escape(row['title'])}</td><td>{escape(contrast_words(row))}</td><td>{printed}</td>"
             f'<td class="number {kind}">{percent_words(row["percent"])}</td>'
-            f"<td class=number>{interval_words(row)}</td><td class=number>{row['points']:+.1f}</td>"
-            f"<td class=number>{p_value}</td><td class=number>{_number(row['logit_percent'])}</td>"
-            f"<td class=number>{without}</td><td class=number>{programs}</td>"
-            f"<td class=number>{row['row_count']:,.0f}</td><td class=number>{row['cluster_count']:,.0f}</td>"
-            f"<td class=number>{row['selected_control_count']:.0f}</td></tr>"
+            f"<td class=number>{interval_words(row)}</td>"
+            f"<td class=number>{percent_words(row['points']).removesuffix(' %')}</td>"
+            f"<td class=number>{p_value}</td></tr>"
         )
     controls = "".join(
         f"<li><b>{escape(row['title'])}</b>: {escape((row['selected_controls'] or 'none').replace('_', ' '))}</li>"
@@ -309,10 +295,44 @@ def _all(rows: pd.DataFrame) -> str:
         '<h2 id="all">All drivers</h2>'
         + table(heads, lines)
         + "<p class=muted>Coloured: the interval does not hold zero. p, family: chance that any of the drivers looks so "
-        "strong without an effect (Romano and Wolf). Without one program: least and largest figure when a program is left "
-        "out. Between programs: how far the programs’ true figures differ (standard deviation; in brackets programs with a "
-        "figure of their own). Clusters: courses, or programs × first terms; figures rest on these, not on rows.</p>"
-        f'<details><summary>Which controls were held</summary><ul class="plain">{controls}</ul></details>'
+        "strong without an effect (Romano and Wolf).</p>"
+        + "<h3>The same figures, looked at from other sides</h3>"
+        + _evidence(rows[rows["status"] == "estimated"])
+        + f'<details><summary>Which controls were held</summary><ul class="plain">{controls}</ul></details>'
+    )
+
+
+def _evidence(estimated: pd.DataFrame) -> str:
+    heads = [
+        ("Driver", False),
+        ("Ours", True),
+        ("Logit", True),
+        ("Same course and term", True),
+        ("Without one program", True),
+        ("Between programs", True),
+        ("Rows", True),
+        ("Clusters", True),
+        ("Controls held", True),
+    ]
+    lines = []
+    for row in estimated.to_dict("records"):
+        ends = [_number(row[f"without_one_program_{end}_percent"]) for end in ("low", "high")]
+        programs = "–"
+        if pd.notna(row["between_program_percent"]) and row["program_count"] > 1:
+            programs = f"± {row['between_program_percent']:.1f} % ({row['program_count']:.0f})"
+        lines.append(
+            f"<tr><td>{escape(row['title'])}</td><td class=number>{percent_words(row['percent'])}</td>"
+            f"<td class=number>{_number(row['logit_percent'])}</td>"
+            f"<td class=number>{_number(row['course_term_percent'])}</td>"
+            f"<td class=number>{' … '.join(ends)}</td><td class=number>{programs}</td>"
+            f"<td class=number>{row['row_count']:,.0f}</td><td class=number>{row['cluster_count']:,.0f}</td>"
+            f"<td class=number>{row['selected_control_count']:.0f}</td></tr>"
+        )
+    return (
+        table(heads, lines)
+        + "<p class=muted>Without one program: least and largest figure when a program is left out. Between programs: how "
+        "far the programs’ true figures differ (standard deviation; in brackets programs with a figure of their own). "
+        "Clusters: courses, or programs × first terms; the figures rest on these, not on rows.</p>"
     )
 
 
