@@ -52,7 +52,8 @@ class ProgressHandler(logging.Handler):
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
-                return f"✗ check {check.asset_key.to_user_string()}: {check.check_name}  {check.description or ''}"
+                sign = "✗" if check.severity == dg.AssetCheckSeverity.ERROR else "!"
+                return f"{sign} check {check.asset_key.to_user_string()}: {check.check_name}  {check.description or ''}"
         return None
 
 
@@ -68,7 +69,8 @@ def _reason(failure) -> str:
 
 @dg.logger(description="One line per step, message and failed check")
 def progress(_: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger("progress", logging.INFO)
+    # Steps and checks come at debug level; the handler leaves out what else does.
+    logger = logging.Logger("progress", logging.DEBUG)
     logger.addHandler(ProgressHandler())
     return logger
 
