@@ -17,6 +17,8 @@ select
     'oulad:open_university:' || code_presentation as term_key,
     make_date(code_presentation[:4]::integer, if(code_presentation[5] = 'B', 2, 10), 1) as starts_on,
     starts_on + module_presentation_length - 1 as ends_on,
+    ceil(module_presentation_length / 7)::integer as week_count,
+    7 * week_count // 2 as midpoint_day,
 from read_csv(getvariable('folder') || '/courses.csv', header = true, columns = {
     code_module: 'varchar', code_presentation: 'varchar', module_presentation_length: 'integer'
 });
@@ -236,9 +238,16 @@ due as (
         count(*) as due_item_count,
         sum(weight)::double as due_weight_share,
         min(due_day) as first_due_day,
-        arg_min(id_assessment, due_day) as first_assessment,
-    from assessments
-    where not is_exam
+        arg_min(id_assessment, (due_day, id_assessment::varchar)) as first_assessment,
+        sum(weight) filter (where due_day is not null)::double as due_weight,
+        sum(weight) filter (where due_day < midpoint_day)::double as midpoint_weight,
+        sum(weight) filter (where is_due_first)::double as first_weight,
+    from (
+        select *, due_day = min(due_day) over (partition by offering) as is_due_first
+        from assessments
+        where not is_exam
+    )
+    join courses using (offering)
     group by offering
 ),
 
@@ -251,6 +260,11 @@ handed_in as (
         count(*) filter (where lead_days >= 0) as on_time_item_count,
         avg(lead_days) filter (where not is_carried_over) as mean_submission_lead_days,
         bool_or(lead_days >= 0) filter (where submissions.due_day = due.first_due_day) as is_first_item_on_time,
+        bool_or(lead_days >= 0) filter (where id_assessment = first_assessment) as is_first_on_time,
+        max(score_share) filter (where id_assessment = first_assessment) as first_score_share,
+        sum(weight) filter (where lead_days >= 0)::double as on_time_weight,
+        sum(weight) filter (where lead_days >= 0 and submissions.due_day < midpoint_day)::double as on_time_midpoint_weight,
+        sum(weight) filter (where lead_days >= 0 and submissions.due_day = first_due_day)::double as on_time_first_weight,
         count(score_share) as scored_item_count,
         avg(score_share::decimal(18, 9)) as mean_score_share,
         sum((weight_share * score_share)::decimal(18, 9))::double as earned_weight_share,
@@ -258,6 +272,7 @@ handed_in as (
     from submissions
     join enrollments using (enrollment)
     join due using (offering)
+    join courses using (offering)
     where not is_exam
     group by enrollment
 ),
@@ -340,6 +355,12 @@ select
     mean_score_share,
     earned_weight_share / nullif(scored_weight_share, 0) as weighted_score_share,
     coalesce(earned_weight_share, 0) / nullif(due_weight_share, 0) as earned_share,
+    coalesce(on_time_first_weight, 0) / nullif(first_weight, 0) as first_deadline_submitted_share,
+    coalesce(on_time_midpoint_weight, 0) / nullif(midpoint_weight, 0) as midpoint_submitted_share,
+    coalesce(on_time_weight, 0) / nullif(due_weight, 0) as end_submitted_share,
+    if(first_due_day is not null, coalesce(is_first_on_time, false), null) as is_first_on_time,
+    if(first_due_day is not null, coalesce(is_first_on_time, false) and first_score_share >= 0.4, null)
+        as has_passed_first,
     exam_score_share,
 from enrollments
 join learners using (learner_key)
@@ -753,18 +774,119 @@ results as (
         avg(is_withdrawn::integer) as withdrawn_share,
     from marts.mart_learner_course
     group by course_key
+),
+
+-- How the last presentation of each module is made.
+latest as (
+    select * from courses
+    qualify row_number() over (partition by course_key order by starts_on desc) = 1
+),
+
+content as (
+    select
+        offering,
+        count(*) as sites,
+        count(*) filter (where kind = 'reading') as readings,
+    from sites
+    where kind <> 'navigation'
+    group by offering
+),
+
+weights as (
+    select
+        offering,
+        assessment_type = 'CMA' as is_quiz,
+        greatest(due_day // 7 + 1, 1) as week,
+        (weight / nullif(sum(weight) over (partition by offering)::double, 0))::decimal(18, 9) as share,
+    from assessments
+    where not is_exam
+),
+
+weeks as (
+    select offering, week, count(*) as items, sum(share) as share
+    from weights
+    group by offering, week
+),
+
+pace as (
+    select
+        offering,
+        sqrt(sum(items * items) * any_value(week_count) - sum(items) ^ 2) / sum(items) as graded_weekly_variation,
+        -- Of decimals, so that what is equal in all weeks has no variation.
+        sqrt((sum(share * share) * any_value(week_count) - sum(share)::decimal(18, 9) * sum(share)::decimal(18, 9))::double)
+        / nullif(sum(share), 0)::double as graded_weight_weekly_variation,
+        sum(items * week) / sum(items) / any_value(week_count) as graded_centroid,
+        sum(share * week)::double / nullif(sum(share), 0)::double / any_value(week_count) as graded_weight_centroid,
+    from weeks
+    join courses using (offering)
+    group by offering
+),
+
+graded as (
+    select
+        offering,
+        count(*) as items,
+        count(share) as weighed,
+        count(*) filter (where is_quiz) as quizzes,
+        sum(if(is_quiz, share, 0)) as quiz_share,
+        sum(if(is_quiz, 0, share)) as staff_share,
+        max(share)::double as max_share,
+        count(*) filter (where share <= 0.05) as small,
+        count(*) filter (where share > 0.05 and share <= 0.15) as medium,
+        count(*) filter (where share > 0.15) as large,
+    from weights
+    group by offering
+),
+
+offered as (
+    select
+        latest.course_key,
+        count(distinct courses.starts_on) filter (where courses.course_key = latest.course_key)
+        / count(distinct courses.starts_on) as offered_terms_share,
+    from latest
+    join courses on latest.starts_on >= courses.starts_on
+    group by latest.course_key
 )
 
 select
     'oulad' as source,
     course_key,
     'oulad:open_university' as program_key,
+    course_offering_key as latest_course_version_key,
     course_key[7:] as course_name,
     'module' as course_type,
     terms.* exclude (course_key),
+    offered_terms_share,
+    quizzes > 0 as has_quiz,
+    quizzes < graded.items as has_staff_graded,
+    quizzes < graded.items as has_hands_on,
+    quizzes / graded.items as quiz_item_share,
+    (graded.items - quizzes) / graded.items as staff_graded_item_share,
+    quiz_share::double as quiz_weight_share,
+    staff_share::double as staff_graded_weight_share,
+    max_share as max_item_weight,
+    small / nullif(weighed, 0) as small_weight_share,
+    medium / nullif(weighed, 0) as medium_weight_share,
+    large / nullif(weighed, 0) as large_weight_share,
+    readings / sites as ungraded_reading_share,
+    (sites - readings) / sites as ungraded_other_share,
+    (sites + graded.items)::integer as item_count,
+    graded.items::integer as assignment_count,
+    week_count,
+    readings / week_count as reading_per_week,
+    designed.first_due_day,
+    graded.items / week_count as graded_per_week,
+    if(weighed > 0, 1 / week_count, null) as graded_weight_per_week,
+    pace.* exclude (offering),
     results.* exclude (course_key),
 from terms
-join results using (course_key);
+join results using (course_key)
+join latest using (course_key)
+join content using (offering)
+join graded using (offering)
+join pace using (offering)
+join offered using (course_key)
+join (select course_offering_key, first_due_day from marts.mart_course_term) as designed using (course_offering_key);
 
 ---------- learner × program
 
@@ -797,6 +919,9 @@ select
     learner_key,
     'oulad:open_university' as program_key,
     first_term_key,
+    'open_university' as program_id,
+    2 as terms_per_year,
+    if(right(first_term_key, 1) = 'B', 'February', 'October') as season,
     any_value(gender) as gender,
     any_value(age_band) as age_band,
     null::integer as birth_year,
@@ -810,6 +935,11 @@ select
     min(registered_on) filter (where is_first) as first_registered_on,
     (any_value(first_term_starts_on) - min(registered_on) filter (where is_first))::integer as registration_lead_days,
     count(*) filter (where is_first)::integer as courses_enrolled_count,
+    -- The same in all rows: the program's.
+    quantile_cont(courses_enrolled_count, 0.25) over () as program_load_q25,
+    quantile_cont(courses_enrolled_count, 0.5) over () as program_load_median,
+    quantile_cont(courses_enrolled_count, 0.75) over () as program_load_q75,
+    program_load_q75 - program_load_q25 as program_load_iqr,
     max(studied_credits) filter (where is_first) as first_term_studied_credits,
     count(*) filter (where is_first and is_passed)::integer as first_term_passed_course_count,
     count(*) filter (where is_first and outcome = 'fail')::integer as first_term_failed_course_count,
@@ -833,6 +963,10 @@ select
     null::varchar as level,
     2 as terms_per_year,
     null::integer as terms_may_be_missed,
+    (select any_value(program_load_q25) from marts.mart_learner_program) as program_load_q25,
+    (select any_value(program_load_median) from marts.mart_learner_program) as program_load_median,
+    (select any_value(program_load_q75) from marts.mart_learner_program) as program_load_q75,
+    (select any_value(program_load_iqr) from marts.mart_learner_program) as program_load_iqr,
     (select count(distinct course_key) from courses)::integer as course_count,
     (select count(distinct term_key) from courses)::integer as term_count,
     (select min(starts_on) from courses) as first_starts_on,
