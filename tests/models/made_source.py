@@ -18,6 +18,8 @@ import yaml
 from dagster_project.ingest.contract import read_contracts
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.settings import Settings
+from dagster_project.store import contracts as analytics
+from dagster_project.store import warehouse as store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTRACT = REPOSITORY / "dbt/models/staging/oulad/_oulad__sources.yml"
@@ -205,6 +207,8 @@ class MadeWarehouse(Warehouse):
         super().__init__(home)
         for contract in read_contracts(REPOSITORY / "dbt" / "models").values():
             ensure_empty_files(contract, Settings(home=home))
+        # What Python computes between the two builds of a run: here nothing.
+        store.Warehouse(Settings(home=home)).restore(list(analytics.read_contracts().values()))
 
     def deliver(self, source: Source) -> None:
         """Put the rows of a source into raw, in place of what it delivered before."""
