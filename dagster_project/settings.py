@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 
+    minimum_linking_learners: PositiveInt = Field(
+        100, description="Learners who must tie a course to the others before its questions are on a skill's scale"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, values: dict) -> dict:

@@ -273,7 +273,7 @@ def organization_means(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = 1.0 / np.sqrt(np.maximum(information, 0.0))
     organization_mean = (mu + x_mean @ gamma)[: len(large)]
-    shrunken, shrunken_sd = _shrink(organization_mean, error)
+    shrunken, shrunken_sd = shrink(organization_mean, error)
     frame = pd.DataFrame(
         {
             "organization": np.asarray(labels)[large],
@@ -372,8 +372,8 @@ def _likelihood(bank: ItemBank, data: Responses, grid: Grid) -> AbilityLikelihoo
     return AbilityLikelihood(data.persons, grid.node, value, np.diff(data.start))
 
 
-def _shrink(mean: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Empirical Bayes under N(m, τ²): maximum likelihood for m and τ² by EM."""
+def shrink(mean: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and sds of effects known with error, under N(m, τ²) with m and τ² by maximum likelihood (EM)."""
     if len(mean) < 2:
         return mean.copy(), error.copy()
     m, tau2 = mean.mean(), max(mean.var(), 1e-6)

@@ -106,3 +106,59 @@ def course_patterns(person, course, level, *, smallest: int = SMALLEST_PATTERN) 
     size = frame.groupby("pattern")["level"].transform("size")
     frame["pattern"] = frame["pattern"].where(size >= smallest, "other")
     return frame.drop(columns="level").reset_index()
+
+
+def bridged_courses(
+    person, course, item, *, fewest_items: int = FEWEST_ITEMS, fewest_learners: int = FEWEST_LEARNERS
+) -> pd.DataFrame:
+    """Courses that enough learners tie to the rest of a scale, where single pairs of courses share too few.
+
+    A learner ties a course to the scale with answers to at least ``fewest_items`` of its questions, or to half of them
+    where a course asks fewer than twice as many, and as many answers in the scale's other courses together. Courses
+    with fewer than ``fewest_learners`` such learners are taken off, until all that are left have them; of the parts
+    that share no such learner, the one with the most answers is the scale.
+
+    Parameters
+    ----------
+    person, course, item : arrays of shape (responses,)
+
+    Returns
+    -------
+    frame: course, learners, linking_learners, is_on_scale
+        Ascending by course. ``linking_learners``: to the final scale, for courses off it too.
+    """
+    people, courses = label(person, "person"), label(course, "course", length=len(person))
+    items = label(item, "item", length=len(person))
+    pairs = np.unique(courses.codes.astype(np.int64) * len(items.values) + items.codes)
+    asked = np.bincount(pairs // len(items.values), minlength=len(courses.values))
+    answers = csr_array(
+        (np.ones(len(people.codes), np.int32), (people.codes, courses.codes)),
+        shape=(len(people.values), len(courses.values)),
+    )
+    answers.sum_duplicates()
+    answers = answers.tocoo()
+    who, where, n = answers.row, answers.col, answers.data
+    enough = n >= np.minimum(fewest_items, np.ceil(asked / 2))[where]
+    on = np.ones(len(courses.values), bool)
+    while True:
+        total = np.bincount(who, n * on[where], len(people.values))
+        links = enough & (total[who] - n * on[where] >= fewest_items)
+        linking = np.bincount(where[links], minlength=len(on))
+        kept = on & (linking >= fewest_learners)
+        if (kept == on).all() and on.any():
+            tie = links & on[where]
+            shared = csr_array((np.ones(tie.sum()), (who[tie], where[tie])), shape=(len(people.values), len(on)))
+            _, part = connected_components(shared.T @ shared, directed=False)
+            weight = np.bincount(part, np.bincount(where, n, len(on)) * on)
+            kept = on & (part == weight.argmax())
+        if (kept == on).all():
+            break
+        on = kept
+    return pd.DataFrame(
+        {
+            "course": courses.values,
+            "learners": np.bincount(where, minlength=len(on)),
+            "linking_learners": linking,
+            "is_on_scale": on,
+        }
+    )

@@ -118,7 +118,7 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
             ],
         }
     )
-    return Link(_on_scale(bank, scale, shift), float(scale), float(shift), *map(float, errors), anchors=frame)
+    return Link(on_scale(bank, scale, shift), float(scale), float(shift), *map(float, errors), anchors=frame)
 
 
 _STEP = r"^intercept(_\d+)?$"
@@ -149,8 +149,16 @@ def _fit(new_items, old_curves, used, node, weight, free_scale, start=(1.0, 0.0)
     return (float(np.exp(x[1])) if free_scale else 1.0), float(x[0])
 
 
-def _on_scale(bank: ItemBank, scale: float, shift: float) -> ItemBank:
-    """The bank with abilities transformed; errors of the link itself are not added."""
+def standardized(bank: ItemBank) -> ItemBank:
+    """The bank with ability in sds from the mean of all its persons, whatever their groups."""
+    share = bank.groups["n"] / bank.groups["n"].sum()
+    mean = float((share * bank.groups["mean"]).sum())
+    sd = float(np.sqrt((share * (bank.groups["sd"] ** 2 + (bank.groups["mean"] - mean) ** 2)).sum()))
+    return on_scale(bank, 1 / sd, -mean / sd)
+
+
+def on_scale(bank: ItemBank, scale: float, shift: float) -> ItemBank:
+    """The bank with abilities ``scale`` × ability + ``shift``; errors of a link are not added."""
     items = bank.items.copy()
     ratio = shift / scale
     slope_se = items["slope_se"].fillna(0.0)

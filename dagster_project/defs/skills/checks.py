@@ -1,0 +1,118 @@
+"""What must hold before abilities and benchmarks are published."""
+
+import dagster as dg
+import pandas as pd
+
+from dagster_project.defs.resources import WarehouseResource
+from dagster_project.defs.skills.assets import asset_key
+from dagster_project.store.warehouse import Warehouse
+
+MOST_MISFIT = 0.10  # share of the answers
+MOST_MOVED = 0.20  # share of the anchors
+LARGEST_LINK = 0.25  # shift in sds of ability, and logarithm of the scale, from one month to the next
+NEARLY_NOTHING = 1e-3  # log likelihood
+
+
+def _result(errors: list[str], **metadata) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=not errors, metadata={"found": dg.MetadataValue.json(errors[:50]), **metadata})
+
+
+def _scales(warehouse: WarehouseResource) -> pd.DataFrame:
+    scales = Warehouse(warehouse.settings).read("analytics.skill_scales")
+    return scales[scales["bank_version"].notna()]
+
+
+@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+def skill_scales_are_bridged_by_enough_learners(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Every course on a scale is tied to the rest of it: without, its abilities would not compare."""
+    least = warehouse.settings.minimum_linking_learners
+    scales = _scales(warehouse)
+    loose = scales[scales["smallest_link_count"] < least]
+    return _result(
+        [
+            f"{row.skill_key}: a course is tied by {row.smallest_link_count} learners, not {least}"
+            for row in loose.itertuples()
+        ],
+        scales=len(scales),
+    )
+
+
+@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+def skill_scales_have_converged_by_likelihood(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """One more Newton step would gain nearly nothing: a flag of the optimizer proves nothing."""
+    scales = _scales(warehouse)
+    left = scales[~(scales["log_likelihood_left"].abs() <= NEARLY_NOTHING)]
+    return _result(
+        [f"{row.skill_key}: about {row.log_likelihood_left:.2g} log likelihood left" for row in left.itertuples()],
+        largest=float(scales["log_likelihood_left"].max()) if len(scales) else 0.0,
+    )
+
+
+@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+def skill_scales_have_anchors_that_stayed(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """A recalibration is linked by questions that did not move, and does not shift the scale much."""
+    scales = _scales(warehouse)
+    errors = []
+    for row in scales[scales["reason"].notna()].itertuples():
+        errors.append(f"{row.skill_key}: not linked, the bank before stays: {row.reason}")
+    for row in scales[scales["anchor_count"].notna()].itertuples():
+        if row.moved_anchor_share > MOST_MOVED:
+            errors.append(f"{row.skill_key}: {row.moved_anchor_share:.0%} of {row.anchor_count:.0f} anchors moved")
+        if abs(row.link_shift) > LARGEST_LINK or abs(row.link_scale - 1) > LARGEST_LINK:
+            errors.append(f"{row.skill_key}: link × {row.link_scale:.2f} {row.link_shift:+.2f} sd")
+    return _result(errors, linked=int(scales["anchor_count"].notna().sum()))
+
+
+@dg.asset_check(asset=asset_key("skill_items"), blocking=True)
+def skill_items_fit(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Few answers are to questions whose observed curve is more than .10 from the expected one."""
+    scales = _scales(warehouse)
+    bad = scales[scales["misfit_share"] > MOST_MISFIT]
+    return _result(
+        [
+            f"{row.skill_key}: {row.misfit_share:.0%} of the answers are to misfitting questions"
+            for row in bad.itertuples()
+        ]
+    )
+
+
+@dg.asset_check(asset=asset_key("skill_abilities"), blocking=True)
+def skill_abilities_are_within_bounds_and_withheld_when_uncertain(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Shown: at most .5 of error, 5 questions, a percentile within its band within 0 to 100. Withheld: no figure."""
+    store = Warehouse(warehouse.settings)
+    shown = (
+        "not (std_error <= 0.5 and item_count >= 5 and 0 <= percentile_low and percentile_low <= percentile "
+        "and percentile <= percentile_high and percentile_high <= 100)"
+    )
+    hidden = "withheld_reason is null or ability is not null or percentile is not null"
+    query = (
+        "select count(*) filter (is_shown) as shown, count(*) filter (not is_shown) as withheld, "
+        f"count(*) filter (is_shown and coalesce({shown}, true)) as wrong, "
+        f"count(*) filter (not is_shown and ({hidden})) as leaked from analytics.skill_abilities"
+    )
+    counts = next(store.batches(query)).to_pylist()[0]
+    errors = [f"{counts[name]} rows {name}" for name in ("wrong", "leaked") if counts[name]]
+    return _result(errors, **counts)
+
+
+@dg.asset_check(asset=asset_key("skill_benchmarks"), blocking=True)
+def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Percentiles lie in their bands, no figure stands for fewer than 10 members, hidden rows have none at all."""
+    rows = Warehouse(warehouse.settings).read("analytics.skill_benchmarks")
+    shown, hidden = rows[rows["is_shown"]], rows[~rows["is_shown"]]
+    placed = shown[shown["organization_percentile"].notna()]
+    inside = (
+        placed["organization_percentile"].between(0, 100)
+        & placed["members_percentile"].between(0, 100)
+        & (placed["percentile_low"] >= 0)
+        & (placed["percentile_high"] <= 100)
+        & (placed["percentile_low"] <= placed["percentile_high"])
+    )
+    figures = ["member_count", "mean_ability", "members_percentile", "organization_percentile", "band"]
+    found = {
+        "percentile out of bounds": int((~inside).sum()),
+        "fewer than 10 members": int((shown["member_count"] < 10).sum()),
+        "compared with fewer than 5": int((placed["organization_count"] < 5).sum()),
+        "hidden, and yet a figure": int(hidden[figures].notna().any(axis=1).sum()),
+    }
+    return _result([f"{count} rows: {what}" for what, count in found.items() if count], shown=len(shown))

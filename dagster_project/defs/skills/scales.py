@@ -1,0 +1,216 @@
+"""One skill of one source: its answers from the marts, and its item bank, frozen from day to day."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from dagster_project.settings import Settings
+from dagster_project.stats.irt import ItemBank
+from dagster_project.stats.item_linking import link
+from dagster_project.stats.skill_scale import SkillAnswers, arrange, build_scale, describe_questions, extend_scale
+from dagster_project.store.database import literal
+from dagster_project.store.item_banks import StoredBank, latest_bank, save_bank
+from dagster_project.store.warehouse import Warehouse
+
+RECALIBRATED_AFTER = timedelta(days=30)
+LEVELS = {"basic": 1, "intermediate": 2, "advanced": 3}
+MODEL, NODES = "graded", 61
+
+
+class Skill(NamedTuple):
+    source: str
+    skill_key: str
+    as_of: date
+
+
+def skills(warehouse: Warehouse) -> list[Skill]:
+    """Skills with answers, in one order, each with the last day of its source's data."""
+    query = (
+        "select responses.source, responses.skill_key, "
+        "coalesce(any_value(sources.last_data_on), max(responses.answered_on)) as as_of "
+        "from marts.mart_skill_response as responses "
+        "left join core.dim_source as sources on responses.source = sources.source "
+        "group by responses.source, responses.skill_key order by responses.source, responses.skill_key"
+    )
+    return [Skill(**row) for batch in warehouse.batches(query) for row in batch.to_pylist()]
+
+
+def each_skill(warehouse: Warehouse) -> Iterator[tuple[Skill, SkillAnswers]]:
+    """One skill's answers after the other, in the memory of the largest. One thread: the matrices are small."""
+    levels = warehouse.read("core.dim_course", ["course_key", "level"]).set_index("course_key")["level"].map(LEVELS)
+    with threadpool_limits(1):
+        for skill in skills(warehouse):
+            yield skill, read_skill(warehouse, skill, levels.dropna())
+
+
+def read_skill(warehouse: Warehouse, skill: Skill, levels: pd.Series) -> SkillAnswers:
+    answers = _query(
+        warehouse,
+        "select learner_key as learner, question_key as item, course_key as course, item_id as quiz, "
+        "answered_on as day, category from marts.mart_skill_response "
+        f"where source = {literal(skill.source)} and skill_key = {literal(skill.skill_key)}",
+    )
+    completions = _query(
+        warehouse,
+        "select taken.learner_key as learner, taken.course_key as course, taken.outcome_known_on as day "
+        "from core.fct_course_enrollment as taken "
+        "inner join core.dim_course_skill as teaches on taken.course_key = teaches.course_key "
+        f"where teaches.skill_key = {literal(skill.skill_key)} and taken.outcome in ('pass', 'distinction') "
+        f"and taken.outcome_known_on <= date {literal(skill.as_of.isoformat())}",
+    )
+    return arrange(answers, completions, levels)
+
+
+def _query(warehouse: Warehouse, query: str) -> pd.DataFrame:
+    parts = [batch.to_pandas() for batch in warehouse.batches(query)]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["learner", "course", "day"])
+    frame["day"] = pd.to_datetime(frame["day"]).astype("datetime64[s]").astype(np.int64) // 86_400
+    return frame
+
+
+def bring_up_to_date(settings: Settings, skill: Skill, answers: SkillAnswers, country: pd.Series) -> StoredBank:
+    """The bank to score with: the frozen one, extended by new questions, recalibrated and linked after a month."""
+    old = latest_bank(settings, skill.source, skill.skill_key, skill.as_of)
+    if old is None:
+        new = _calibrate(settings, skill, answers, country, None)
+    elif skill.as_of - old.calibrated_on >= RECALIBRATED_AFTER:
+        new = _calibrate(settings, skill, answers, country, old)
+    elif skill.as_of > old.known_on:
+        new = _extend(settings, skill, answers, country, old)
+    else:
+        return old
+    if new is None:
+        return old
+    save_bank(settings, skill.source, skill.skill_key, new)
+    return new
+
+
+def to_bank(stored: StoredBank) -> ItemBank | None:
+    """The bank as the statistics know it; None where the skill has no scale."""
+    if "groups" not in stored.frames:
+        return None
+    items = stored.frames["items"]
+    parameters = items.columns[
+        items.columns.str.fullmatch(r"item|n|slope(_se)?|intercept_\d+(_se)?|slope_intercept_\d+_cov")
+    ]
+    usable = items[items["slope"].notna()]
+    return ItemBank(usable[list(parameters)].reset_index(drop=True), stored.frames["groups"], MODEL, NODES)
+
+
+def _calibrate(
+    settings: Settings, skill: Skill, answers: SkillAnswers, country: pd.Series, old: StoredBank | None
+) -> StoredBank:
+    scale = build_scale(answers, fewest_learners=settings.minimum_linking_learners, nodes=NODES)
+    version = skill.as_of.isoformat()
+    frames: dict[str, pd.DataFrame] = {"courses": scale.courses}
+    facts: dict = {"reason": None}
+    old_bank = to_bank(old) if old else None
+    if scale.bank is None:
+        facts["reason"] = scale.reason
+        frames["items"] = _all_questions(answers, scale.courses, pd.DataFrame({"item": [], "slope": []}), None)
+        return StoredBank(version, skill.as_of, skill.as_of, facts, frames)
+    bank = scale.bank
+    facts |= {
+        "iterations": bank.iterations,
+        "log_likelihood": bank.log_likelihood,
+        "log_likelihood_left": bank.log_likelihood_left,
+    }
+    if old_bank is not None:
+        try:
+            linked = link(bank, old_bank)
+        except ValueError as error:
+            # Abilities on two scales would look comparable: the old scale stays until somebody decides.
+            return StoredBank(version, skill.as_of, skill.as_of, old.facts | {"reason": str(error)}, old.frames)
+        bank, frames["anchors"] = linked.bank, linked.anchors
+        facts |= {
+            "anchor_count": len(linked.anchors),
+            "moved_anchor_share": float((~linked.anchors["is_used"]).mean()),
+            "link_scale": linked.scale,
+            "link_shift": linked.shift,
+        }
+    described = bank.items.merge(describe_questions(bank, answers, country), on="item").assign(status="calibrated")
+    described = described.merge(_difficulty(bank), on="item")
+    frames["items"] = _all_questions(answers, scale.courses, described, bank)
+    frames["groups"] = bank.groups
+    return StoredBank(version, skill.as_of, skill.as_of, facts, frames)
+
+
+def _extend(
+    settings: Settings, skill: Skill, answers: SkillAnswers, country: pd.Series, old: StoredBank
+) -> StoredBank | None:
+    bank = to_bank(old)
+    extended = extend_scale(bank, answers, fewest_learners=settings.minimum_linking_learners) if bank else None
+    if extended is None:
+        return None
+    new = ~extended.items["item"].isin(bank.items["item"])
+    described = extended.items[new].merge(describe_questions(extended, answers, country), on="item")
+    described = described.merge(_difficulty(extended), on="item").assign(status="added")
+    known = old.frames["items"][~old.frames["items"]["item"].isin(described["item"])]
+    items = pd.concat([known, described], ignore_index=True).sort_values("item", ignore_index=True)
+    number = int(old.version.partition(".")[2] or 0) + 1
+    version = f"{old.version.partition('.')[0]}.{number}"
+    return StoredBank(version, old.calibrated_on, skill.as_of, old.facts, {**old.frames, "items": items})
+
+
+def _difficulty(bank: ItemBank) -> pd.DataFrame:
+    by_step = bank.difficulties()
+    steps = by_step.filter(regex=r"^difficulty_\d+$")
+    return pd.DataFrame(
+        {"item": by_step["item"], "difficulty": steps.mean(axis=1), "difficulty_se": by_step["difficulty_1_se"]}
+    )
+
+
+def _all_questions(
+    answers: SkillAnswers, courses: pd.DataFrame, described: pd.DataFrame, bank: ItemBank | None
+) -> pd.DataFrame:
+    """The described questions, and those without parameters with the reason."""
+    a = answers.answers
+    place = a.groupby("item", sort=True).agg(course=("course", "first"), quiz=("quiz", "first"), n=("day", "size"))
+    rest = place[~place.index.isin(described["item"])].reset_index().rename(columns={"n": "response_count"})
+    on_scale = rest["course"].isin(courses["course"][courses["is_on_scale"]])
+    linking = rest["course"].map(courses.set_index("course")["linking_learners"])
+    why = {}
+    if bank is not None:
+        lines = bank.report[bank.report["subject"] == "item"]
+        why = dict(zip(lines["label"], lines["reason"], strict=True))
+    rest["status"] = np.where(on_scale, "left out", "separate scale")
+    rest["reason"] = [
+        why.get(item) if on else f"{int(n)} learners tie its course to the scale"
+        for item, on, n in zip(rest["item"], on_scale, linking, strict=True)
+    ]
+    return pd.concat([described, rest], ignore_index=True).sort_values("item", ignore_index=True)
+
+
+def facts_row(skill: Skill, stored: StoredBank) -> dict:
+    """The row of analytics.skill_scales."""
+    items, courses = stored.frames["items"], stored.frames["courses"]
+    on = courses[courses["is_on_scale"]]
+    usable = items[items["slope"].notna()]
+    n = usable["response_count"] if "response_count" in usable else pd.Series(dtype=float)
+    facts = json.loads(json.dumps(stored.facts))
+    return {
+        "source": skill.source,
+        "skill_key": skill.skill_key,
+        "as_of": skill.as_of,
+        "bank_version": stored.version if len(usable) else None,
+        "calibrated_on": stored.calibrated_on if len(usable) else None,
+        "course_count": len(courses),
+        "scale_course_count": len(on),
+        "smallest_link_count": int(on["linking_learners"].min()) if len(on) else None,
+        "question_count": len(usable),
+        "response_count": int(n.sum()),
+        "iteration_count": facts.get("iterations"),
+        "log_likelihood": facts.get("log_likelihood"),
+        "log_likelihood_left": facts.get("log_likelihood_left"),
+        "misfit_share": float(n[usable["is_misfit"].fillna(False).astype(bool)].sum() / n.sum()) if n.sum() else None,
+        "anchor_count": facts.get("anchor_count"),
+        "moved_anchor_share": facts.get("moved_anchor_share"),
+        "link_scale": facts.get("link_scale"),
+        "link_shift": facts.get("link_shift"),
+        "reason": facts.get("reason"),
+    }

@@ -1,0 +1,124 @@
+"""Benchmarks of organizations in one skill, against every comparison group, with small groups protected."""
+
+import numpy as np
+import pandas as pd
+
+from dagster_project.stats.ability_distribution import (
+    FEWEST_MEMBERS,
+    AbilityLikelihood,
+    OrganizationMeans,
+    organization_means,
+    organization_percentiles,
+)
+from dagster_project.stats.suppression import suppress
+
+COMPARISONS = ("all", "industry", "country", "size_band")
+REFRESHED_AFTER_DAYS = 30
+REFRESHED_AFTER_MEMBERS = 10
+SMALLEST_COVARIATE = 50  # learners; rarer categories are one
+WHY_HIDDEN = {
+    "small": f"fewer than {FEWEST_MEMBERS} members with answers in the skill",
+    "complementary": "would give away an organization with too few members",
+}
+
+
+def due_organizations(today, members: pd.DataFrame, old_members: pd.DataFrame, computed_on: pd.Series) -> set:
+    """Organizations whose benchmark may be computed again.
+
+    A benchmark that followed every member would tell, by its change, how the one who joined or left had scored.
+
+    Parameters
+    ----------
+    today : date
+    members, old_members : frames: organization, learner
+        Of now, and of the last computation.
+    computed_on : series, organization → date
+        Day of the last computation; organizations without one are due.
+    """
+    both = members.merge(old_members, on=["organization", "learner"], how="outer", indicator=True)
+    changed = both[both["_merge"] != "both"].groupby("organization").size()
+    every = set(members["organization"]) | set(computed_on.index)
+    age = {o: (today - computed_on[o]).days if o in computed_on.index else None for o in every}
+    return {
+        o
+        for o in every
+        if age[o] is None or age[o] >= REFRESHED_AFTER_DAYS or changed.get(o, 0) >= REFRESHED_AFTER_MEMBERS
+    }
+
+
+def benchmark(
+    likelihood: AbilityLikelihood, organization, covariates: pd.DataFrame, traits: pd.DataFrame, *, draws: int = 1000
+) -> tuple[pd.DataFrame, OrganizationMeans | None]:
+    """Figures of every organization against every comparison group.
+
+    Parameters
+    ----------
+    likelihood : AbilityLikelihood
+        Of all learners with answers, whether or not they have an organization.
+    organization : array of shape (persons,)
+        Missing: none.
+    covariates : frame of shape (persons, k), labels
+        What selects people into questions, for instance the courses' level and the country.
+    traits : frame indexed by organization: industry, country, size_band
+        Of all organizations.
+
+    Returns
+    -------
+    frame: organization, comparison, comparison_label, is_shown, withheld_reason, member_count, organization_count,
+        mean_ability, std_error, members_percentile, organization_percentile, percentile_sd, percentile_low,
+        percentile_high, band
+        One row per organization with a member and comparison. Figures of hidden organizations are missing.
+    means : OrganizationMeans, None when no organization is large enough
+    """
+    organization = pd.Series(np.asarray(organization, object))
+    size = organization.value_counts().sort_index()
+    if not len(size):
+        return _empty(), None
+    known = traits.reindex(size.index)
+    hidden = pd.Series(suppress(size, known[["industry", "country", "size_band"]]).to_numpy(), size.index)
+    means = None
+    if (size >= FEWEST_MEMBERS).any():
+        try:
+            means = organization_means(likelihood, organization, covariates=_dummies(covariates))
+        except ValueError:  # covariates that organizations determine, where there are few learners
+            means = organization_means(likelihood, organization)
+    parts = []
+    for comparison in COMPARISONS:
+        label = pd.Series("all", size.index) if comparison == "all" else known[comparison]
+        part = pd.DataFrame({"comparison": comparison, "comparison_label": label, "hidden": hidden})
+        if means is not None:
+            figures = organization_percentiles(means, label.dropna(), draws=draws).set_index("organization")
+            part = part.join(figures.drop(columns="comparison"))
+        parts.append(part.rename_axis("organization").reset_index())
+    out = pd.concat(parts, ignore_index=True)
+    shown = out["hidden"].isna()
+    out["withheld_reason"] = out["hidden"].map(WHY_HIDDEN).where(~shown, out.get("reason"))
+    out["is_shown"] = shown
+    out = out.rename(columns={"n": "member_count", "mean": "mean_ability", "organizations": "organization_count"})
+    out = out.reindex(columns=_empty().columns)
+    figures = list(out.columns[out.columns.get_loc("member_count") :])
+    out.loc[~shown, figures] = None
+    return out.sort_values(["organization", "comparison"], ignore_index=True), means
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame(
+        columns=[
+            "organization", "comparison", "comparison_label", "is_shown", "withheld_reason", "member_count",
+            "organization_count", "mean_ability", "std_error", "members_percentile", "organization_percentile",
+            "percentile_sd", "percentile_low", "percentile_high", "band",
+        ]
+    )  # fmt: skip
+
+
+def _dummies(covariates: pd.DataFrame) -> np.ndarray:
+    """0/1 columns of the frequent labels of each covariate, the most frequent left out."""
+    columns = []
+    for name in covariates:
+        count = covariates[name].value_counts()
+        columns += [
+            (covariates[name] == label).to_numpy(float)
+            for label in count.index[1:]
+            if count[label] >= SMALLEST_COVARIATE
+        ]
+    return np.column_stack(columns) if columns else np.empty((len(covariates), 0))

@@ -1,0 +1,93 @@
+"""Which courses would help an organization in a skill where it stands below the middle of all."""
+
+import numpy as np
+import pandas as pd
+
+MIDDLE = 50.0
+EASIEST, HARDEST = 0.85, 0.40  # share of a course's points that learners of the organization's mean would get
+MOST_TAKEN = 0.5
+COURSES = 3
+COLUMNS = [
+    "organization", "rank", "members_percentile", "band", "course", "expected_gain", "gain_low", "gain_high",
+    "expected_score_share", "not_taken_share", "reason",
+]  # fmt: skip
+
+
+def expected_score_shares(items: pd.DataFrame, ability) -> pd.DataFrame:
+    """Share of the points of each course's questions that learners of some ability would get.
+
+    Parameters
+    ----------
+    items : frame: course, slope, intercept_1 …
+    ability : array of shape (k,)
+
+    Returns
+    -------
+    frame of shape (courses, k), indexed by course
+    """
+    steps = items.filter(regex=r"^intercept_\d+$").to_numpy(float)
+    logit = items["slope"].to_numpy(float)[:, None, None] * np.asarray(ability, float) + steps[:, :, None]
+    with np.errstate(over="ignore"):
+        reached = 1.0 / (1.0 + np.exp(-logit))
+    share = np.nansum(reached, axis=1) / np.isfinite(steps).sum(axis=1)[:, None]
+    return pd.DataFrame(share).groupby(items["course"].to_numpy()).mean()
+
+
+def recommend(
+    benchmarks: pd.DataFrame, items: pd.DataFrame, gains: pd.DataFrame, completed: pd.DataFrame
+) -> pd.DataFrame:
+    """Courses for every organization whose members stand below the middle of all.
+
+    A course is recommended when it teaches the skill with a gain that is estimated and not shown to be negative, when
+    learners of the organization's mean would now get 40 to 85 % of its points, and when less than half of the members
+    have completed it. Ranked by shrunken gain × share of the members who have not.
+
+    Parameters
+    ----------
+    benchmarks : frame: organization, mean_ability, members_percentile, band, member_count
+        Shown rows of one skill against all organizations.
+    items : frame: course, slope, intercept_1 …
+        Questions on the skill's scale.
+    gains : frame: course, gain, gain_low, gain_high, shrunken_gain
+    completed : frame: organization, course, members
+        Members who have completed a course.
+
+    Returns
+    -------
+    frame: organization, rank, members_percentile, band, course, expected_gain, gain_low, gain_high,
+        expected_score_share, not_taken_share, reason
+        At most three courses an organization; one row without a course, with the reason, where none suits.
+    """
+    low = benchmarks[benchmarks["members_percentile"] < MIDDLE].reset_index(drop=True)
+    if low.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    known = gains[gains["shrunken_gain"].notna() & (gains["gain_high"] > 0)]
+    share = expected_score_shares(items, low["mean_ability"]) if len(items) else pd.DataFrame()
+    taken = completed.set_index(["organization", "course"])["members"]
+    rows = []
+    for k, organization in low.iterrows():
+        one = known[known["course"].isin(share.index)].copy()
+        one["expected_score_share"] = one["course"].map(share[k]).astype(float) if len(share) else np.nan
+        members = taken.get(organization["organization"], pd.Series(dtype=float))
+        one["not_taken_share"] = 1 - one["course"].map(members).astype(float).fillna(0.0) / organization["member_count"]
+        suits = one["expected_score_share"].between(HARDEST, EASIEST) & (one["not_taken_share"] > 1 - MOST_TAKEN)
+        one = one[suits].assign(value=one["shrunken_gain"] * one["not_taken_share"])
+        one = one[one["value"] > 0].sort_values(["value", "course"], ascending=[False, True]).head(COURSES)
+        about = {name: organization[name] for name in ("organization", "members_percentile", "band")}
+        if one.empty:
+            reason = (
+                "no course with a known gain"
+                if known.empty
+                else "no course suits the members' ability, or most have completed it"
+            )
+            rows.append(about | {"rank": 1, "reason": reason})
+        for rank, (_, course) in enumerate(one.iterrows(), start=1):
+            rows.append(
+                about
+                | {"rank": rank, "expected_gain": course["shrunken_gain"]}
+                | {
+                    name: course[name]
+                    for name in ("course", "gain_low", "gain_high", "expected_score_share", "not_taken_share")
+                }
+            )
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
