@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         0.0, description="Random share of learners that is not contacted, the only way to measure what contacts do"
     )
     at_risk_training_learners: PositiveInt = Field(
-        6000, description="Most learners that a model of risk is trained on; more cost more than they add"
+        3000, description="Most learners of a source that a model of risk is trained on; more are better and cost more"
     )
     at_risk_pinned_models: str = Field(
         "", description="Versions of models, by commas, that score instead of the champions: the way back"

@@ -214,7 +214,6 @@ def fit_scorer(
     kind: str = BoostedTrees.kind,
     seed: int = SEED,
     folds: int = FOLDS,
-    most_learners: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> RiskScorer:
     """Fit a model and everything after it on matured cohorts.
@@ -228,8 +227,6 @@ def fit_scorer(
     kind : a name in ``at_risk.MODELS``
     folds : int
         Parts of the cohorts that are predicted by models of the others; fewer cost less.
-    most_learners : int, optional
-        Above this a random part of the learners trains; ranks are those among all.
     settings : arguments of the model's ``fit``
     """
     week = frame[columns.week]
@@ -237,11 +234,6 @@ def fit_scorer(
     y = frame[outcome].to_numpy(float)
     encoder = Encoder.fit(frame, y, features, columns.cohort)
     matrix = encoder.encode(frame)
-    learners = np.unique(frame[columns.learner].to_numpy())
-    if most_learners and len(learners) > most_learners:
-        chosen = np.random.default_rng(seed).choice(learners, most_learners, replace=False)
-        drawn = frame[columns.learner].isin(chosen).to_numpy()
-        frame, y, matrix = frame[drawn], y[drawn], matrix[drawn]
 
     def fit(rows: np.ndarray) -> RiskModel:
         return MODELS[kind].fit(matrix[rows], y[rows], encoder.features, seed=seed, **(settings or {}))

@@ -25,7 +25,7 @@ from dagster_project.store.warehouse import Warehouse
 
 RETRAINED_AFTER = timedelta(days=7)
 ACTIVE_DAYS = 7  # a cohort runs while its last week of data is this near to the last data of the source
-FOLDS = 3
+FOLDS = 2
 FEWEST_FOR_DRIFT = 500
 MATURED_SHARE = 0.98
 CONTRACTS = read_contracts()
@@ -65,7 +65,7 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         for subject in SUBJECTS:
             for source in _sources(store, subject):
                 name = f"{source}/{subject.name}"
-                matured = _matured(subject, store, source)
+                matured = _matured(subject, store, source, settings.at_risk_training_learners)
                 reason = _why_not(subject, matured, registry, source, kept["backtest"], now)
                 if reason:
                     told[name] = reason
@@ -159,9 +159,15 @@ def _sources(store: Warehouse, subject: Subject) -> list[str]:
     return [source for batch in batches for source in batch.column(0).to_pylist()]
 
 
-def _matured(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
-    """Training rows of the cohorts of which every outcome is known."""
-    rows = subject.read(store, f"source = {_literal(source)} and {TRAINING_WEEKS}")
+def _matured(subject: Subject, store: Warehouse, source: str, most_learners: int) -> pd.DataFrame:
+    """Training rows of the cohorts of which every outcome is known; of many learners a part, always the same one."""
+    query = f"select count(distinct learner_key) from {subject.tables[0]} where source = {_literal(source)}"
+    learners = sum(batch.column(0).to_pylist()[0] for batch in store.batches(query))
+    share = min(1.0, most_learners / max(learners, 1))
+    condition = f"source = {_literal(source)} and {TRAINING_WEEKS}"
+    if share < 1:
+        condition += f" and substr(md5(learner_key), 1, 6) < '{int(share * 16**6):06x}'"
+    rows = subject.read(store, condition)
     if rows.empty:
         return rows
     # A source may never tell how a few ended; a cohort of which more is open has not matured.
@@ -201,9 +207,8 @@ def _train(
         enrollment="enrollment_key",
         withdrawal_day="withdrawal_day",
         folds=FOLDS,
-        most_learners=settings.at_risk_training_learners,
     )
-    rows, most = [], settings.at_risk_training_learners
+    rows = []
     for kind, model in MODELS.items():
         metrics = evidence.metrics
         if len(metrics):
@@ -215,7 +220,7 @@ def _train(
         row |= {"is_champion": kind == evidence.winner, "decision": evidence.decision}
         row |= {"features": json.dumps([x.name for x in subject.features])}
         if kind == evidence.winner or (model.is_explainable and kind == "logistic"):
-            scorer = fit_scorer(matured, "y", subject.features, COLUMNS, kind=kind, folds=FOLDS, most_learners=most)
+            scorer = fit_scorer(matured, "y", subject.features, COLUMNS, kind=kind, folds=FOLDS)
             save_scorer(settings, scorer)
             row |= {"model_version": scorer.version, "file": scorer.version}
         elif told is None:
