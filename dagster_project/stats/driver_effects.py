@@ -773,8 +773,9 @@ def _with_course_term(effects: pd.DataFrame, specifications: pd.DataFrame) -> pd
     if not len(specifications):
         return effects
     rows = specifications[specifications["specification"] == "course and term absorbed"].set_index("driver_id")
-    for end in ("", "_low", "_high"):
-        effects[f"course_term_percent{end}"] = effects["driver_id"].map(rows[f"percent{end}"])
+    rows = rows.reindex(columns=["percent", "percent_low", "percent_high"])  # absent if none could be estimated
+    for name in rows.columns:
+        effects[f"course_term_{name}"] = effects["driver_id"].map(rows[name])
     return effects
 
 

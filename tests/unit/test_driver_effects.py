@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import statsmodels.api as sm
 
@@ -162,6 +163,20 @@ def test_a_level_without_rows_says_why():
     assert set(rows["reason"]) == {"the source has no outcome", "there are no rows with a known outcome"}
     assert not len(found.placebos)
     assert not len(found.dose_response)
+
+
+def test_a_university_too_small_for_any_figure_gets_reasons_only(tables):
+    program = tables["learner_program"]["program_id"][0]
+    small = {
+        level: table.filter(pc.equal(table["program_id"], program)).slice(0, 150) for level, table in tables.items()
+    }
+    batches = {level: partial(pa.Table.to_batches, table) for level, table in small.items()}
+    found = driver_effects(batches, **seeds(), columns=COLUMNS, placebo_draws=10)
+    rows = overall(found)
+    assert len(rows) == 30
+    missing = rows[rows["status"] == "not estimable"]
+    assert len(missing) > 10
+    assert missing["reason"].notna().all()
 
 
 def test_a_driver_without_its_column_says_so(tables):
