@@ -13,6 +13,8 @@ import pytest
 
 from dagster_project.settings import REPOSITORY
 
+# Minutes of CPU, whatever the size: every analysis runs.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 STUDENTS = 300
 
 
