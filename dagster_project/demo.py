@@ -71,6 +71,8 @@ def demo_summary(settings: Settings, truth: dict) -> str:
             lines += ["", *_drivers(connection, truth["drivers"])]
         if "reporting.at_risk_programs" in published:
             lines += ["", *_at_risk(connection)]
+        if "reporting.learner_skills" in published:
+            lines += ["", *_skills(connection)]
     pages = sorted(settings.published_dir.glob("reports/*.html"))
     lines += ["", "Where to look next:"]
     lines += [f"  {page}" for page in pages]
@@ -218,4 +220,16 @@ def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
             f"{high or 0:,} at high and {medium or 0:,} at medium risk"
             for outcome, day, learners, high, medium in rows
         ),
+    ]
+
+
+def _skills(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    learners, skills, shown = connection.execute(
+        "select count(distinct learner_key), count(distinct skill_key), count(*) filter (where has_ability) "
+        "from reporting.learner_skills where source = ?",
+        [SOURCE],
+    ).fetchone()
+    return [
+        f"What they can do: {learners:,} learners in {skills} skills; "
+        f"{shown:,} of their abilities are certain enough to be shown."
     ]
