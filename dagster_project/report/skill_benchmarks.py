@@ -96,7 +96,7 @@ def _how_to_read() -> str:
     return (
         '<h2 id="read">How to read it</h2><p>Each bar runs from the lowest (0) to the highest (100) of the other organizations. '
         "The dark dot is this organization's place among all; the line through it says how sure that is. A long line means: "
-        "few people answered, or they differ little from others; do not read much into the dot then.</p>"
+        "few people answered, or they differ little from others; the standing is then called unclear.</p>"
         f'<div class="key">{zones}<span><i style="background:#0b3d3a;border-radius:50%;width:.8rem"></i>against all organizations</span>{marks}</div>'
     )
 
@@ -207,7 +207,7 @@ def _tag(band: object, width: float) -> str:
     if color is None:
         return ""
     if width > WIDEST_TOLD:
-        return '<span class="muted">cannot be told<br>from the middle</span>'
+        return '<span class="tag muted" title="the range is too wide to tell the place from the middle">unclear</span>'
     return f'<span class="tag" style="background:{color}">{escape(str(band))}</span>'
 
 
