@@ -57,11 +57,22 @@ events as (
             deliveries.source = redelivered.source
             and deliveries.occurred_on = redelivered.occurred_on
             and deliveries.event_id = redelivered.event_id
-    where redelivered.event_id is null
+    where
+        deliveries.event_id is not null
+        and redelivered.event_id is null
 
     union all
 
     select * from first_deliveries
+
+    union all
+
+    -- Apart, so that a source without ids does not look for any.
+    select
+        *,
+        1 as delivery_count
+    from {{ deliveries }} as deliveries
+    where event_id is null
 ),
 
 items as (
@@ -82,7 +93,7 @@ counted as (
         sum(events.click_count) filter (where items.activity_kind = '{{ kind }}') as {{ kind }}_click_count,
         {%- endfor %}
         {%- for column, type in counted_event_types().items() %}
-        sum(events.click_count) filter (where events.event_type = '{{ type }}') as {{ column }},
+        count(*) filter (where events.event_type = '{{ type }}') as {{ column }},
         {%- endfor %}
         sum(events.click_count) as click_count,
         count(*) as event_count,
@@ -184,7 +195,7 @@ select
     cast(coalesce(counted.{{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count,
     {%- endfor %}
     {%- for column in counted_event_types() %}
-    cast(case when counted.typed_event_count > 0 then coalesce(counted.{{ column }}, 0) end as bigint) as {{ column }},
+    cast(case when counted.typed_event_count > 0 then counted.{{ column }} end as bigint) as {{ column }},
     {%- endfor %}
     cast(
         coalesce(late_day_changes.learning_seconds, {{ learning_seconds("counted.event_times") }}) as decimal(18, 6)
