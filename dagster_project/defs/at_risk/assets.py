@@ -243,10 +243,11 @@ def _active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
         return rows
     latest = rows.groupby(["peer_group", "starts_on"])["as_of_on"].transform("max")
     is_running = (rows["as_of_on"].max() - latest).dt.days < ACTIVE_DAYS
-    rows["is_latest"] = (rows["as_of_on"] == rows.groupby("enrollment_key")["as_of_on"].transform("max")) & (
-        rows["as_of_on"] == latest
+    rows["is_latest"] = (
+        is_running & (rows["as_of_on"] == latest) & rows["y"].isna()  # nobody is warned of what is known
     )
-    return rows[is_running & (rows["y"].isna() | ~rows["is_latest"])].reset_index(drop=True)
+    has_active = rows.groupby("peer_group")["is_latest"].transform("any")
+    return rows[is_running & has_active].reset_index(drop=True)
 
 
 def _score(
@@ -269,7 +270,7 @@ def _score(
         probability_low=latest["low"],
         probability_high=latest["high"],
         band=band,
-        probability_change=probability - latest["enrollment_key"].map(before),
+        probability_change=probability - latest["enrollment_key"].map(before).astype(float),
         log_odds=latest["log_odds"],
         is_held_out=[_draw(key) < settings.at_risk_holdout_share for key in latest["learner_key"]],
         model_version=scorer.version,
