@@ -129,8 +129,10 @@ def course_gains(
     θ_before = z'α + e, θ_after = b θ_before + z'g + u, z the courses completed between and exposure, both normal. Each
     likelihood enters as the normal density that gives the same posterior mean and variance under the fitted prior (an
     expectation-propagation site, refreshed once), so that abilities are integrated out exactly: the limit of infinitely
-    many plausible values drawn with everything known about the learner (Mislevy 1991), with none of their noise.
-    Maximum likelihood by EM; errors of gains from generalized least squares given the variances, clustered by learner.
+    many plausible values drawn with everything known about the learner (Mislevy 1991), with none of their noise. Who
+    takes a course may depend on ability, but not on the luck of the answers before: courses given out by a score need
+    that score's answers left out. Maximum likelihood by EM; errors of gains from generalized least squares given the
+    variances, clustered by learner.
 
     Parameters
     ----------

@@ -1,0 +1,70 @@
+"""Benchmarks do not follow single members, banks stay frozen, a scale holds the courses that learners tie together."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dagster_project.report import skill_benchmarks
+from dagster_project.settings import Settings
+from dagster_project.stats.benchmarks import due_organizations
+from dagster_project.stats.course_links import bridged_courses
+from dagster_project.stats.skill_gap import recommend
+from dagster_project.store.errors import StoreError
+from dagster_project.store.item_banks import StoredBank, latest_bank, save_bank
+
+
+def members(**sizes):
+    return pd.DataFrame([(o, k) for o, ks in sizes.items() for k in ks], columns=["organization", "learner"])
+
+
+def test_a_benchmark_is_computed_again_after_a_month_or_ten_members_only():
+    computed = pd.Series({"still": date(2025, 3, 20), "moving": date(2025, 3, 20), "old": date(2025, 3, 1)})
+    before = members(still=range(20), moving=range(20), old=range(20))
+    now = members(still=range(1, 21), moving=range(5, 25), old=range(20), new=range(12))
+    assert due_organizations(date(2025, 3, 31), now, before, computed) == {"moving", "old", "new"}
+
+
+def test_a_course_is_on_the_scale_when_enough_learners_answered_in_it_and_elsewhere():
+    # Courses a and b share 30 learners, course c has as many of its own.
+    rows = [(p, c, f"{c}{k}") for p in range(30) for c in "ab" for k in range(6)]
+    rows += [(100 + p, "c", f"c{k}") for p in range(30) for k in range(6)]
+    person, course, item = (np.array(column) for column in zip(*rows, strict=True))
+    found = bridged_courses(person, course, item, fewest_learners=20).set_index("course")
+    assert found["is_on_scale"].tolist() == [True, True, False]
+    assert found["linking_learners"].tolist() == [30, 30, 0]
+    assert not bridged_courses(person, course, item, fewest_learners=31)["is_on_scale"].any()
+
+
+def test_a_frozen_bank_is_never_changed_and_never_from_the_future(tmp_path):
+    settings = Settings(home=tmp_path)
+    items = pd.DataFrame({"item": ["q"], "slope": [1.0]})
+    for version, day in (("2025-01-31", date(2025, 1, 31)), ("2025-03-02", date(2025, 3, 2))):
+        save_bank(settings, "uni", "uni:S/1", StoredBank(version, day, day, {"iterations": 3}, {"items": items}))
+    assert latest_bank(settings, "uni", "uni:S/1", date(2025, 3, 1)).version == "2025-01-31"
+    assert latest_bank(settings, "uni", "uni:S/1", date(2025, 3, 2)).facts == {"iterations": 3}
+    assert latest_bank(settings, "uni", "uni:S/1", date(2024, 12, 31)) is None
+    with pytest.raises(StoreError, match="never changed"):
+        save_bank(settings, "uni", "uni:S/1", StoredBank("2025-03-02", date(2025, 3, 2), date(2025, 3, 2)))
+
+
+def test_a_recommended_course_suits_the_members_has_a_gain_and_is_not_taken_yet():
+    benchmarks = pd.DataFrame(
+        {"organization": ["low", "high"], "mean_ability": [-0.2, 1.0], "members_percentile": [40.0, 80.0]}
+    ).assign(band="emerging", member_count=20)
+    courses = ["good", "too hard", "taken", "no gain"]
+    items = pd.DataFrame({"course": courses, "slope": 1.0, "intercept_1": [0.5, -4.0, 0.5, 0.5]})
+    gains = pd.DataFrame({"course": courses, "gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "shrunken_gain": 0.3})
+    gains.loc[3, ["gain_high", "shrunken_gain"]] = -0.1
+    completed = pd.DataFrame({"organization": ["low"], "course": ["taken"], "members": [15]})
+    found = recommend(benchmarks, items, gains, completed)
+    assert found[["organization", "rank", "course"]].values.tolist() == [["low", 1, "good"]]
+
+
+def test_the_page_of_a_source_without_employers_says_so():
+    class Empty:
+        def read(self, table):
+            return pd.DataFrame({"is_shown": pd.Series(dtype=bool), "organization_key": pd.Series(dtype=str)})
+
+    assert "No organization has members" in skill_benchmarks.make_page(Empty())
