@@ -25,6 +25,7 @@ OFFSET_WEEKS = (4, 8, 12)  # weeks whose cohort offsets stand for all
 SLOPE_PRIOR_SD = 0.25  # of a cohort's offset on its early leavers: how far they are trusted before cohorts show it
 SEASON_PRIOR_OFFERINGS = 3  # offerings of a season that weigh as much as "seasons are alike"
 FEWEST_FOR_INTERVAL = 200
+MOST_SHARED = 0.5  # of the rows of other offerings: those of learners who are in a held one too
 WIDENING = 1.645  # sds of cohorts to either side: nine cohorts of ten
 
 
@@ -252,8 +253,11 @@ def fit_scorer(
 
 
 def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, folds: int, fit) -> np.ndarray:
-    """Log-odds of each row from a model that saw neither its offering nor its learner; of a single offering, nor the
-    learner."""
+    """Log-odds of each row from a model that saw neither its offering nor its learner.
+
+    Of a single offering, and where most learners take several, from a model that did not see the learner: without the
+    learners of the offerings held out only those with one course would be left, and they are of another kind.
+    """
     learner = np.unique(frame[columns.learner].to_numpy(), return_inverse=True)[1]
     offering = np.unique(frame[columns.offering].to_numpy(), return_inverse=True)[1]
     # Large offerings first, each into the smallest fold: alike in size, and the same every time.
@@ -262,7 +266,10 @@ def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, fo
     for group in np.argsort(-size, kind="stable"):
         fold_of[group] = int(np.argmin(filled))
         filled[fold_of[group]] += size[group]
-    fold = fold_of[offering] if len(size) > 1 else learner % folds
+    fold = fold_of[offering]
+    shared = [np.isin(learner[fold != value], learner[fold == value]).mean() for value in np.unique(fold)]
+    if len(size) == 1 or max(shared) > MOST_SHARED:
+        fold = learner % folds
     found = np.empty(len(frame))
     for value in np.unique(fold):
         held = fold == value

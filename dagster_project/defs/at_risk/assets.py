@@ -13,6 +13,7 @@ from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, COURSES, SUBJECTS, TRAINING_WEEKS, Subject
+from dagster_project.defs.concurrency import in_order
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
@@ -62,24 +63,28 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}
         new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
         registered, trained, told = [], [], {}
-        for subject in SUBJECTS:
-            for source in _sources(store, subject):
-                name = f"{source}/{subject.name}"
-                matured = _matured(subject, store, source, settings.at_risk_training_learners)
-                reason = _why_not(subject, matured, registry, source, kept["backtest"], now)
-                if reason:
-                    told[name] = reason
-                    continue
-                rows, evidence = _train(subject, source, matured, settings, registry, now)
-                told[name] = evidence.decision
-                registered += rows
-                trained.append(name)
-                for table in kept:
-                    frame = getattr(evidence, "metrics" if table == "backtest" else table)
-                    old = new[table][0]
-                    new[table][0] = old[(old["source"] != source) | (old["outcome"] != subject.name)]
-                    if len(frame):
-                        new[table].append(frame.assign(source=source, outcome=subject.name))
+
+        def work(subject: Subject, source: str) -> tuple[Subject, str, str, list[dict], Backtest | None]:
+            matured = _matured(subject, store, source, settings.at_risk_training_learners)
+            if reason := _why_not(subject, matured, registry, source, kept["backtest"], now):
+                return subject, source, reason, [], None
+            rows, evidence = _train(subject, source, matured, settings, registry, now)
+            return subject, source, evidence.decision, rows, evidence
+
+        pieces = [(subject, source) for subject in SUBJECTS for source in _sources(store, subject)]
+        for subject, source, decision, rows, evidence in in_order(work, pieces, settings.threads):
+            name = f"{source}/{subject.name}"
+            told[name] = decision
+            registered += rows
+            if evidence is None:
+                continue
+            trained.append(name)
+            for table in kept:
+                frame = getattr(evidence, "metrics" if table == "backtest" else table)
+                old = new[table][0]
+                new[table][0] = old[(old["source"] != source) | (old["outcome"] != subject.name)]
+                if len(frame):
+                    new[table].append(frame.assign(source=source, outcome=subject.name))
         tables = {table: pd.concat(frames) for table, frames in new.items()}
         contract = CONTRACTS["analytics.at_risk_models"]
         counts = {

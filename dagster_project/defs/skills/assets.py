@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from dagster_project.defs.concurrency import in_order
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.skills.scales import Skill, bring_up_to_date, each_skill, facts_row, to_bank
 from dagster_project.settings import Settings
@@ -25,7 +26,7 @@ from dagster_project.stats.irt import ItemBank
 from dagster_project.stats.skill_gap import recommend
 from dagster_project.stats.skill_scale import SkillAnswers, known_groups
 from dagster_project.store.contracts import read_contracts
-from dagster_project.store.item_banks import latest_bank
+from dagster_project.store.item_banks import StoredBank, latest_bank
 from dagster_project.store.warehouse import Warehouse
 
 LARGEST_ERROR = 0.5  # of an ability that is shown
@@ -131,8 +132,11 @@ def skill_bank(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
         store = Warehouse(settings)
         country = _country(store)
         scales, items = [], []
-        for skill, answers in each_skill(store):
-            stored = bring_up_to_date(settings, skill, answers, country)
+
+        def work(skill: Skill, answers: SkillAnswers) -> tuple[Skill, StoredBank]:
+            return skill, bring_up_to_date(settings, skill, answers, country)
+
+        for skill, stored in in_order(work, each_skill(store), settings.threads):
             scales.append(facts_row(skill, stored))
             frame = stored.frames["items"].rename(
                 columns={"item": "question_key", "course": "course_key", "quiz": "item_id"}
@@ -152,10 +156,11 @@ def skill_bank(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
 @_asset("skill_abilities", "analytics.skill_items", *ITEM_DEPS)
 def skill_abilities(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     with warehouse.writing(context) as settings:
-        frames = [
-            abilities(answers, bank).assign(as_of=skill.as_of, bank_version=version, **_about(skill))
-            for skill, answers, bank, version in scored_skills(settings)
-        ]
+
+        def work(skill: Skill, answers: SkillAnswers, bank: ItemBank, version: str) -> pd.DataFrame:
+            return abilities(answers, bank).assign(as_of=skill.as_of, bank_version=version, **_about(skill))
+
+        frames = list(in_order(work, scored_skills(settings), settings.threads))
         count = write(Warehouse(settings), "skill_abilities", frames)
     return dg.MaterializeResult(metadata={"dagster/row_count": count})
 
@@ -204,7 +209,8 @@ def skill_benchmark(context: dg.AssetExecutionContext, warehouse: WarehouseResou
         traits = store.read("core.dim_organization").set_index("organization_key")[["industry", "country", "size_band"]]
         country = _country(store)
         rows, members = [], []
-        for skill, answers, bank, version in scored_skills(settings):
+
+        def work(skill: Skill, answers: SkillAnswers, bank: ItemBank, version: str) -> tuple:
             about = _about(skill)
             now, likelihood, covariates = _members(answers, bank, organization_of, country)
             was = old_members[old_members["skill_key"] == skill.skill_key].rename(
@@ -218,12 +224,14 @@ def skill_benchmark(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 likelihood, likelihood_organizations(likelihood, organization_of), covariates, traits
             )
             figures = figures[figures["organization"].isin(due)].rename(columns={"organization": "organization_key"})
-            rows.append(kept_rows[~kept_rows["organization_key"].isin(due)])
-            rows.append(figures.assign(computed_on=skill.as_of, bank_version=version, **about))
+            figures = figures.assign(computed_on=skill.as_of, bank_version=version, **about)
             kept = pd.concat([was[~was["organization"].isin(due)], now[now["organization"].isin(due)]])
-            members.append(
-                kept.rename(columns={"organization": "organization_key", "learner": "learner_key"}).assign(**about)
-            )
+            kept = kept.rename(columns={"organization": "organization_key", "learner": "learner_key"})
+            return skill, due, [kept_rows[~kept_rows["organization_key"].isin(due)], figures], kept.assign(**about)
+
+        for skill, due, figures, kept in in_order(work, scored_skills(settings), settings.threads):
+            rows += figures
+            members.append(kept)
             context.log.info(f"{skill.skill_key}: {len(due)} organizations computed again")
         for table, frames in (("skill_benchmarks", rows), ("skill_benchmark_members", members)):
             count = write(store, table, frames)
@@ -251,10 +259,11 @@ def _members(answers: SkillAnswers, bank: ItemBank, organization_of: pd.Series, 
 @_asset("skill_course_gains", "analytics.skill_items", *ITEM_DEPS)
 def skill_course_gains(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     with warehouse.writing(context) as settings:
-        frames = [
-            gains(answers, bank).assign(as_of=skill.as_of, bank_version=version, **_about(skill))
-            for skill, answers, bank, version in scored_skills(settings)
-        ]
+
+        def work(skill: Skill, answers: SkillAnswers, bank: ItemBank, version: str) -> pd.DataFrame:
+            return gains(answers, bank).assign(as_of=skill.as_of, bank_version=version, **_about(skill))
+
+        frames = list(in_order(work, scored_skills(settings), settings.threads))
         count = write(Warehouse(settings), "skill_course_gains", frames)
     return dg.MaterializeResult(metadata={"dagster/row_count": count})
 

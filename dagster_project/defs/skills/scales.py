@@ -41,7 +41,7 @@ def skills(warehouse: Warehouse) -> list[Skill]:
 
 
 def each_skill(warehouse: Warehouse) -> Iterator[tuple[Skill, SkillAnswers]]:
-    """One skill's answers after the other, in the memory of the largest. One thread: the matrices are small."""
+    """One skill's answers after the other. Matrices are small: no threads inside them."""
     levels = warehouse.read("core.dim_course", ["course_key", "level"]).set_index("course_key")["level"].map(LEVELS)
     with threadpool_limits(1):
         for skill in skills(warehouse):
