@@ -1,6 +1,7 @@
 """The command line behind `make run`, `make demo` and `make ui`."""
 
 import argparse
+import importlib
 import os
 import shutil
 import sys
@@ -120,9 +121,11 @@ def _demo(settings: Settings, students: int | None, seed: int) -> int:
             f"replace it. Give it another warehouse: {PREFIX}HOME=warehouse-demo make demo"
         )
         return 2
-    if "memory_limit" not in settings.model_fields_set:
-        os.environ[f"{PREFIX}MEMORY_LIMIT"] = demo.MEMORY_LIMIT
-        settings = Settings()
+    unset = {name: value for name, value in demo.DEFAULTS.items() if name not in settings.model_fields_set}
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in unset.items()})
+    settings = Settings()
+    # The definitions take ten seconds to import: meanwhile the university is made.
+    threading.Thread(target=importlib.import_module, args=["dagster_project.definitions"], daemon=True).start()
     truth = demo.make_university(settings, students or STUDENTS, seed, _say)
     status = _run(settings, demo.SOURCE, None, landing)
     if status == 0:

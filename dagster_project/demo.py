@@ -15,7 +15,8 @@ from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
 
 SOURCE = "campus"
-MEMORY_LIMIT = "2GB"
+# Settings where the user has said nothing: more memory, and risk models of fewer learners to save a minute.
+DEFAULTS = {"memory_limit": "2GB", "at_risk_training_learners": "1500"}
 SHOWN = 5
 # What an event's row looks like that a device with a reset clock sent: everything else refused is malformed.
 OUT_OF_RANGE = "%outside of the permitted range%"
