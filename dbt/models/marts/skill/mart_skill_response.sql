@@ -1,4 +1,5 @@
--- First attempts at questions, by the skills that they test. Grain: one row per source × learner × question version × skill.
+-- First attempts at questions, by the skills that they test.
+-- Grain: one row per source × learner × question version × skill.
 with responses as (
     select * from {{ ref("fct_response") }}
 ),
