@@ -25,6 +25,7 @@ OFFSET_WEEKS = (4, 8, 12)  # weeks whose cohort offsets stand for all
 SLOPE_PRIOR_SD = 0.25  # of a cohort's offset on its early leavers: how far they are trusted before cohorts show it
 SEASON_PRIOR_OFFERINGS = 3  # offerings of a season that weigh as much as "seasons are alike"
 FEWEST_FOR_INTERVAL = 200
+FEWEST_EXPECTED = 10  # of each outcome, for an offering to tell how it differs
 MOST_SHARED = 0.5  # of the rows of other offerings: those of learners who are in a held one too
 WIDENING = 1.645  # sds of cohorts to either side: nine cohorts of ten
 
@@ -287,7 +288,11 @@ def _fit_early(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, colum
     at = {int(known[np.argmin(np.abs(known - w))]) for w in OFFSET_WEEKS}
     rows = []
     for (offering, w), positions in cohorts.indices.items():
-        if int(w) in at and 0 < y[positions].sum() < len(positions):
+        # Small offerings are told by what was expected of them: told by what came, those without any would be left out
+        # and the others look worse than they are.
+        likely = expit(calibrated[positions]).sum()
+        is_large = min(likely, len(positions) - likely) >= FEWEST_EXPECTED
+        if int(w) in at and is_large and 0 < y[positions].sum() < len(positions):
             rows.append((offering, w, *fit_offset(calibrated[positions], y[positions])))
     offsets = pd.DataFrame(rows, columns=[columns.offering, columns.week, "offset", "error"]).merge(first)
     offsets["surplus"] = offsets["left"] - offsets[columns.week].map(expected)
