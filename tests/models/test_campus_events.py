@@ -44,16 +44,19 @@ def deliver(landing: Path, folder: Path, until: date | None = None) -> None:
     """The landing files of a folder; of the events the last months, without those dated or received from `until` on."""
     shutil.copytree(landing, folder, ignore=shutil.ignore_patterns("events"), dirs_exist_ok=True)
     (folder / "events").mkdir(exist_ok=True)
-    for path in sorted((landing / "events").glob("*.parquet")):
-        if not any(month in path.name for month in MONTHS):
-            continue
-        later = "occurred_at >= $until or received_at >= $until"
-        is_later = duckdb.execute(f"select bool_or({later}) from '{path}'", {"until": until or date.max}).fetchone()[0]
-        if is_later:
-            target = folder / "events" / path.name
-            duckdb.execute(f"copy (from '{path}' where not ({later})) to '{target}'", {"until": until})
-        else:
-            shutil.copy(path, folder / "events")
+    with duckdb.connect() as files:
+        for path in sorted((landing / "events").glob("*.parquet")):
+            if not any(month in path.name for month in MONTHS):
+                continue
+            later = "occurred_at >= $until or received_at >= $until"
+            ((is_later,),) = files.execute(
+                f"select bool_or({later}) from '{path}'", {"until": until or date.max}
+            ).fetchall()
+            if is_later:
+                target = folder / "events" / path.name
+                files.execute(f"copy (from '{path}' where not ({later})) to '{target}'", {"until": until})
+            else:
+                shutil.copy(path, folder / "events")
 
 
 def load(home: Path, landing: Path) -> tuple[date, ...]:

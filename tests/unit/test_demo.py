@@ -31,9 +31,10 @@ def test_another_size_leaves_no_row_of_the_earlier_university(settings):
         os.utime(file, (1e9, 1e9))
     truth = make_university(settings, 50, 1, said.append)
     assert truth["students"] == 50
-    for file, model in zip(old, (events, answers), strict=True):
-        assert duckdb.sql(f"select count(*) from '{file}'").fetchall() == [(0,)]
-        assert duckdb.sql(f"from '{file}'").columns == duckdb.sql(f"from '{model}'").columns
+    with duckdb.connect() as files:
+        for file, model in zip(old, (events, answers), strict=True):
+            assert files.sql(f"select count(*) from '{file}'").fetchall() == [(0,)]
+            assert files.sql(f"from '{file}'").columns == files.sql(f"from '{model}'").columns
     assert "40 degree learners" in said[0]
 
 
