@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, SecretStr, model_validator
+from pydantic import ByteSize, Field, PositiveInt, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -81,6 +81,14 @@ class Settings(BaseSettings):
                     "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
                 )
         return self
+
+    def share(self, workers: int) -> "Settings":
+        """The same with a part of the engine's threads and memory, for each of several engines side by side."""
+        if self.memory_limit.endswith("%"):
+            memory = f"{float(self.memory_limit[:-1]) / workers}%"
+        else:
+            memory = f"{TypeAdapter(ByteSize).validate_python(self.memory_limit) // workers >> 20}MiB"
+        return self.model_copy(update={"threads": max(1, self.threads // workers), "memory_limit": memory})
 
     def environment_of_dbt(self) -> dict[str, str]:
         """Variables that `dbt/profiles.yml` and the models read, so that dbt and Python mean the same warehouse."""

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,7 @@ from typing import Literal
 
 import duckdb
 
+from dagster_project.concurrency import in_order
 from dagster_project.ingest import identity, landing, quarantine, sql
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
@@ -165,6 +167,7 @@ class _TableLoader:
         self.contract_hash = _contract_hash(contract, table, self.key)
         self.folder = settings.raw_dir / contract.name / table.name / f"source={source}"
         self.changed: set[date] = set()
+        self.swapping = threading.Lock()  # files are converted side by side, and put in place one by one
         known = self.ledger.files(contract.name, table.name, source)
         self.known = {record.file: record for record in known if record.status != "refused"}
         self.refusals = {record.file: record for record in known if record.status == "refused"}
@@ -179,8 +182,15 @@ class _TableLoader:
         if self.table.delivery == "snapshot":
             loads = self._load_newest(files)
         else:
-            loads = [self._load_file(file) for file in files]
+            loads = self._load_all(files)
         return TableLoad(self.contract.name, self.table.name, self.source, tuple(loads), tuple(sorted(self.changed)))
+
+    def _load_all(self, files: list[LandingFile]) -> list[FileLoad]:
+        """Several files side by side, which share the engine's threads and memory."""
+        workers = min(self.settings.threads, len(files))
+        if workers > 1:
+            self.settings = self.settings.share(workers)
+        return list(in_order(self._load_file, ((file,) for file in files), max(workers, 1)))
 
     def _load_newest(self, files: list[LandingFile]) -> list[FileLoad]:
         """The last file by name that can be read is the table; earlier new ones are recorded as superseded by it."""
@@ -235,9 +245,10 @@ class _TableLoader:
                         f"{file.container}: changed while it was being read; load it again when it is complete"
                     )
             record = self._record(file, "loaded", stored_hash, content.content_hash, converted)
-            operation = self._operation(load_id, record, converted)
-            self.ledger.begin(operation)
-            put_in_place(operation, self.ledger, self.settings)
+            with self.swapping:
+                operation = self._operation(load_id, record, converted)
+                self.ledger.begin(operation)
+                put_in_place(operation, self.ledger, self.settings)
         except BrokenFile as error:
             if not kept:
                 self._keep(file.container, file, None if file.member or file.defect else self.table)

@@ -26,3 +26,9 @@ def test_weak_key_is_not_shown_in_the_error():
 
 def test_production_accepts_a_strong_key():
     assert Settings(environment="production", pseudonym_key="0123456789abcdef" * 4).environment == "production"
+
+
+@pytest.mark.parametrize(("limit", "part"), [("1GB", "476MiB"), ("2GiB", "1024MiB"), ("80%", "40.0%")])
+def test_engines_side_by_side_share_memory_and_threads(limit, part):
+    shared = Settings(memory_limit=limit, threads=3).share(2)
+    assert (shared.memory_limit, shared.threads) == (part, 1)

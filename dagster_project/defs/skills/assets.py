@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dagster_project.defs.concurrency import in_order
+from dagster_project.concurrency import in_order
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.skills.scales import Skill, bring_up_to_date, each_skill, facts_row, to_bank
 from dagster_project.settings import Settings
