@@ -179,10 +179,7 @@ class _TableLoader:
                 f"{landing_place}: nothing found for table {self.table.name} of contract {self.contract.name}: "
                 f"{landing.describe_missing(self.table, landing_place)}"
             )
-        if self.table.delivery == "snapshot":
-            loads = self._load_newest(files)
-        else:
-            loads = self._load_all(files)
+        loads = self._load_newest(files) if self.table.delivery == "snapshot" else self._load_all(files)
         return TableLoad(self.contract.name, self.table.name, self.source, tuple(loads), tuple(sorted(self.changed)))
 
     def _load_all(self, files: list[LandingFile]) -> list[FileLoad]:

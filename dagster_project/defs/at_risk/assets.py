@@ -9,11 +9,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from dagster_project.concurrency import in_order
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, COURSES, SUBJECTS, TRAINING_WEEKS, Subject
-from dagster_project.concurrency import in_order
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
