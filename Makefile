@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo ui test test-all lint format simulations bench bench-campus bench-statistics lock clean
+.PHONY: help setup run demo ui test test-all lint format simulations fuzz bench bench-campus bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -49,6 +49,9 @@ format: setup  ## put Python and SQL into shape
 
 simulations: setup  ## coverage and size of the statistics by simulation; long
 	$(BIN)/python -m pytest -m slow tests/statistics
+
+fuzz: setup  ## any bytes as landing files of every table; half an hour: [EXAMPLES=500]
+	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py
 
 bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip
 	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"

@@ -122,6 +122,11 @@ class Conversion:
                 described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
                 rows = connection.execute(f"select sum(num_rows)::bigint from parquet_file_metadata({path})").fetchall()
             names = tuple(row[0] for row in described)
+            if sql.ROW_NUMBER in (name.lower() for name in names):
+                raise BrokenFile(
+                    f"it has a column {sql.ROW_NUMBER}, a name that the engine keeps for the place of a row: rename "
+                    "the column, or leave it out, and deliver the file again"
+                )
             positions, others = self._positions(names)
             chosen = tuple(names[position] for position in positions)
             relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
@@ -277,7 +282,9 @@ class _Refusing:
         return None
 
     def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, UNREADABLE_ERRORS) and "No space left" not in str(error):
+        # What the engine's readers of Parquet say of damaged metadata has no class of its own.
+        unreadable = isinstance(error, UNREADABLE_ERRORS) or type(error) is duckdb.Error
+        if unreadable and "No space left" not in str(error):
             message = str(error).splitlines()[0].replace(str(self.path), "the file")
             detail = f" ({message})" if self.shows_message else ""
             raise BrokenFile(f"{self.what}{detail}; deliver it again") from error

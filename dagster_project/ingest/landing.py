@@ -178,7 +178,10 @@ def _all_files(landing: Path) -> Iterator[LandingFile]:
 def _members(container: Path, relative: str) -> Iterator[LandingFile]:
     try:
         with zipfile.ZipFile(container) as archive:
-            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+        if any(info.header_offset < 0 for info in infos):
+            raise zipfile.BadZipFile("its directory points before its beginning")
+        members = [info.filename for info in infos]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         reason = f"the zip cannot be opened ({error}); it is cut off or damaged: deliver it again"
         yield LandingFile(relative, container, defect=reason)

@@ -16,6 +16,8 @@ from dagster_project.ingest.records import MAXIMUM_RECORD
 
 SHOWN_CHARACTERS = 100
 """How much of an offending value a reason shows."""
+ROW_NUMBER = "file_row_number"
+"""The engine's column with the place of a row in a Parquet file, from 0."""
 
 
 def name(identifier: str) -> str:
@@ -52,7 +54,7 @@ def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> 
         f", {text} as _text{index}, {name(column)} as _value{index}"
         for index, (text, column) in enumerate(zip(texts, columns, strict=True))
     )
-    return f"select file_row_number + 1 as _record{chosen} from read_parquet({literal(path)}, file_row_number = true)"
+    return f"select {ROW_NUMBER} + 1 as _record{chosen} from read_parquet({literal(path)}, {ROW_NUMBER} = true)"
 
 
 def typed_columns(table: Table, dialect: Dialect, types: tuple[str, ...]) -> frozenset[int]:
@@ -258,7 +260,7 @@ def parquet_rows_as_json(path: Path, columns: dict[str, bool]) -> str:
         for column, masked in columns.items()
     )
     return (
-        f"select file_row_number + 1 as _record, cast(json_object({fields}) as varchar) "
-        f"from read_parquet({literal(path)}, file_row_number = true) "
-        f"where file_row_number + 1 in (select _record from refused_rows) order by 1"
+        f"select {ROW_NUMBER} + 1 as _record, cast(json_object({fields}) as varchar) "
+        f"from read_parquet({literal(path)}, {ROW_NUMBER} = true) "
+        f"where {ROW_NUMBER} + 1 in (select _record from refused_rows) order by 1"
     )

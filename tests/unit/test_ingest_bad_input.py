@@ -259,6 +259,31 @@ def test_truncated_parquet_is_refused_and_kept(bench):
     assert bench.kept("learners")[0].read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("place", range(30, 90, 6))
+def test_parquet_with_damaged_metadata_is_refused(bench, place):
+    path = bench.landing / "learners.parquet"
+    duckdb.sql(f"copy (select i as learner_id, 'NO' as country from range(9) t(i)) to '{path}'")
+    data = bytearray(path.read_bytes())
+    data[-place : -place + 4] = b"\x0f\xff\x0f\xff"
+    path.write_bytes(data)
+    load = bench.load("learners")
+    assert [file.status for file in load.files] in (["refused"], ["loaded"])
+    assert load.accepted + load.refused == load.records
+
+
+def test_parquet_with_a_column_of_the_engine_is_refused(bench):
+    duckdb.sql(
+        f"copy (select 1 as learner_id, 'NO' as country, 2 as File_row_number) to '{bench.landing}/learners.parquet'"
+    )
+    refused_whole(bench, "learners", "it has a column file_row_number")
+
+
+def test_zip_whose_directory_points_nowhere_is_refused(bench):
+    path = zipped(bench.landing / "all.zip", {"learners.csv": b"learner_id,country\n1,NO\n"})
+    path.write_bytes(path.read_bytes()[3:])
+    refused_whole(bench, "learners", "the zip cannot be opened (its directory points before its beginning)")
+
+
 def test_empty_file_is_refused_and_header_alone_is_an_empty_table(bench):
     bench.deliver("learners.csv", b"")
     refused_whole(bench, "learners", "the file is empty")
