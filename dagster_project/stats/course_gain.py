@@ -6,10 +6,11 @@ course minus that of others of equal ability before, equal exposure and the same
 latent variable measured by different questions before and after.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
 from scipy.sparse import csr_array, diags_array, hstack
 
 from dagster_project.stats.ability_distribution import AbilityLikelihood, shrink
@@ -17,8 +18,7 @@ from dagster_project.stats.ability_distribution import AbilityLikelihood, shrink
 FEWEST_TAKERS = 30
 SMALLEST_VARIANCE = 1e-3
 LARGEST_ERROR_VARIANCE = 25.0  # a measurement worse than this says nothing
-MOST_ITERATIONS = 2000
-TOLERANCE = 1e-6
+TOLERANCE = 1e-7  # largest derivative of the mean log likelihood at its maximum
 
 
 def occasions(person, course, day, completed_person, completed_course, completed_day, *, apart=60, within=365):
@@ -101,7 +101,7 @@ class CourseGains:
     change : mean change of those who completed nothing, at the mean exposure
     change_sd : sd of ability after given ability before
     pairs : number of pairs
-    iterations, converged : of EM
+    iterations, converged : evaluations of the likelihood, and whether its maximum was reached
     """
 
     courses: pd.DataFrame
@@ -131,7 +131,7 @@ def course_gains(
     expectation-propagation site, refreshed once), so that abilities are integrated out exactly: the limit of infinitely
     many plausible values drawn with everything known about the learner (Mislevy 1991), with none of their noise. Who
     takes a course may depend on ability, but not on the luck of the answers before: courses given out by a score need
-    that score's answers left out. Maximum likelihood by EM; errors of gains from generalized least squares given the
+    that score's answers left out. Maximum likelihood; errors of gains from generalized least squares given the
     variances, clustered by learner.
 
     Parameters
@@ -177,15 +177,16 @@ def course_gains(
         return CourseGains(empty, np.nan, np.nan, np.nan, n, 0, False)
 
     sites = [_site(likelihood, np.zeros(n), np.ones(n)) for likelihood in (before, after)]
+    squares = _squares(z)
     fit = None
     for _ in range(2):
-        fit = _expectation_maximization(sites, z, fit)
+        fit = _maximum_likelihood(sites, z, squares, fit)
         prior = _conditional_priors(sites, z, fit)
         sites = [_site(likelihood, *p) for likelihood, p in zip((before, after), prior, strict=True)]
-    fit = _expectation_maximization(sites, z, fit)
-    covariance, estimate = _gain_errors(sites, z, fit, person)
+    fit = _maximum_likelihood(sites, z, squares, fit)
+    covariance = _gain_errors(sites, z, squares, fit, person)
     first = 1 + x.shape[1]
-    gain[own] = estimate[first : first + len(own)]
+    gain[own] = fit.g[first : first + len(own)]
     gain_se[own] = np.sqrt(covariance.diagonal())[first : first + len(own)]
     if calibration_variance is not None:
         gain_se = np.sqrt(gain_se**2 + pd.Series(calibration_variance).reindex(labels).fillna(0.0).to_numpy())
@@ -212,38 +213,87 @@ class _Fit:
     converged: bool = False
 
 
-def _expectation_maximization(sites, z: csr_array, start: _Fit | None) -> _Fit:
-    (y1, r1), (y2, r2) = sites
+def _maximum_likelihood(sites, z: csr_array, squares: csr_array, start: _Fit | None) -> _Fit:
+    """Variances and carry-over by quasi-Newton on the likelihood with the coefficients at their least squares."""
+    begin = start or _Fit(np.zeros(z.shape[1]), 1.0, 1.0, np.zeros(z.shape[1]), 0.25)
+
+    def fit(x) -> _Fit:
+        return replace(begin, b=x[0], before_variance=np.exp(x[1]), after_variance=np.exp(x[2]))
+
+    def loss(x):
+        """Minus the mean log likelihood and its gradient by carry-over and the logarithms of both variances."""
+        trial = fit(x)
+        b, v1, v2 = trial.b, trial.before_variance, trial.after_variance
+        estimate, (w11, w12, w22), determinant = _least_squares(sites, z, squares, trial)
+        p = z.shape[1]
+        e1, e2 = sites[0][0] - z @ estimate[:p], sites[1][0] - z @ estimate[p:]
+        u1, u2 = w11 * e1 + w12 * e2, w12 * e1 + w22 * e2
+        value = 0.5 * np.mean(np.log(determinant) + e1 * u1 + e2 * u2)
+        by_b = v1 * np.mean(w12 + b * w22 - u1 * u2 - b * u2**2)
+        by_v1 = 0.5 * np.mean(w11 + 2 * b * w12 + b**2 * w22 - (u1 + b * u2) ** 2)
+        by_v2 = 0.5 * np.mean(w22 - u2**2)
+        return value, np.array([by_b, v1 * by_v1, v2 * by_v2])
+
+    low = np.log(SMALLEST_VARIANCE)
+    x0 = [begin.b, np.log(begin.before_variance), np.log(begin.after_variance)]
+    found = minimize(
+        loss,
+        x0,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(None, None), (low, None), (low, None)],
+        options={"gtol": TOLERANCE, "ftol": 1e-14},
+    )
+    best = fit(found.x)
+    estimate, _, _ = _least_squares(sites, z, squares, best)
+    alpha, beta = np.split(estimate, 2)
+    return replace(
+        best,
+        alpha=alpha,
+        g=beta - best.b * alpha,
+        iterations=begin.iterations + found.nfev,
+        converged=bool(found.success),
+    )
+
+
+def _weights(sites, fit: _Fit):
+    """Inverse covariance of both measurements by pair (first, mixed, second), and the covariance's determinant."""
+    (_, r1), (_, r2) = sites
+    v11 = fit.before_variance + r1
+    v12 = np.full_like(v11, fit.b * fit.before_variance)
+    v22 = fit.b**2 * fit.before_variance + fit.after_variance + r2
+    determinant = v11 * v22 - v12**2
+    return (v22 / determinant, -v12 / determinant, v11 / determinant), determinant
+
+
+def _information(z: csr_array, squares: csr_array, weights) -> np.ndarray:
+    """Information of the coefficients (α, β) of the means z α before and z β after."""
     p = z.shape[1]
-    gram = (z.T @ z).toarray() + 1e-8 * np.eye(p)
-    factor = np.linalg.inv(gram)
-    fit = start or _Fit(np.zeros(p), 1.0, 1.0, np.zeros(p), 0.25)
-    for iteration in range(MOST_ITERATIONS):
-        old = np.concatenate([fit.alpha, fit.g, [fit.b, fit.before_variance, fit.after_variance]])
-        m1, m2 = z @ fit.alpha, z @ fit.g
-        (e1, e2), (v11, v12, v22) = _posterior(y1, r1, y2, r2, m1, m2, fit)
-        # Regression of ability after on ability before and z, with the second moments of both.
-        alpha = factor @ (z.T @ e1)
-        residual1 = e1 - z @ alpha
-        projected = factor @ (z.T @ e2)
-        residual2 = e2 - z @ projected
-        s11 = residual1 @ residual1 + v11.sum()
-        s12 = residual1 @ residual2 + v12.sum()
-        s22 = residual2 @ residual2 + v22.sum()
-        b = s12 / s11
-        fit = _Fit(
-            alpha,
-            max(s11 / len(y1), SMALLEST_VARIANCE),
-            b,
-            projected - b * alpha,
-            max((s22 - b * s12) / len(y1), SMALLEST_VARIANCE),
-            iteration + 1,
-        )
-        new = np.concatenate([fit.alpha, fit.g, [fit.b, fit.before_variance, fit.after_variance]])
-        if np.abs(new - old).max() < TOLERANCE * 10:
-            fit.converged = True
-            break
-    return fit
+    first, mixed, second = ((squares @ weight).reshape(p, p) for weight in weights)
+    return np.block([[first, mixed], [mixed, second]])
+
+
+def _least_squares(sites, z: csr_array, squares: csr_array, fit: _Fit):
+    """Generalized least squares of both equations given variances and b: (α, β), weights and determinants."""
+    (y1, _), (y2, _) = sites
+    weights, determinant = _weights(sites, fit)
+    information = _information(z, squares, weights)
+    information[np.diag_indices(len(information))] += 1e-8
+    w11, w12, w22 = weights
+    rhs = np.concatenate([z.T @ (w11 * y1 + w12 * y2), z.T @ (w12 * y1 + w22 * y2)])
+    return np.linalg.solve(information, rhs), weights, determinant
+
+
+def _squares(z: csr_array) -> csr_array:
+    """Shape (p², n): times weights by row it gives z' diag(weights) z, row after row."""
+    n, p = z.shape
+    size = np.diff(z.indptr)
+    row = np.repeat(np.arange(n), size)
+    first = np.repeat(np.arange(len(row)), size[row])
+    begin = np.cumsum(size[row]) - size[row]
+    second = np.arange(len(first)) - np.repeat(begin - z.indptr[row], size[row])
+    cell = z.indices[first].astype(np.int64) * p + z.indices[second]
+    return csr_array((z.data[first] * z.data[second], (cell, row[first])), shape=(p * p, n))
 
 
 def _posterior(y1, r1, y2, r2, m1, m2, fit: _Fit):
@@ -281,29 +331,14 @@ def _site(likelihood: AbilityLikelihood, mean: np.ndarray, sd: np.ndarray):
     return center, 1.0 / precision
 
 
-def _gain_errors(sites, z, fit: _Fit, person) -> tuple[np.ndarray, np.ndarray]:
-    """Generalized least squares of both equations given variances and b: covariance of g, clustered by person."""
-    (y1, r1), (y2, r2) = sites
+def _gain_errors(sites, z: csr_array, squares: csr_array, fit: _Fit, person) -> np.ndarray:
+    """Covariance of g given variances and b, clustered by person."""
+    (y1, _), (y2, _) = sites
     p = z.shape[1]
-    v11 = fit.before_variance + r1
-    v12 = np.full_like(v11, fit.b * fit.before_variance)
-    v22 = fit.b**2 * fit.before_variance + fit.after_variance + r2
-    determinant = v11 * v22 - v12**2
-    w11, w12, w22 = v22 / determinant, -v12 / determinant, v11 / determinant
-    # Means m1 = z α and m2 = z β, with g = β - b α.
-    information = np.empty((2 * p, 2 * p))
-    blocks = (
-        (slice(0, p), slice(0, p), w11),
-        (slice(0, p), slice(p, None), w12),
-        (slice(p, None), slice(p, None), w22),
-    )
-    for rows, columns, weight in blocks:
-        information[rows, columns] = (z.T @ diags_array(weight) @ z).toarray()
-        information[columns, rows] = information[rows, columns].T
-    bread = np.linalg.pinv(information, hermitian=True)
-    rhs = np.concatenate([z.T @ (w11 * y1 + w12 * y2), z.T @ (w12 * y1 + w22 * y2)])
-    estimate = bread @ rhs
-    e1, e2 = y1 - z @ estimate[:p], y2 - z @ estimate[p:]
+    weights, _ = _weights(sites, fit)
+    w11, w12, w22 = weights
+    bread = np.linalg.pinv(_information(z, squares, weights), hermitian=True)
+    e1, e2 = y1 - z @ fit.alpha, y2 - z @ (fit.g + fit.b * fit.alpha)
     code, _ = pd.factorize(person)
     clusters = int(code.max()) + 1
     of_person = csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(clusters, len(code)))
@@ -312,7 +347,7 @@ def _gain_errors(sites, z, fit: _Fit, person) -> tuple[np.ndarray, np.ndarray]:
     meat = (clustered.T @ clustered).toarray() * clusters / max(clusters - 1, 1)
     covariance = bread @ meat @ bread
     pick = np.hstack([-fit.b * np.eye(p), np.eye(p)])
-    return pick @ covariance @ pick.T, pick @ estimate
+    return pick @ covariance @ pick.T
 
 
 def _naive(before, after, pair, code, courses) -> tuple[np.ndarray, np.ndarray]:

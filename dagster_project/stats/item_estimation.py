@@ -27,6 +27,7 @@ INFORMATION_RESPONSES = 2_000_000  # beyond it, the missing information is that 
 FULL_INFORMATION_PARAMETERS = 4000  # 128 MB; beyond it, information between items is left out
 NEWTON_DISTANCE = 0.05  # standard errors from the maximum at which EM hands over
 TOLERANCE = 1e-3  # standard errors
+MOST_SLOW_STEPS = 3  # Newton steps that do not halve: a slope is on its way to its bound, where EM takes it
 INFORMATION_HOLDS = 0.01  # a parameter moved less far has the same information within 1 %
 
 
@@ -419,7 +420,8 @@ def _newton(
     is left, and whether the last step was below TOLERANCE standard errors.
     """
     factor = variances = covariance = None
-    left = np.inf
+    left = size = np.inf
+    slow = 0
     for _ in range(20):
         if factor is None:
             gradient, information = objective.information(p, free, cross=cross)
@@ -433,9 +435,12 @@ def _newton(
             gradient = objective.complete_data(p)[0][free]
         change = cho_solve(factor, gradient)
         left = 0.5 * float(gradient @ change)
-        size = np.max(np.abs(change) / np.sqrt(variances), initial=0.0)
+        last, size = size, np.max(np.abs(change) / np.sqrt(variances), initial=0.0)
         if size <= TOLERANCE:
             return p, covariance, left, True
+        slow = slow + 1 if size > last / 2 else 0
+        if slow == MOST_SLOW_STEPS:
+            return p, covariance, left, False
         vector = p.vector()
         vector[free] += change if cross else 0.0
         moved = p.with_vector(vector)

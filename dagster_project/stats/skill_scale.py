@@ -14,7 +14,7 @@ import pandas as pd
 
 from dagster_project.stats.course_gain import occasions
 from dagster_project.stats.course_links import bridged_courses
-from dagster_project.stats.irt import ItemBank, Prior, calibrate, calibrate_new_items
+from dagster_project.stats.irt import ItemBank, Prior, QuadratureError, calibrate, calibrate_new_items
 from dagster_project.stats.item_fit import differential_functioning, item_fit, residual_correlations
 from dagster_project.stats.item_linking import standardized
 
@@ -22,6 +22,10 @@ WINDOW_DAYS = 365  # answers of so many days before a learner's last one have on
 SMALLEST_GROUP = 200  # occasions
 MOST_COMPLETED = 3  # so many completed courses or more are one group
 LARGEST_DIF_GROUPS = 3
+DIF_COLUMNS = {
+    "country": ("dif_group", "dif_delta", "dif_class"),
+    "language": ("dif_language", "dif_language_delta", "dif_language_class"),
+}
 EVERYBODY_ELSE = "other"
 
 
@@ -134,7 +138,7 @@ def build_scale(skill: SkillAnswers, *, fewest_learners: int = 100, nodes: int =
     """Calibrate a skill on the courses that enough learners tie together.
 
     Graded response model, of which right or wrong is the case of one step. Questions with fewer than 200 answers have
-    priors, with fewer than 100 the mean slope.
+    priors, with fewer than 100 the mean slope. Where ``nodes`` are too coarse, twice as many are used.
     """
     a = skill.answers
     courses = bridged_courses(a["learner"], a["course"], a["item"], fewest_learners=fewest_learners)
@@ -147,18 +151,26 @@ def build_scale(skill: SkillAnswers, *, fewest_learners: int = 100, nodes: int =
     size = on.groupby(group)["occasion"].nunique()
     # A group that is left with a handful of occasions is estimated with the largest one.
     group = group.where(group.map(size) >= SMALLEST_GROUP / 4, size.idxmax())
-    try:
-        bank = calibrate(
-            on["occasion"],
-            on["item"],
-            on["category"],
-            model="graded",
-            group=group.to_numpy(),
-            prior=Prior(),
-            nodes=nodes,
-        )
-    except ValueError as error:  # answers that do not determine a scale: too few, or groups that drift apart
-        return Scale(None, courses.assign(is_on_scale=False), f"the answers do not make a scale: {error}")
+    bank = None
+    for grid in (nodes, 2 * nodes - 1):
+        try:
+            bank = calibrate(
+                on["occasion"],
+                on["item"],
+                on["category"],
+                model="graded",
+                group=group.to_numpy(),
+                prior=Prior(),
+                nodes=grid,
+            )
+            break
+        except QuadratureError as error:
+            reason = error
+        except ValueError as error:  # answers that do not determine a scale: too few, or groups that drift apart
+            reason = error
+            break
+    if bank is None:
+        return Scale(None, courses.assign(is_on_scale=False), f"the answers do not make a scale: {reason}")
     return Scale(standardized(bank), courses)
 
 
@@ -179,19 +191,20 @@ def extend_scale(bank: ItemBank, skill: SkillAnswers, *, fewest_learners: int = 
     return extended if len(extended.items) > len(bank.items) else None
 
 
-def describe_questions(bank: ItemBank, skill: SkillAnswers, country) -> pd.DataFrame:
+def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame) -> pd.DataFrame:
     """Fit, local dependence and differential functioning of every question of the bank.
 
     Parameters
     ----------
-    country : mapping or series, learner → country
-        Functioning is compared between the three countries with the most answers.
+    traits : frame indexed by learner: country, language
+        Functioning is compared between the three countries, and the three languages, with the most answers.
 
     Returns
     -------
     frame: item, course, quiz, response_count, rmsd, is_misfit, largest_residual_correlation, is_locally_dependent,
-        dif_group, dif_delta, dif_class
-        The dif columns are those of the country that differs most from the one with the most answers.
+        dif_group, dif_delta, dif_class, dif_language, dif_language_delta, dif_language_class
+        The dif columns are those of the country, and the language, that differs most from the one with the most
+        answers.
     """
     a = skill.answers[skill.answers["item"].isin(bank.items["item"])]
     group = known_groups(bank, a["group"])
@@ -214,18 +227,19 @@ def describe_questions(bank: ItemBank, skill: SkillAnswers, country) -> pd.DataF
         }
     )
     out["is_locally_dependent"] = out["largest_residual_correlation"] > 0.2
-    return out.merge(_dif(bank, a, country), on="item", how="left")
+    for trait, names in DIF_COLUMNS.items():
+        out = out.merge(_dif(bank, a, a["learner"].map(traits[trait]), names), on="item", how="left")
+    return out
 
 
-def _dif(bank: ItemBank, a: pd.DataFrame, country) -> pd.DataFrame:
-    where = a["learner"].map(country)
+def _dif(bank: ItemBank, a: pd.DataFrame, where: pd.Series, names: tuple[str, str, str]) -> pd.DataFrame:
     largest = where.value_counts().index[:LARGEST_DIF_GROUPS]
     chosen = where.isin(largest)
-    columns = ["item", "dif_group", "dif_delta", "dif_class"]
+    columns = ["item", *names]
     if len(largest) < 2:
         return pd.DataFrame(columns=columns)
     b = a[chosen]
     dif = differential_functioning(bank, b["occasion"], b["item"], b["category"], where[chosen].to_numpy(object))
     dif = dif[dif["ets_class"].notna()]
     dif = dif.loc[dif["delta"].abs().groupby(dif["item"]).idxmax()]
-    return dif.rename(columns={"group": "dif_group", "delta": "dif_delta", "ets_class": "dif_class"})[columns]
+    return dif[["item", "group", "delta", "ets_class"]].set_axis(columns, axis=1)

@@ -55,11 +55,27 @@ def test_a_recommended_course_suits_the_members_has_a_gain_and_is_not_taken_yet(
     ).assign(band="emerging", member_count=20)
     courses = ["good", "too hard", "taken", "no gain"]
     items = pd.DataFrame({"course": courses, "slope": 1.0, "intercept_1": [0.5, -4.0, 0.5, 0.5]})
-    gains = pd.DataFrame({"course": courses, "gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "shrunken_gain": 0.3})
+    gains = pd.DataFrame({"course": courses, "gain_low": 0.1, "gain_high": 0.5, "shrunken_gain": 0.3, "is_open": True})
     gains.loc[3, ["gain_high", "shrunken_gain"]] = -0.1
     completed = pd.DataFrame({"organization": ["low"], "course": ["taken"], "members": [15]})
-    found = recommend(benchmarks, items, gains, completed)
+    nobody = completed.head(0)
+    found = recommend(benchmarks, items, gains, completed, nobody)
     assert found[["organization", "rank", "course"]].values.tolist() == [["low", 1, "good"]]
+
+
+def test_a_course_of_a_degree_is_for_those_whom_its_program_admitted():
+    benchmarks = pd.DataFrame({"organization": ["low"], "mean_ability": [-0.2], "members_percentile": [40.0]})
+    benchmarks = benchmarks.assign(band="emerging", member_count=40)
+    courses = ["open", "many", "few"]
+    items = pd.DataFrame({"course": courses, "slope": 1.0, "intercept_1": 0.5})
+    gains = pd.DataFrame({"course": courses, "gain_low": 0.1, "gain_high": 0.5, "shrunken_gain": 0.3})
+    gains["is_open"] = gains["course"] == "open"
+    admitted = pd.DataFrame({"organization": "low", "course": ["many", "few"], "members": [20, 9]})
+    completed = pd.DataFrame({"organization": ["low"] * 2, "course": ["open", "many"], "members": [4, 8]})
+    found = recommend(benchmarks, items, gains, completed, admitted).set_index("course")
+    assert found.index.tolist() == ["open", "many"]
+    assert found["admitted_share"].tolist() == [1.0, 0.5]
+    assert found["not_taken_share"].tolist() == pytest.approx([0.9, 0.3])
 
 
 def test_the_page_of_a_source_without_employers_says_so():

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.settings import Settings
-from dagster_project.store.contracts import find_direct_identifiers, read_contracts
+from dagster_project.store.contracts import Column, TableContract, find_direct_identifiers, read_contracts
 from dagster_project.store.errors import StoreError, WarehouseBusyError
+from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
 
 CONTRACTS = """
@@ -234,3 +235,36 @@ def test_direct_identifiers_are_found_in_the_contracts(tmp_path):
         "{name: learner_id, data_type: varchar, config: {meta: {pii: pseudonym}}}]}]}]"
     )
     assert find_direct_identifiers(tmp_path) == {"email": "raw_campus.learners"}
+
+
+COUNTS = TableContract(
+    "analytics.counts",
+    "Counts",
+    tuple(
+        Column(name, kind, name, False) for name, kind in (("n", "integer"), ("share", "double"), ("told", "varchar"))
+    ),
+    append_only=False,
+)
+
+
+def test_frames_become_the_contracts_columns_and_types():
+    table = to_arrow(pd.DataFrame({"n": pd.Series([3.0, None]), "told": [None, "a"]}), COUNTS)
+    assert table.to_pylist() == [{"n": 3, "share": None, "told": None}, {"n": None, "share": None, "told": "a"}]
+    assert [str(kind) for kind in table.schema.types] == ["int32", "double", "string"]
+    assert to_arrow(pd.DataFrame({"n": pd.Series([None], dtype=object)}), COUNTS)["n"].to_pylist() == [None]
+    assert to_arrow(pd.DataFrame(), COUNTS).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pd.DataFrame({"n": pd.Series([1, 3.5], dtype=object)}), "column n: found 3.5, expected integer"),
+        (pd.DataFrame({"n": [1.0, float("inf")]}), "found inf"),
+        (pd.DataFrame({"n": ["many"]}), "found many"),
+        (pd.DataFrame({"share": ["much"]}), "column share: expected double"),
+        (pd.DataFrame({"m": [1]}), "columns that its contract does not have: m"),
+    ],
+)
+def test_values_that_a_type_does_not_hold_are_refused(frame, words):
+    with pytest.raises(StoreError, match=words):
+        to_arrow(frame, COUNTS)

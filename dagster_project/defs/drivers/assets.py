@@ -9,12 +9,13 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.defs.analytics import CONTRACTS, analytics_spec, asset_key
+from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
 from dagster_project.stats.design import Batches
 from dagster_project.stats.driver_effects import Columns, driver_effects
-from dagster_project.store.contracts import TableContract, read_contracts
 from dagster_project.store.database import identifier, literal
+from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
 
 MARTS = {
@@ -33,39 +34,21 @@ TABLES = {
     "placebos": "analytics.driver_placebos",
 }
 NO_OUTCOME = "this source tells no first-year retention: nobody's term one year after the first is known"
-ARROW_TYPES = {"varchar": pa.string(), "double": pa.float64(), "bigint": pa.int64(), "integer": pa.int32()}
-ARROW_TYPES["boolean"] = pa.bool_()
-
-
-def asset_key(table: str) -> dg.AssetKey:
-    return dg.AssetKey(table.split("."))
 
 
 @dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            asset_key(table),
-            deps=[asset_key(name) for name in (*MARTS.values(), *SEEDS.values())],
-            group_name="analytics",
-            kinds={"python", "duckdb"},
-            owners=OWNERS,
-            description=contract.description,
-        )
-        for table, contract in read_contracts().items()
-        if table in TABLES.values()
-    ],
+    specs=[analytics_spec(table, [*MARTS.values(), *SEEDS.values()]) for table in TABLES.values()],
     pool=WRITER_POOL,
 )
 def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
     """The effects with their intervals, and what stands beside them; the rows are streamed, never held together."""
-    contracts = read_contracts()
     with warehouse.writing(context) as settings:
         store = Warehouse(settings)
         settings.temp_dir.mkdir(parents=True, exist_ok=True)
         results = analyse_sources(store, settings.temp_dir, context.log.info)
         figures = _draw(store, results["effects"])
         for name, table in TABLES.items():
-            count = store.write(table, to_arrow(results[name], contracts[table]), contracts[table])
+            count = store.write(table, to_arrow(results[name], CONTRACTS[table]), CONTRACTS[table])
             metadata = {"dagster/row_count": count} | (figures if name == "effects" else {})
             yield dg.MaterializeResult(asset_key=asset_key(table), metadata=metadata)
 
@@ -124,22 +107,6 @@ def _with_looked_up_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Text as dictionaries: the work of comparing it is done once, not in every pass."""
     columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def to_arrow(frame: pd.DataFrame, contract: TableContract) -> pa.Table:
-    """A frame as the contract has it: columns that no row fills are null, values that are not numbers too."""
-    unknown = [name for name in frame.columns if name not in {column.name for column in contract.columns}]
-    if unknown:
-        raise ValueError(f"{contract.table} has no column {', '.join(unknown)}: describe them in its contract.")
-    columns = {}
-    for column in contract.columns:
-        kind = ARROW_TYPES[column.data_type]
-        values = list(frame[column.name]) if column.name in frame else [None] * len(frame)
-        values = [None if pd.isna(value) else value for value in values]
-        if pa.types.is_integer(kind):  # a column with a null held its whole numbers as floats
-            values = [None if value is None else int(value) for value in values]
-        columns[column.name] = pa.array(values, kind)
-    return pa.table(columns)
 
 
 def _draw(store: Warehouse, effects: pd.DataFrame) -> dict[str, dg.MetadataValue]:

@@ -3,8 +3,8 @@
 import dagster as dg
 import pandas as pd
 
+from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.resources import WarehouseResource
-from dagster_project.defs.skills.assets import asset_key
 from dagster_project.store.warehouse import Warehouse
 
 MOST_MISFIT = 0.10  # share of the answers
@@ -22,7 +22,7 @@ def _scales(warehouse: WarehouseResource) -> pd.DataFrame:
     return scales[scales["bank_version"].notna()]
 
 
-@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_scales"), blocking=True)
 def skill_scales_are_bridged_by_enough_learners(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Every course on a scale is tied to the rest of it: without, its abilities would not compare."""
     least = warehouse.settings.minimum_linking_learners
@@ -37,7 +37,7 @@ def skill_scales_are_bridged_by_enough_learners(warehouse: WarehouseResource) ->
     )
 
 
-@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_scales"), blocking=True)
 def skill_scales_have_converged_by_likelihood(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """One more Newton step would gain nearly nothing: a flag of the optimizer proves nothing."""
     scales = _scales(warehouse)
@@ -48,7 +48,7 @@ def skill_scales_have_converged_by_likelihood(warehouse: WarehouseResource) -> d
     )
 
 
-@dg.asset_check(asset=asset_key("skill_scales"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_scales"), blocking=True)
 def skill_scales_have_anchors_that_stayed(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """A recalibration is linked by questions that did not move, and does not shift the scale much."""
     scales = _scales(warehouse)
@@ -63,7 +63,7 @@ def skill_scales_have_anchors_that_stayed(warehouse: WarehouseResource) -> dg.As
     return _result(errors, linked=int(scales["anchor_count"].notna().sum()))
 
 
-@dg.asset_check(asset=asset_key("skill_items"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_items"), blocking=True)
 def skill_items_fit(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Few answers are to questions whose observed curve is more than .10 from the expected one."""
     scales = _scales(warehouse)
@@ -76,7 +76,7 @@ def skill_items_fit(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=asset_key("skill_abilities"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_abilities"), blocking=True)
 def skill_abilities_are_within_bounds_and_withheld_when_uncertain(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Shown: at most .5 of error, 5 questions, a percentile within its band within 0 to 100. Withheld: no figure."""
     store = Warehouse(warehouse.settings)
@@ -95,7 +95,7 @@ def skill_abilities_are_within_bounds_and_withheld_when_uncertain(warehouse: War
     return _result(errors, **counts)
 
 
-@dg.asset_check(asset=asset_key("skill_benchmarks"), blocking=True)
+@dg.asset_check(asset=asset_key("analytics.skill_benchmarks"), blocking=True)
 def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Percentiles lie in their bands, no figure stands for fewer than 10 members, hidden rows have none at all."""
     rows = Warehouse(warehouse.settings).read("analytics.skill_benchmarks")
