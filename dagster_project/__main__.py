@@ -69,6 +69,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 
     from dagster_project.defs import automation
     from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
     from dagster_project.ingest.sources import Source, SourceError, find_source, register_source
     from dagster_project.report.summary import run_summary
 
@@ -80,13 +81,14 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
         print(error, file=sys.stderr)
         return 2
     with dg.DagsterInstance.get() as instance:
+        fail_lost_runs(instance)
         arguments = automation.run_request_arguments(source, settings, datetime.now(UTC).date())
         result = dg.execute_job(
             dg.build_reconstructable_job(
                 "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
             ),
             instance=instance,
-            tags=arguments["tags"],
+            tags={**arguments["tags"], PROCESS_TAG: this_process()},
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
     seconds = time.monotonic() - started

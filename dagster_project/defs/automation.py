@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
@@ -154,6 +155,13 @@ def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipRea
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(loaded, sort_keys=True))
 
 
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Record runs whose process was killed as failed, so that those behind them in the queue can start."""
+    lost = fail_lost_runs(context.instance)
+    return dg.SkipReason(f"Recorded as failed: {', '.join(lost)}" if lost else "Every run that goes on has its process")
+
+
 def landing_state(landing: Path) -> str | None:
     """What lies at a landing place (names, sizes, times) as one hash; None while it is absent or still changes."""
     if not landing.exists():
@@ -167,4 +175,4 @@ def landing_state(landing: Path) -> str | None:
 
 @dg.definitions
 def automation() -> dg.Definitions:
-    return dg.Definitions(jobs=[*jobs, run_all], schedules=[daily], sensors=[landing])
+    return dg.Definitions(jobs=[*jobs, run_all], schedules=[daily], sensors=[landing, lost_runs])

@@ -1,6 +1,7 @@
 """What the assets work with: the warehouse with its write lock, and dbt."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
 from dagster_project.defs.automation import DAILY_EVENTS, days_of_run
+from dagster_project.defs.lost_runs import PROCESS_TAG, this_process
 from dagster_project.defs.transform.arguments import rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.errors import WarehouseBusyError
 from dagster_project.store.locks import WriteLock, release_run
-from dagster_project.store.warehouse import Warehouse
+from dagster_project.store.warehouse import Warehouse, empty_folder
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"
@@ -92,9 +94,18 @@ class WarehouseResource(dg.ConfigurableResource):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         if context.run:
             self._run_id, self._run_tags = context.run.run_id, dict(context.run.tags)
+            if context.instance and PROCESS_TAG not in self._run_tags:
+                context.instance.add_run_tags(self._run_id, {PROCESS_TAG: this_process()})
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        if self._is_holder:
+            shutil.rmtree(self.dbt_target, ignore_errors=True)
         release_run(self.settings, self._run_id)
+
+    @property
+    def dbt_target(self) -> Path:
+        """Where dbt compiles for this run; gone after it."""
+        return self.settings.temp_dir / f"dbt-{self._run_id[:8]}"
 
     def sources(self, contract: str | None = None) -> list[Source]:
         """The sources that this run works on, of one contract if given."""
@@ -116,6 +127,9 @@ class WarehouseResource(dg.ConfigurableResource):
                 WriteLock(
                     self.settings, run_id=self._run_id, what=context.job_name, on_wait=context.log.warning
                 ).acquire()
+                # A run that was killed may have left a dbt that still writes, and temporary files.
+                Warehouse(self.settings).wait_until_free(on_wait=context.log.warning)
+                empty_folder(self.settings.temp_dir)
                 self._is_holder = True
             yield self.settings
         except (dg.Failure, dg.RetryRequested):

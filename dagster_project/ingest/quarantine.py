@@ -18,6 +18,9 @@ from dagster_project.ingest.identity import owner_only
 from dagster_project.settings import Settings
 
 BATCH = 10_000
+INCOMING = ".incoming"
+"""Ending of a kept file as long as it is not whole; what a kill leaves goes with the next copy of its name, or when
+the landing file comes sound."""
 UNREADABLE = "_unreadable"
 """Stands for the table where a container cannot be opened, so that nobody knows which tables it holds."""
 
@@ -42,7 +45,7 @@ def kept_name(file_key: str, name: str) -> str:
 def keep_file(path: Path, folder: Path, file_name: str, settings: Settings) -> Path:
     """Copies a file that was refused whole into `folder`; returns where it lies now."""
     _make(folder, settings)
-    incoming = folder / f".{file_name}.incoming"
+    incoming = folder / f"{file_name}{INCOMING}"
     shutil.copyfile(path, incoming)
     if settings.identity_dir in folder.parents:
         incoming.chmod(0o600)

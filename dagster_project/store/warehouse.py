@@ -1,7 +1,9 @@
 """The warehouse as Python sees it: read tables, stream them in batches, write what Python computes."""
 
 import re
-from collections.abc import Iterator, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,7 +13,8 @@ import duckdb
 from dagster_project.settings import Settings
 from dagster_project.store.contracts import TableContract
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
-from dagster_project.store.errors import StoreError
+from dagster_project.store.errors import StoreError, WarehouseBusyError
+from dagster_project.store.locks import POLL_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +120,7 @@ class Warehouse:
                 return _check_required(connection, contract, qualified(table, _CATALOG))
 
     def append(self, table: str, rows: "Rows", contract: TableContract, run_id: str) -> int:
-        """Add the rows of a run to an append-only table; the same run again replaces its own rows.
+        """Add the rows of a run (or of a day) to an append-only table; the same run again replaces its own rows.
 
         Each run's rows are one immutable Parquet file under the artifacts. The table is made from those files, so it
         survives the deletion of the build database; a column that the contract gained is null in older rows.
@@ -133,6 +136,8 @@ class Warehouse:
             raise StoreError(f"Run id {run_id!r} names a file of {table}: letters, digits, '.', '_' and '-' only")
         folder = self._append_only_folder(table)
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.incoming"):  # of a run that was killed here
+            leftover.unlink()
         file, incoming = folder / f"{run_id}.parquet", folder / f"{run_id}.incoming"
         with self._open(for_writing=True) as connection:
             _register(connection, table, rows, contract)
@@ -181,6 +186,32 @@ class Warehouse:
     def _append_only_folder(self, table: str) -> Path:
         return self._settings.artifacts_dir / "append_only" / table
 
+    def wait_until_free(self, on_wait: Callable[[str], None] = lambda message: None) -> None:
+        """Wait until no other process has the build database open, for at most `lock_timeout_seconds`.
+
+        Whoever holds the `WriteLock` may still find it open: by the dbt of a run that was killed, or by a person.
+
+        Args:
+            on_wait: called with a sentence when the wait begins.
+
+        Raises:
+            WarehouseBusyError: it is still open; says by which process.
+        """
+        if not self._settings.build_database.exists():
+            return
+        started, is_told = time.monotonic(), False
+        while True:
+            try:
+                with self._open(for_writing=True):
+                    return
+            except WarehouseBusyError as error:
+                if time.monotonic() - started >= self._settings.lock_timeout_seconds:
+                    raise
+                if not is_told:
+                    on_wait(f"Waiting for at most {self._settings.lock_timeout_seconds:.0f} s: {error}")
+                    is_told = True
+            time.sleep(POLL_SECONDS)
+
     @contextmanager
     def _open(self, for_writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         with open_engine(self._settings) as connection:
@@ -197,6 +228,15 @@ class Warehouse:
             return connection.sql(query, params=list(parameters) or None)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise StoreError(f"The warehouse cannot answer this query: {query}\nThe engine says: {error}") from error
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove what lies in a folder of temporary files, as far as that is permitted."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _select(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str] | None) -> str:

@@ -1,5 +1,8 @@
 """What is tried again, what is not, and who may write."""
 
+import subprocess
+import sys
+
 import dagster as dg
 import duckdb
 import pytest
@@ -7,8 +10,10 @@ import pytest
 from dagster_project.defs import resources
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.sources import Source, register_source
+from dagster_project.settings import Settings
 from dagster_project.store.errors import StoreError, WarehouseBusyError
 from dagster_project.store.locks import WriteLock
+from dagster_project.store.warehouse import Warehouse
 
 
 def run_asset(error: Exception | None) -> tuple[dg.ExecuteInProcessResult, int]:
@@ -107,3 +112,40 @@ def test_what_a_run_rebuilds_is_decided_once(settings):
     assert warehouse.rebuild is None
     make_daily_summary(settings)
     assert warehouse.rebuild is None
+
+
+def test_what_a_killed_run_left_in_the_temporary_folder_goes(settings):
+    leftover = settings.temp_dir / "dbt-dead"
+    leftover.mkdir(parents=True)
+    (leftover / "manifest.json").write_text("{}")
+    assert run_asset(None)[0].success
+    assert list(settings.temp_dir.iterdir()) == []
+
+
+def test_a_run_waits_until_nobody_has_the_build_database_open(settings):
+    """As after a kill of the run alone: its dbt still writes."""
+    make_daily_summary(settings)
+    script = (
+        "import duckdb, sys, time; connection = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(1)"
+    )
+    command = [sys.executable, "-c", script, str(settings.build_database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        result, attempts = run_asset(None)
+        assert other.poll() is not None
+    assert result.success
+    assert attempts == 1
+
+
+def test_a_build_database_that_stays_open_elsewhere_is_an_error_that_names_it(settings, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_LOCK_TIMEOUT_SECONDS", "0.2")
+    make_daily_summary(settings)
+    script = "import duckdb, sys, time; connection = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    command = [sys.executable, "-c", script, str(settings.build_database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        told = []
+        with pytest.raises(WarehouseBusyError, match=r"build\.duckdb is open in another process"):
+            Warehouse(Settings()).wait_until_free(told.append)
+        other.communicate("\n")
+    assert len(told) == 1

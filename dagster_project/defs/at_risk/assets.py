@@ -86,13 +86,15 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
                 if len(frame):
                     new[table].append(frame.assign(source=source, outcome=subject.name))
         tables = {table: pd.concat(frames) for table, frames in new.items()}
-        contract = CONTRACTS["analytics.at_risk_models"]
-        counts = {
-            "models": store.append(contract.table, _as(contract, pd.DataFrame(registered)), contract, context.run_id)
-        }
+        counts = {}
         for table, frame in tables.items():
             contract = CONTRACTS[f"analytics.at_risk_{table}"]
             counts[table] = store.write(contract.table, _as(contract, frame), contract)
+        # Registered last: what a run that is killed here has trained is then trained again, not registered twice.
+        contract = CONTRACTS["analytics.at_risk_models"]
+        counts["models"] = store.append(
+            contract.table, _as(contract, pd.DataFrame(registered)), contract, context.run_id
+        )
         leaks = {name: recounted_leaks(settings, name.split("/")[0]) for name in trained if name.endswith(COURSES.name)}
     for table, count in counts.items():
         yield dg.MaterializeResult(
@@ -145,8 +147,8 @@ def at_risk_scoring(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             contract = CONTRACTS[f"analytics.at_risk_{table}"]
             frame = _as(contract, pd.concat(parts) if parts else pd.DataFrame())
             frames[table] = frame
-            if contract.append_only:
-                counts[table] = store.append(contract.table, frame, contract, context.run_id)
+            if contract.append_only:  # a day's last run counts, also after one that was killed
+                counts[table] = store.append(contract.table, frame, contract, now.date().isoformat())
             else:
                 counts[table] = store.write(contract.table, frame, contract)
     for table, count in counts.items():

@@ -14,7 +14,6 @@ from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
-from dagster_project.settings import REPOSITORY
 from dagster_project.store.contracts import read_contracts
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
@@ -57,8 +56,7 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
             Warehouse(settings).restore(list(ANALYTICS.values()))
             os.environ.update(settings.environment_of_dbt())
             # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.
-            target_path = REPOSITORY / "dbt" / "target" / f"run-{context.run_id[:8]}"
-            invocation = dbt.cli(build_arguments(warehouse.rebuild), context=context, target_path=target_path)
+            invocation = dbt.cli(build_arguments(warehouse.rebuild), context=context, target_path=warehouse.dbt_target)
             outputs, failure = [], None
             try:
                 for event in invocation.stream():
