@@ -1,21 +1,58 @@
 """The command line behind `make run`, `make demo` and `make ui`."""
 
 import argparse
+import errno
 import importlib
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
+
+FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        _say(f"A setting is wrong, and nothing was done. {error}")
+        return 2
+    try:
+        return _perform(arguments, settings)
+    except Exception as error:
+        fault = fault_of_the_machine(error)
+        if fault is None:
+            raise
+        _say(
+            f"\nThe run broke off: {fault}. Nothing was lost, and what was published before stays published. See that "
+            f"{settings.home} can be written and has room, then run it again: it takes up where it was."
+        )
+        return 1
+
+
+def fault_of_the_machine(error: BaseException | None) -> str | None:
+    """What a full disk or a closed folder is called, somewhere in the chain of an error; None: it is something else."""
+    while error is not None:
+        cause = getattr(error, "orig", error)  # what SQLAlchemy wraps
+        if isinstance(cause, OSError) and cause.errno in FAULTS_OF_THE_MACHINE:
+            return f"{cause.strerror}: {cause.filename}" if cause.filename else str(cause.strerror)
+        if isinstance(cause, sqlite3.OperationalError) and re.search("disk|readonly|unable to open", str(cause)):
+            return f"{cause}, says the file in which Dagster or the loader keeps its records"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
     _prepare_environment(settings)
     if arguments.verb == "ui":
         return _ui(arguments.port)

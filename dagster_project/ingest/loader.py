@@ -33,7 +33,7 @@ from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
 from dagster_project.ingest.records import BrokenFile
-from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
+from dagster_project.ingest.swap import finish_interrupted, incoming_folders, on_disk, only_loader, put_in_place
 from dagster_project.settings import Settings
 
 LAYOUT = 1
@@ -242,6 +242,7 @@ class _TableLoader:
                         f"{file.container}: changed while it was being read; load it again when it is complete"
                     )
             record = self._record(file, "loaded", stored_hash, content.content_hash, converted)
+            on_disk(folders.raw)
             with self.swapping:
                 operation = self._operation(load_id, record, converted)
                 self.ledger.begin(operation)

@@ -1,5 +1,6 @@
 """The sources a warehouse knows: named instances of a contract, each with the place where its files land."""
 
+import fcntl
 import json
 import os
 import re
@@ -77,15 +78,20 @@ def register_source(settings: Settings, source: Source, contracts: Iterable[str]
             f"Nothing lies at {source.landing}, the landing place of source {source.name!r}: expected a folder or a "
             "zip file with its files."
         )
-    known = {known.name: known for known in registered_sources(settings)}
+    path = _registry(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two that register at once, none forgets the other
+        _write(path, source, {known.name: known for known in registered_sources(settings)})
+
+
+def _write(path: Path, source: Source, known: dict[str, Source]) -> None:
     if source.name in known and known[source.name].contract != source.contract:
         raise SourceError(
             f"Source {source.name!r} already follows contract {known[source.name].contract!r}, not "
             f"{source.contract!r}: choose another name for the new source."
         )
     known[source.name] = source
-    path = _registry(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text(
         json.dumps(

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from dagster_project.ingest.swap import incoming_folders
-from dagster_project.settings import REPOSITORY
+from dagster_project.ingest import ledger, loader
+from dagster_project.ingest.sources import registered_sources
+from dagster_project.ingest.swap import incoming_folders, on_disk
+from dagster_project.settings import REPOSITORY, Settings
 from tests.unit.landing_files import EVENTS_HEADER, Bench, event_lines
 
 BEFORE = EVENTS_HEADER + event_lines(["2024-01-01", "2024-01-02", "2024-01-03"])
@@ -121,3 +123,33 @@ def test_second_loader_waits_for_the_first(tmp_path):
     ]
     assert sorted(process.communicate()[0].strip() for process in processes) == [b"loaded", b"unchanged"]
     assert len(bench.rows("events")) == 2000
+
+
+def test_sources_registered_at_the_same_time_are_all_known(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from dagster_project.settings import Settings;"
+        "from dagster_project.ingest.sources import Source, register_source;"
+        "settings = Settings(home=Path(sys.argv[1]));"
+        "[register_source(settings, Source(sys.argv[2] + str(i), 'oulad', Path('/')), ['oulad']) for i in range(20)]"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name], cwd=REPOSITORY) for name in ("a", "b")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(registered_sources(Settings(home=tmp_path))) == 40
+
+
+def test_rows_are_on_the_disk_before_the_ledger_knows_of_them(tmp_path, monkeypatch):
+    bench, order = Bench(tmp_path), []
+    monkeypatch.setattr(loader, "on_disk", lambda folder: order.append(any(folder.rglob("*.parquet"))))
+    begin = ledger.Ledger.begin
+    monkeypatch.setattr(ledger.Ledger, "begin", lambda *args: (order.append("begin"), begin(*args)))
+    bench.deliver("events.csv", AFTER)
+    bench.load("events")
+    assert order == [True, "begin"]
+
+
+def test_on_disk_tells_of_a_folder_that_is_not_there(tmp_path):
+    on_disk(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        on_disk(tmp_path / "missing")
