@@ -58,6 +58,8 @@ def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
         return _ui(arguments.port)
     if arguments.verb == "demo":
         return _demo(settings, arguments.students, arguments.seed)
+    if arguments.verb == "erase":
+        return _erase(settings, arguments.learner, arguments.source)
     return _run(settings, arguments.source, arguments.contract, arguments.landing)
 
 
@@ -71,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = verbs.add_parser("demo", help="simulate a university, and run it through everything")
     demo.add_argument("--students", type=int, help="degree learners with a known first year; default: as in the report")
     demo.add_argument("--seed", type=int, default=1)
+    erase = verbs.add_parser("erase", help="remove a learner everywhere; repeat it after an interruption")
+    erase.add_argument("--learner", required=True, help="the learner's id, as the source's own files write it")
+    erase.add_argument("--source", help="his source; may be left out when the warehouse has one")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return parser
@@ -131,6 +136,46 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     seconds = time.monotonic() - started
     print(run_summary(settings, source.name, result.success, seconds, memory.peak(), _step_seconds(result)))
     return 0 if result.success else 1
+
+
+def _erase(settings: Settings, learner: str, name: str | None) -> int:
+    """Ask for an erasure, then run the source, which carries it out; status as `_run`."""
+    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.erasure import receipt_path
+    from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
+    from dagster_project.ingest.sources import SourceError, find_source, registered_sources
+    from dagster_project.store.locks import WriteLock
+
+    try:
+        known = registered_sources(settings)
+        if name is None and len(known) != 1:
+            raise ErasureError(
+                f"The warehouse {settings.home} has {len(known) or 'no'} sources"
+                + (f" ({', '.join(x.name for x in known)}): say whose learner it is with SOURCE=…" if known else "")
+            )
+        source = find_source(settings, name or known[0].name)
+        contract = CONTRACTS[source.contract]
+        with WriteLock(settings, run_id=f"erase-{os.getpid()}", what="make erase", on_wait=_say):
+            erasure = request_erasure(settings, contract, source.name, learner_id=learner)
+            erasure = note_landing_files(contract, source.name, source.landing, learner, erasure, settings)
+    except (ErasureError, SourceError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    receipt = receipt_path(settings, erasure)
+    if erasure.stage == "finished":
+        print(f"Erased before, on {erasure.finished_at}: nothing is left to do. Receipt: {receipt}")
+    else:
+        _say(f"Erasure {erasure.receipt} is noted; a run of source {source.name} carries it out …")
+        if status := _run(settings, source.name, None, None):
+            print("The learner is NOT erased yet: earlier snapshots hold him. Put right what failed, and erase again.")
+            return status
+        (erasure,) = (x for x in Erasures(settings).all() if x.receipt == erasure.receipt)
+        print(f"\nErased, with {sum(erasure.removed.values()):,} rows in {len(erasure.removed)} tables and files.")
+        print(f"Receipt, without personal data: {receipt}")
+    if left := [file for file in erasure.landing if file not in erasure.rewritten]:
+        print(f"These files in {source.landing} hold the learner still; no load brings him back:")
+        print("".join(f"  {file}\n" for file in left), end="")
+    return 0
 
 
 def _step_seconds(result) -> dict[str, float]:

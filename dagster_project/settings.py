@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     maximum_compression_ratio: PositiveInt = Field(
         200, description="Uncompressed by compressed size above which a large file is taken for a zip bomb"
     )
+    erase_from_landing: bool = Field(
+        False, description="Whether an erasure removes the learner from landing files too, other than archives"
+    )
     at_risk_watch_from: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.4, description="Probability from which a learner's risk is in the band medium"
     )

@@ -29,6 +29,8 @@ Column: `data_type` (see `TYPES`) and, in `config.meta`:
 
     required    true: a row without a value is refused
     pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
+    person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
+                has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
 
 A table with direct identifiers has at least one pseudonym column: the identity store is keyed by it.
 `dagster` and `owner` are permitted in every meta block and ignored here.
@@ -73,6 +75,7 @@ class Column:
     required: bool = False
     pii: Literal["direct", "pseudonym"] | None = None
     description: str = ""
+    person: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class Table:
     @property
     def pseudonym_columns(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.pii == "pseudonym")
+
+    @property
+    def person_columns(self) -> tuple[Column, ...]:
+        """The columns that say whose row it is: pseudonyms, and ids that are kept as they are."""
+        return tuple(column for column in self.columns if column.pii == "pseudonym" or column.person)
 
     @property
     def has_direct(self) -> bool:
@@ -277,7 +285,7 @@ def _table(raw: Any, path: Path) -> Table:
 def _column(raw: Any, table: "_Place") -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, {"required", "pii"})
+    meta = place.meta(raw, {"required", "pii", "person"})
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()
@@ -289,7 +297,10 @@ def _column(raw: Any, table: "_Place") -> Column:
     if pii == "pseudonym" and data_type != "varchar":
         raise place.error("data_type", data_type, "varchar, since a pseudonym is a text")
     required = place.boolean(meta, "required", default=False)
-    return Column(name, data_type, required, pii, str(raw.get("description", "")).strip())
+    person = place.boolean(meta, "person", default=False)
+    if person and pii:
+        raise place.error("person", person, f"nothing beside pii: {pii}, which says as much")
+    return Column(name, data_type, required, pii, str(raw.get("description", "")).strip(), person)
 
 
 def _time_range(raw: Any, place: "_Place") -> TimeRange:

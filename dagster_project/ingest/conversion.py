@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import duckdb
 
 from dagster_project.ingest import identity, quarantine, sql
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Contract, ContractError, Table
+from dagster_project.ingest.erasure import Erased
 from dagster_project.ingest.landing import Content
 from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
+from dagster_project.keyed_hash import set_key
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
@@ -66,6 +68,7 @@ class Conversion:
         key: of the pseudonyms; None for tables without personal columns.
         folders: where to write.
         settings: limits of the engine.
+        erased: whose rows are passed over, as if they were not in the file; None: nobody's.
     """
 
     contract: Contract
@@ -75,6 +78,7 @@ class Conversion:
     key: bytes | None
     folders: Folders
     settings: Settings
+    erased: Erased | None = None
 
     def text(self) -> Converted:
         """Converts a text file.
@@ -102,16 +106,17 @@ class Conversion:
 
         def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
             for record, reason, data in splitter.fetch(path, wanted):
+                if self.erased and self.erased.is_in(data):
+                    continue
                 yield record, reason, splitter.mask(data, frozenset(hidden)) if self._masks else data
 
         with self._connection() as connection:
-            excluded = None
+            query = sql.TableSql(self.table, relation, self.file)
             if found.malformed:
                 import pyarrow as pa
 
                 connection.register("malformed", pa.table({"record": found.malformed}))
-                excluded = "malformed"
-            query = sql.TableSql(self.table, relation, self.file, excluded)
+                query = replace(query, excluded=("malformed",))
             return self._convert(connection, query, found.records, len(found.malformed), others, refused_rows)
 
     def parquet(self) -> Converted:
@@ -153,6 +158,10 @@ class Conversion:
         refused_rows: RefusedRows,
     ) -> Converted:
         with self._refusing("the engine cannot read it"):
+            if self.erased:
+                connection.execute(f"create table erased as {self.erased.records_sql(self.table, query.remaining())}")
+                ((theirs,),) = connection.execute("select count(*) from erased").fetchall()
+                query, records = replace(query, excluded=(*query.excluded, "erased")), records - theirs
             if pseudonyms := query.pseudonyms():
                 connection.execute(pseudonyms).fetchall()
             self._check_event_date(connection, query)
@@ -160,7 +169,10 @@ class Conversion:
             refused = malformed
             if accepted + malformed != records:
                 refused += self._list_refused(connection, query, accepted, records - malformed)
-        quarantined = self._write_refused(connection, refused, refused - malformed, refused_rows) if refused else None
+        quarantined = None
+        if refused:
+            quarantined, written = self._write_refused(connection, refused, refused - malformed, refused_rows)
+            records, refused = records - (refused - written), written
         identities = self._write_identities(connection, query) if self.table.has_direct else None
         warnings = (f"columns that the contract does not know are left out: {', '.join(others)}",) if others else ()
         return Converted(rows, quarantined, identities, records, accepted, refused, warnings)
@@ -198,11 +210,11 @@ class Conversion:
         reasons = connection.cursor()
         wanted = _fetched(reasons.execute("from refused_rows order by _record")) if listed else iter(())
         written = quarantine.write_rows(refused_rows(wanted), self.file, path, self.settings)
-        if written != refused:
+        if written != refused and not self.erased:
             raise RuntimeError(f"{self.file}: {refused} rows refused, of which {written} were found again")
         if self.table.has_direct:
             path.chmod(0o600)
-        return path
+        return (path, written) if written else (None, 0)
 
     def _write_identities(self, connection: duckdb.DuckDBPyConnection, query: sql.TableSql) -> Path:
         path = identity.owner_only(self.folders.identity, self.settings.identity_dir) / "identities.parquet"
@@ -235,8 +247,9 @@ class Conversion:
         )
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")  # it would print between the lines of the run
-        if self.key is not None:
-            identity.set_key(connection, self.key)
+        key = self.erased.key if self.erased else self.key
+        if key is not None:
+            set_key(connection, key)
         return connection
 
     def _refusing(self, what: str) -> "_Refusing":

@@ -5,18 +5,12 @@ same value has the same pseudonym in every table and source, so that rows can be
 recomputed. Direct identifiers lie in Parquet files under the identity folder, keyed by pseudonym, and nowhere else.
 """
 
-import hashlib
-import hmac
 import os
 import secrets
 from pathlib import Path
 
-import duckdb
-
+from dagster_project.keyed_hash import keyed_hash
 from dagster_project.settings import Settings
-
-PSEUDONYM_LENGTH = 32
-BLOCK = 64
 
 
 def owner_only(folder: Path, root: Path) -> Path:
@@ -48,24 +42,6 @@ def read_key(settings: Settings) -> bytes:
     return path.read_text().strip().encode()
 
 
-def pseudonym(value: str, key: bytes) -> str:
-    """The pseudonym of one value, as the loader computes it in SQL; 32 hexadecimal digits."""
-    return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_LENGTH]
-
-
 def key_fingerprint(key: bytes) -> str:
     """Tells one key from another without giving it away: part of what a loaded file is recognised by."""
-    return pseudonym("fingerprint of the key", key)
-
-
-def set_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
-    """Gives a connection the key that `pseudonym_sql` uses, as a variable, so that no statement or error shows it."""
-    block = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
-    for name, pad in (("inner_pad", 0x36), ("outer_pad", 0x5C)):
-        connection.execute(f"set variable {name} = ?", [bytes(byte ^ pad for byte in block)])
-
-
-def pseudonym_sql(text: str) -> str:
-    """SQL of the pseudonym of a varchar expression (RFC 2104, spelled out since the engine has SHA-256 but no HMAC)."""
-    inner = f"unhex(sha256(getvariable('inner_pad') || encode({text})))"
-    return f"left(sha256(getvariable('outer_pad') || {inner}), {PSEUDONYM_LENGTH})"
+    return keyed_hash("fingerprint of the key", key)

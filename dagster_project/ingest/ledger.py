@@ -10,7 +10,7 @@ nothing, but never changed without a mark.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -138,7 +138,36 @@ class Ledger:
         with self._transaction() as connection:
             _write_record(connection, record)
 
+    def recount(
+        self, contract: str, table: str, source: str, accepted: Mapping[str, int], refused: Mapping[str, int]
+    ) -> None:
+        """Takes the rows that are left of the loaded files, by file key, for their counts; files not named have none.
+
+        Rows that an erasure removed count as if they had never been delivered.
+        """
+        with self._transaction() as connection:
+            loaded = connection.execute(
+                "select file, file_key from files "
+                "where contract = ? and table_name = ? and source = ? and status = 'loaded'",
+                (contract, table, source),
+            ).fetchall()
+            for file, key in loaded:
+                left = accepted.get(key, 0), refused.get(key, 0)
+                connection.execute(
+                    "update files set accepted = ?, refused = ?, records = ? "
+                    "where contract = ? and table_name = ? and source = ? and file = ? and status = 'loaded'",
+                    (*left, sum(left), contract, table, source, file),
+                )
+
     # --- changed dates
+
+    def mark(self, contract: str, table: str, source: str, dates: Iterable[date]) -> None:
+        """Marks event dates whose rows are about to change."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "insert into changed_dates (contract, table_name, source, event_date) values (?, ?, ?, ?)",
+                [(contract, table, source, day.isoformat()) for day in dates],
+            )
 
     def marked_dates(self, contract: str, source: str) -> MarkedDates:
         """The event dates whose rows changed, to be computed again; see `clear`."""

@@ -27,7 +27,7 @@ from typing import Literal
 import duckdb
 
 from dagster_project.concurrency import in_order
-from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest import erasure, identity, landing, quarantine, sql
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
@@ -134,6 +134,7 @@ def load_table(
         )
     with only_loader(settings):
         finish_interrupted(Ledger(settings), settings)
+        erasure.unload(contract, source, settings, progress or (lambda line: None))
         return _TableLoader(contract, table, source, settings, progress or (lambda line: None)).run(landing_place)
 
 
@@ -164,6 +165,7 @@ class _TableLoader:
         self.contract, self.table, self.source, self.settings, self.say = contract, table, source, settings, say
         self.ledger = Ledger(settings)
         self.key = identity.read_key(settings) if table.is_personal else None
+        self.erased = erasure.Erased.of(settings, source)
         self.contract_hash = _contract_hash(contract, table, self.key)
         self.folder = settings.raw_dir / contract.name / table.name / f"source={source}"
         self.changed: set[date] = set()
@@ -230,7 +232,9 @@ class _TableLoader:
                 stored_hash = stored_hash or content.content_hash
                 if known and known.content_hash == content.content_hash and self._is_settled(known):
                     return self._unchanged(replace(known, stored_hash=stored_hash))
-                conversion = Conversion(self.contract, self.table, file.name, content, self.key, folders, self.settings)
+                conversion = Conversion(
+                    self.contract, self.table, file.name, content, self.key, folders, self.settings, self.erased
+                )
                 try:
                     converted = conversion.parquet() if file.format == "parquet" else conversion.text()
                 except BrokenFile:
@@ -347,7 +351,9 @@ class _TableLoader:
     def _keep(self, path: Path, file: LandingFile, table: Table | None) -> None:
         folder = quarantine.files_folder(self.contract, table, self.source, self.settings)
         original = file.container.name if path == file.container else file.name
-        quarantine.keep_file(path, folder, quarantine.kept_name(file.key, original), self.settings)
+        kept = quarantine.keep_file(path, folder, quarantine.kept_name(file.key, original), self.settings)
+        if self.erased:
+            quarantine.mask_file(kept, self.erased.masked)
 
     def _kept_copies(self, file_key: str) -> list[Path]:
         folders = [

@@ -9,7 +9,7 @@ to the contract) are masked, and whole files lie under `identity/quarantine/` to
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ BATCH = 10_000
 INCOMING = ".incoming"
 """Ending of a kept file as long as it is not whole; what a kill leaves goes with the next copy of its name, or when
 the landing file comes sound."""
+ARCHIVES = (".gz", ".zip", ".parquet")
 UNREADABLE = "_unreadable"
 """Stands for the table where a container cannot be opened, so that nobody knows which tables it holds."""
 
@@ -50,6 +51,21 @@ def keep_file(path: Path, folder: Path, file_name: str, settings: Settings) -> P
     if settings.identity_dir in folder.parents:
         incoming.chmod(0o600)
     return incoming.replace(folder / file_name)
+
+
+def mask_file(path: Path, masked: Callable[[bytes], bytes]) -> None:
+    """Replaces a file that was refused whole by what `masked` makes of its lines; an archive is removed instead.
+
+    Damaged archives cannot be searched, and the original of the copy that lies here is in the landing place.
+    """
+    if path.suffix in ARCHIVES:
+        path.unlink()
+        return
+    incoming = path.with_name(f"{path.name}{INCOMING}")
+    with path.open("rb") as original, incoming.open("wb") as copy:
+        incoming.chmod(path.stat().st_mode)
+        copy.writelines(masked(line) for line in original)
+    incoming.replace(path)
 
 
 def write_rows(rows: Iterable[tuple[int, str, bytes]], file: str, path: Path, settings: Settings) -> int:

@@ -260,6 +260,15 @@ class Splitter:
             return "a quote or line break inside a field that is not quoted, or text after a closing quote"
         return None
 
+    def records(self, path: Path) -> Iterator[bytes]:
+        """The exact bytes of every record of the file, in order."""
+        for run in self.runs(path):
+            yield from self._lines(run) if run.count > 1 else [run.data]
+
+    def fields(self, data: bytes) -> list[bytes]:
+        """The fields of one record, without their quotes."""
+        return [data[start:end] for start, end in self._grammar.parse(data, 0, True).spans]
+
     def mask(self, data: bytes, positions: frozenset[int]) -> bytes:
         """The bytes of one record with `***` for the fields at these positions (all, when it is malformed)."""
         record = self._grammar.parse(data, 0, True)

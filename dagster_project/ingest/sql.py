@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
-from dagster_project.ingest.identity import pseudonym_sql
 from dagster_project.ingest.records import MAXIMUM_RECORD
+from dagster_project.keyed_hash import keyed_hash_sql
 
 SHOWN_CHARACTERS = 100
 """How much of an offending value a reason shows."""
@@ -80,14 +80,14 @@ class TableSql:
         table: the contract's table.
         relation: from `text_relation` or `parquet_relation`.
         file: logical name of the file.
-        excluded: relation with a column `record`, of records to leave out; None for none.
+        excluded: relations with a column `record`, of records to leave out.
         typed: from `typed_columns`; none of a text file.
     """
 
     table: Table
     relation: str
     file: str
-    excluded: str | None = None
+    excluded: tuple[str, ...] = ()
     typed: frozenset[int] = frozenset()
 
     def accepted(self) -> str:
@@ -131,15 +131,15 @@ class TableSql:
         texts = [f"_text{index}" for index, column in enumerate(self.table.columns) if column.pii == "pseudonym"]
         if not texts:
             return None
-        values = f"select distinct unnest([{', '.join(texts)}]) as plain from ({self._remaining()})"
+        values = f"select distinct unnest([{', '.join(texts)}]) as plain from ({self.remaining()})"
         return (
-            f"create table pseudonyms as select plain, {pseudonym_sql('plain')} as pseudonym "
+            f"create table pseudonyms as select plain, {keyed_hash_sql('plain')} as pseudonym "
             f"from ({values}) where plain is not null"
         )
 
     def count(self) -> str:
         """Number of rows that the engine reads, those of `excluded` not among them."""
-        return f"select count(*) from ({self._remaining()})"
+        return f"select count(*) from ({self.remaining()})"
 
     def event_date_check(self) -> str:
         """A query without rows that fails when the contract's event date does not fit its columns."""
@@ -149,10 +149,12 @@ class TableSql:
         # An enum of one value reads back as varchar and spares the engine a text per row.
         return f"cast({literal(self.file)} as enum({literal(self.file)})) as _file"
 
-    def _remaining(self) -> str:
-        if self.excluded is None:
+    def remaining(self) -> str:
+        """The relation without the excluded records."""
+        if not self.excluded:
             return self.relation
-        return f"select * from ({self.relation}) where _record not in (select record from {self.excluded})"
+        conditions = " and ".join(f"_record not in (select record from {name})" for name in self.excluded)
+        return f"select * from ({self.relation}) where {conditions}"
 
     def _typed_columns(self) -> str:
         return ", ".join(
@@ -166,7 +168,7 @@ class TableSql:
             for index, column in enumerate(self.table.columns)
             if column.pii == "pseudonym"
         )
-        typed = f"select _row.*, {self._typed_columns()} from ({self._remaining()}) as _row{looked_up}"
+        typed = f"select _row.*, {self._typed_columns()} from ({self.remaining()}) as _row{looked_up}"
         return f"select *{event_date} from ({typed})"
 
     def _event_date(self) -> str:

@@ -23,6 +23,7 @@ from dagster_project.settings import Settings
 from dagster_project.store.compare import compare_databases
 from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
+from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 
@@ -73,6 +74,7 @@ def publish(
     *,
     sources_info: Sequence[SourceInfo],
     versions: Mapping[str, str],
+    erased: ErasedLearners | None = None,
     models: Path = MODELS,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -85,6 +87,7 @@ def publish(
         snapshot_id: from `make_snapshot_id`.
         sources_info: the sources, for `_meta.sources`.
         versions: software name → version, for `_meta.publication`; DuckDB's is added.
+        erased: learners of whom no row may be published.
         models: the dbt models folder, whose contracts say which columns are direct identifiers and which tables of
             Python stay private.
 
@@ -109,6 +112,8 @@ def publish(
         shutil.rmtree(final, ignore_errors=True)  # Renamed, but killed before it became the current one.
         incoming.mkdir(parents=True)
         _link_stable_paths(settings.published_dir)
+        if erased:
+            check_nobody_erased(settings, erased)
         on_progress("Copying the public tables")
         tables = _copy_tables(
             settings, incoming / DATABASE, snapshot_id, sources_info, versions, find_unpublished(models)

@@ -1,7 +1,9 @@
 """`make run` from landing files to the published snapshot, as a user starts it: in a process of its own."""
 
 import csv
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,10 +34,13 @@ class Run:
 
     def deliver(self, seed: int) -> None:
         for table, rows in make_source("any", seed).tables.items():
-            with (self.landing / f"{table}.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(contract_tables()[table]), quoting=csv.QUOTE_ALL, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
+            self.write(table, rows)
+
+    def write(self, table: str, rows: list[dict]) -> None:
+        with (self.landing / f"{table}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(contract_tables()[table]), quoting=csv.QUOTE_ALL, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
 
     def start(self, source: str, **environment: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "dagster_project", "run", "--source", source]
@@ -58,6 +63,19 @@ class Run:
         process = self.start(source, **environment)
         output, _ = process.communicate(timeout=280)
         return process.returncode, output
+
+    def erase(self, learner: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "dagster_project", "erase", "--learner", learner],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        return done.returncode, done.stdout
 
     def run_until_killed(self, line: str, source: str = "uni_a") -> None:
         """Kill the run and its children with signal 9 as soon as it prints `line`."""
@@ -126,6 +144,70 @@ def test_a_second_run_loads_nothing_and_publishes_the_same(published):
     assert run.snapshot != first
     assert list((run.home / "tmp").iterdir()) == []
     assert compare_snapshots(run.settings, first, run.snapshot) == []
+
+
+def test_an_erased_learner_is_gone_everywhere_and_all_else_is_as_if_he_had_never_been(published):
+    run, _ = published
+    status, output = run.run()
+    assert status == 0, output[-4000:]
+    (learner,) = run.query(
+        "select min(learner_id) from core.dim_learner semi join core.fct_submission using (learner_key)"
+    )[0]
+    key = f"uni_a:{learner}"
+    before = run.query("select count(*) from core.dim_learner")
+    status, output = run.erase(learner)
+    assert status == 0, output[-4000:]
+    receipt = json.loads(next((run.home / "artifacts" / "receipts").iterdir()).read_text())
+    assert receipt["rows_removed"]["raw.studentInfo"] >= 1
+    assert receipt["rows_removed"]["core.fct_daily_activity"] >= 1
+    assert "studentVle.csv" in receipt["landing_files_left_to_the_operator"]
+    assert learner not in {word for text in _texts(receipt) for word in re.split(r"\W", text)}
+    assert [path.name for path in (run.home / "published" / "snapshots").iterdir()] == [run.snapshot.name]
+    assert run.query("select count(*) from core.dim_learner") == [(before[0][0] - 1,)]
+    for database in (run.home / "build.duckdb", run.home / "published" / "learning_warehouse.duckdb"):
+        assert tables_with(database, key) == []
+    assert [path for path in run.home.rglob("*.parquet") if key.encode() in path.read_bytes()] == []
+
+    other = Run(run.home.parent / "never")
+    for table, rows in make_source("any", 1).tables.items():
+        other.write(table, [row for row in rows if str(row.get("id_student")) != learner])
+    status, output = other.run()
+    assert status == 0, output[-4000:]
+    differences = compare_snapshots(run.settings, run.snapshot, other.snapshot)
+    shutil.rmtree(other.dagster_home)
+    assert differences == []
+
+    status, output = run.erase(learner)
+    assert status == 0, output[-4000:]
+    assert "nothing is left to do" in output
+    status, output = run.erase("no such learner")
+    assert status == 2
+    assert "No learner of source uni_a has that id" in output
+
+
+def _texts(value) -> list[str]:
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() for text in [key, *_texts(inner)]]
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    return [str(value)]
+
+
+def tables_with(database: Path, key: str) -> list[str]:
+    """Tables of a database in which a text is, or begins with, a key."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        columns = connection.execute(
+            "select schema_name, table_name, column_name from duckdb_columns() where data_type = 'VARCHAR' "
+            "and not internal and schema_name not like 'raw%'"
+        ).fetchall()
+        return [
+            f"{schema}.{table}.{column}"
+            for schema, table, column in columns
+            if connection.execute(
+                f'select count(*) from "{schema}"."{table}" where "{column}" = ? or starts_with("{column}", ?)',
+                [key, f"{key}:"],
+            ).fetchall()[0][0]
+        ]
 
 
 def test_killed_while_building_leaves_the_snapshot_and_the_next_run_finishes(published):

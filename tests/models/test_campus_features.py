@@ -19,8 +19,9 @@ import pytest
 
 from dagster_project import simulate
 from dagster_project.ingest.contract import read_contracts
-from dagster_project.ingest.identity import pseudonym, read_key
+from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files, load_table
+from dagster_project.keyed_hash import keyed_hash
 from dagster_project.settings import REPOSITORY, Settings
 from tests.models.made_source import Warehouse
 
@@ -42,7 +43,7 @@ class Campus:
     tables: simulate.AnalysisTables
 
     def learner_key(self, learner_id: str) -> str:
-        return "campus:" + pseudonym(learner_id, read_key(self.settings))
+        return "campus:" + keyed_hash(learner_id, read_key(self.settings))
 
     def rows(self, mart: str, key: str) -> dict[str, dict]:
         columns = [name for (name, *_) in self.warehouse.query(f"describe marts.{mart}")]

@@ -9,8 +9,9 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
-from dagster_project.ingest.identity import pseudonym, pseudonym_sql, read_key, set_key
+from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from tests.unit.landing_files import PERSONAL, Bench, zipped
 
 PEOPLE = (
@@ -46,8 +47,8 @@ def plain_values_outside_of_identity(bench):
 def test_pseudonym_in_sql_is_hmac_sha256(value, key):
     with duckdb.connect() as connection:
         set_key(connection, key)
-        ((computed,),) = connection.execute(f"select {pseudonym_sql('$1')}", [value]).fetchall()
-    assert computed == hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] == pseudonym(value, key)
+        ((computed,),) = connection.execute(f"select {keyed_hash_sql('$1')}", [value]).fetchall()
+    assert computed == hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] == keyed_hash(value, key)
 
 
 def test_raw_has_pseudonyms_and_no_direct_column(bench):
@@ -55,7 +56,7 @@ def test_raw_has_pseudonyms_and_no_direct_column(bench):
     bench.deliver("visits.csv", VISITS)
     people, visits = bench.load("people"), bench.load("visits")
     assert [(load.records, load.accepted, load.refused) for load in (people, visits)] == [(3, 1, 2), (4, 1, 3)]
-    ann = pseudonym("p-ann", read_key(bench.settings))
+    ann = keyed_hash("p-ann", read_key(bench.settings))
     assert bench.rows("people") == [(ann, 3, "people.csv", 1)]
     assert bench.rows("visits") == [(ann, 10, "visits.csv", 1)]
     ensure_empty_files(bench.contract, bench.settings)
@@ -72,7 +73,7 @@ def test_identity_store_has_direct_identifiers_by_pseudonym_and_is_its_owners_on
     bench.load("visits")
     store = bench.settings.identity_dir / "personal/people/source=here"
     rows = duckdb.sql(f"from read_parquet('{store}/*.parquet', hive_partitioning = false)").fetchall()
-    ann = pseudonym("p-ann", read_key(bench.settings))
+    ann = keyed_hash("p-ann", read_key(bench.settings))
     assert rows == [(ann, "Ann Example", "ann@example.org", "people.csv", 1)]
     for path in [bench.settings.identity_dir, *bench.settings.identity_dir.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -150,7 +151,7 @@ def test_events_may_have_several_pseudonyms_and_missing_ones(bench):
     )
     load = bench.load("messages")
     assert (load.records, load.accepted, load.refused) == (4, 2, 2)
-    ann, bob = (pseudonym(value, read_key(bench.settings)) for value in ("p-ann", "p-bob"))
+    ann, bob = (keyed_hash(value, read_key(bench.settings)) for value in ("p-ann", "p-bob"))
     assert [row[:3] for row in bench.rows("messages")] == [(ann, "x", bob), (bob, "y", None)]
     assert [(reason, data) for _, reason, data in bench.quarantine("messages")] == [
         ("column sender: a value is required", b"***,z,***,2024-01-02\n"),
@@ -165,7 +166,7 @@ def test_key_is_made_once_and_another_key_loads_personal_tables_again(bench):
     assert [file.status for file in bench.load("visits").files] == ["unchanged"]
     bench.settings = bench.settings.model_copy(update={"pseudonym_key": SecretStr("another key, of my own choice")})
     assert [file.status for file in bench.load("visits").files] == ["loaded"]
-    assert bench.rows("visits")[0][0] == pseudonym("p-ann", b"another key, of my own choice") != first[0][0]
+    assert bench.rows("visits")[0][0] == keyed_hash("p-ann", b"another key, of my own choice") != first[0][0]
     (key,) = (path.read_text() for path in bench.settings.identity_dir.glob("pseudonym.key"))
     assert len(key) == 64
 

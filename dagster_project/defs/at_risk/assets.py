@@ -15,6 +15,8 @@ from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, COURSES, SUBJECTS, TRAINING_WEEKS, Subject
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.ingest.erasure import Erasures
+from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
 from dagster_project.stats.drift import drift_table
@@ -64,9 +66,13 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
         registered, trained, told = [], [], {}
 
+        erased_at = {
+            source.name: Erasures(settings).last_unloaded(source.name) for source in registered_sources(settings)
+        }
+
         def work(subject: Subject, source: str) -> tuple[Subject, str, str, list[dict], Backtest | None]:
             matured = _matured(subject, store, source, settings.at_risk_training_learners)
-            if reason := _why_not(subject, matured, registry, source, kept["backtest"], now):
+            if reason := _why_not(subject, matured, registry, source, kept["backtest"], now, erased_at.get(source)):
                 return subject, source, reason, [], None
             rows, evidence = _train(subject, source, matured, settings, registry, now)
             return subject, source, evidence.decision, rows, evidence
@@ -184,14 +190,22 @@ def _matured(subject: Subject, store: Warehouse, source: str, most_learners: int
 
 
 def _why_not(
-    subject: Subject, matured: pd.DataFrame, registry: pd.DataFrame, source: str, evidence: pd.DataFrame, now: datetime
+    subject: Subject,
+    matured: pd.DataFrame,
+    registry: pd.DataFrame,
+    source: str,
+    evidence: pd.DataFrame,
+    now: datetime,
+    erased_at: datetime | None = None,
 ) -> str | None:
-    """Why no model is trained now; None: one is."""
+    """Why no model is trained now; None: one is. A model from before `erased_at` may know a learner who was erased."""
     if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
         return "too few learners with a matured outcome"
     entry = champion_of(registry, source, subject.name)
     is_shown = len(evidence[(evidence["source"] == source) & (evidence["outcome"] == subject.name)]) > 0
     if entry is None or (not is_shown and entry["metrics"] is not None):
+        return None
+    if erased_at and entry["trained_at"] <= erased_at:
         return None
     if entry["last_cohort"] == matured["term"].max() and now - entry["trained_at"] < RETRAINED_AFTER:
         return f"model {entry['model_version']} of {entry['trained_at']:%Y-%m-%d} knows the last matured cohort"

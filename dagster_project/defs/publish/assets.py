@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_project.defs.pages.assets import find_pages, page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
+from dagster_project.erasure import erased_learners, finish
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.store.meta import SourceInfo
@@ -34,8 +35,11 @@ def learning_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseRe
             make_snapshot_id(warehouse.run_id[:8]),
             sources_info=[_describe(source, warehouse.ledger) for source in registered_sources(settings)],
             versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
+            erased=erased_learners(settings),
             on_progress=context.log.info,
         )
+        for receipt in finish(settings, publication.snapshot_id):
+            context.log.info(f"A learner is erased. Receipt: {receipt}")
     return dg.MaterializeResult(
         metadata={
             "snapshot": publication.snapshot_id,

@@ -13,6 +13,7 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_m
 from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
+from dagster_project.erasure import unbuild
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.store.contracts import read_contracts
 from dagster_project.store.publish import PUBLIC_SCHEMAS
@@ -53,6 +54,7 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
         with warehouse.writing(context) as settings:
             for contract in CONTRACTS.values():
                 ensure_empty_files(contract, settings)
+            unbuild(settings)
             Warehouse(settings).restore(list(ANALYTICS.values()))
             os.environ.update(settings.environment_of_dbt())
             # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.

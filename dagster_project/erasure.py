@@ -1,0 +1,74 @@
+"""Erasure from request to receipt: what loading, building and publishing each remove, in the order of its stages."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster_project.ingest.erasure import Erasure, Erasures
+from dagster_project.settings import Settings
+from dagster_project.store.erasure import (
+    ErasedLearners,
+    compact_build_database,
+    remove_earlier_snapshots,
+    remove_learners,
+)
+
+
+def receipt_path(settings: Settings, erasure: Erasure) -> Path:
+    """Where the receipt of a request lies once it is finished."""
+    return settings.artifacts_dir / "receipts" / f"{erasure.receipt}.json"
+
+
+def erased_learners(settings: Settings) -> ErasedLearners | None:
+    """Everybody whose erasure was asked for and whom raw no longer holds; None: nobody."""
+    erasures = Erasures(settings)
+    found = [x.tombstone for x in erasures.at("unloaded", "unbuilt", "finished")]
+    return ErasedLearners(found, erasures.key) if found else None
+
+
+def unbuild(settings: Settings) -> None:
+    """Remove the learners who are gone from raw from what was built of it. Call it before anything is built anew."""
+    erasures = Erasures(settings)
+    for erasure in erasures.at("unloaded"):
+        removed = remove_learners(settings, ErasedLearners([erasure.tombstone], erasures.key))
+        erasures.save(replace(erasure, stage="unbuilt", removed=erasure.removed | removed))
+
+
+def finish(settings: Settings, snapshot_id: str) -> list[Path]:
+    """After the publication of a snapshot: remove the earlier ones, and write the receipts of who is now erased."""
+    erasures = Erasures(settings)
+    waiting = erasures.at("unbuilt")
+    if not waiting:
+        return []
+    earlier = remove_earlier_snapshots(settings, snapshot_id)
+    compact_build_database(settings)
+    receipts = []
+    for erasure in waiting:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        done = replace(erasure, stage="finished", finished_at=now, snapshot=snapshot_id, removed_snapshots=earlier)
+        receipts.append(_write_receipt(settings, done))
+        erasures.save(done)
+    return receipts
+
+
+def _write_receipt(settings: Settings, erasure: Erasure) -> Path:
+    path = receipt_path(settings, erasure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = {
+        "receipt": erasure.receipt,
+        "source": erasure.source,
+        "asked_at": erasure.asked_at,
+        "finished_at": erasure.finished_at,
+        "rows_removed": dict(sorted(erasure.removed.items())),
+        "published_without_the_learner": erasure.snapshot,
+        "earlier_snapshots_removed": erasure.removed_snapshots,
+        "landing_files_rewritten": list(erasure.rewritten),
+        "landing_files_left_to_the_operator": [name for name in erasure.landing if name not in erasure.rewritten],
+        "models": "Risk models of the source that were trained before are trained again by the first run that may "
+        "train; item banks hold figures of questions only.",
+    }
+    incoming = path.with_suffix(".incoming")
+    incoming.write_text(json.dumps(text, indent=1) + "\n")
+    incoming.replace(path)
+    return path

@@ -1,0 +1,580 @@
+"""Learners who are to be forgotten, and their removal from what the loader keeps.
+
+A request goes through stages, each of which can be done again after a kill:
+
+    asked       the tombstone is written: no load brings the learner back
+    unloaded    his rows are gone from raw, his identifiers from the identity store, both from quarantine
+    unbuilt     his rows are gone from the build database and the append-only files (`dagster_project.erasure`)
+    finished    a snapshot without him is published, and every earlier one is gone
+
+`identity/erased.json` holds the requests. A learner is known there by keyed hashes alone: his *tombstone* is that of
+`<source>:<id in raw>`, the key that the warehouse's tables have for him; those of his direct identifiers tell a
+malformed row that is his.
+"""
+
+import gzip
+import json
+import mmap
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest.contract import Contract, Table
+from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.records import Splitter, read_header
+from dagster_project.keyed_hash import keyed_hash, keyed_hash_sql, set_key
+from dagster_project.settings import PREFIX, Settings
+
+Stage = Literal["asked", "unloaded", "unbuilt", "finished"]
+FIELD = re.compile(rb"""[^,;|\t\r\n"'{}\[\]]+""")
+WORD = re.compile(rb"[\w.@+-]+")
+QUOTED = re.compile(rb'"([^"]+)"')
+
+
+class ErasureError(ValueError):
+    """A learner who cannot be erased; the message says what was looked for and what to do."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One request, and what was done about it.
+
+    Attributes:
+        receipt: a random name, under which the receipt is kept.
+        removed: rows by place ("raw.events", "identity.learners", "core.fct_submission", …).
+        identifiers: keyed hashes of his direct identifiers.
+        landing: landing files in which the learner was found when he asked.
+        rewritten: those of them from which he was removed.
+        unloaded_at: when raw was free of him; what was trained before knew him.
+    """
+
+    receipt: str
+    source: str
+    tombstone: str
+    asked_at: str
+    stage: Stage = "asked"
+    removed: dict[str, int] = field(default_factory=dict)
+    identifiers: tuple[str, ...] = ()
+    landing: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    unloaded_at: str | None = None
+    finished_at: str | None = None
+    snapshot: str | None = None
+    removed_snapshots: int = 0
+
+
+@dataclass(frozen=True)
+class Erasures:
+    """The requests of one warehouse. Writers hold the `WriteLock`."""
+
+    settings: Settings
+
+    def all(self) -> list[Erasure]:
+        """Every request, the oldest first.
+
+        Raises:
+            ErasureError: they were made under another pseudonym key, so that nobody can tell whom they mean.
+        """
+        if not self._path.exists():
+            return []
+        saved = json.loads(self._path.read_text())
+        if saved["key"] != identity.key_fingerprint(self.key):
+            raise ErasureError(
+                f"{self._path}: {len(saved['erasures'])} learners were erased under another pseudonym key; under this "
+                f"one a load would bring them back. Set the earlier {PREFIX}PSEUDONYM_KEY again: to change the "
+                f"pseudonyms that readers see, set {PREFIX}PUBLICATION_KEY"
+            )
+        lists = ("identifiers", "landing", "rewritten")
+        return [Erasure(**x | {name: tuple(x[name]) for name in lists}) for x in saved["erasures"]]
+
+    def at(self, *stages: Stage, source: str | None = None) -> list[Erasure]:
+        """Requests at one of these stages (at any, when none is named), of one source if given."""
+        return [x for x in self.all() if (not stages or x.stage in stages) and source in (None, x.source)]
+
+    def save(self, erasure: Erasure) -> Erasure:
+        """Adds a request, or replaces it by its new state."""
+        others = [x for x in self.all() if x.tombstone != erasure.tombstone]
+        saved = sorted([*others, erasure], key=lambda x: (x.asked_at, x.receipt))
+        identity.owner_only(self.settings.identity_dir, self.settings.identity_dir)
+        write_owner_only(
+            self._path,
+            json.dumps({"key": identity.key_fingerprint(self.key), "erasures": [asdict(x) for x in saved]}, indent=1),
+        )
+        return erasure
+
+    def last_unloaded(self, source: str) -> datetime | None:
+        """When a learner of the source was last removed from raw, UTC without zone; None: never."""
+        times = [datetime.fromisoformat(x.unloaded_at) for x in self.at(source=source) if x.unloaded_at]
+        return max(times, default=None)
+
+    @cached_property
+    def key(self) -> bytes:
+        return identity.read_key(self.settings)
+
+    @property
+    def _path(self) -> Path:
+        return self.settings.identity_dir / "erased.json"
+
+
+@dataclass(frozen=True)
+class Erased:
+    """The erased learners of one source, as the loader recognises them in files."""
+
+    source: str
+    tombstones: frozenset[str]
+    key: bytes
+    identifiers: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, settings: Settings, source: str) -> "Erased | None":
+        """None when nobody of the source was erased."""
+        erasures = Erasures(settings)
+        return cls.among(erasures.at(source=source), source, erasures.key)
+
+    @classmethod
+    def among(cls, erasures: list[Erasure], source: str, key: bytes) -> "Erased | None":
+        """Those of these requests."""
+        if not erasures:
+            return None
+        identifiers = frozenset(hashed for erasure in erasures for hashed in erasure.identifiers)
+        return cls(source, frozenset(erasure.tombstone for erasure in erasures), key, identifiers)
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether a field or a word of these bytes is the id or an identifier of one of them."""
+        words = {word for field in FIELD.findall(data) for word in (field.strip(), *WORD.findall(field))}
+        return any(self._is_erased(word) for word in words.union(QUOTED.findall(data)))
+
+    def masked(self, data: bytes) -> bytes:
+        """The bytes with asterisks in the place of their ids and identifiers."""
+
+        def mask_word(found: re.Match[bytes]) -> bytes:
+            return b"*" * len(found[0]) if self._is_erased(found[0]) else found[0]
+
+        def mask_field(found: re.Match[bytes]) -> bytes:
+            return b"*" * len(found[0]) if self._is_erased(found[0].strip()) else WORD.sub(mask_word, found[0])
+
+        return FIELD.sub(mask_field, data)
+
+    def records_sql(self, table: Table, relation: str) -> str:
+        """Query of the `record`s of a landing file's relation that are rows of theirs."""
+        ids = [
+            keyed_hash_sql(f"_text{index}") if column.pii else _id_text(column.data_type, f"_text{index}")
+            for index, column in enumerate(table.columns)
+            if column in table.person_columns
+        ]
+        hashes = [keyed_hash_sql(f"{sql.literal(self.source + ':')} || {text}") for text in ids]
+        conditions = " or ".join(f"coalesce({text} in ({_texts(self.tombstones)}), false)" for text in hashes)
+        return f"select _record as record from ({relation}) where {conditions or 'false'}"
+
+    def _is_erased(self, word: bytes) -> bool:
+        text = word.decode(errors="replace")
+        hashed = tombstone(f"{self.source}:{text}", self.key)
+        if hashed in self.tombstones or hashed in self.identifiers:
+            return True
+        return tombstone(f"{self.source}:{keyed_hash(text, self.key)}", self.key) in self.tombstones
+
+
+def tombstone(learner_key: str, key: bytes) -> str:
+    """What is kept of a learner who is erased: the keyed hash of his key in the warehouse."""
+    return keyed_hash(learner_key, key)
+
+
+def request_erasure(
+    settings: Settings,
+    contract: Contract,
+    source: str,
+    *,
+    learner_id: str | None = None,
+    learner_key: str | None = None,
+) -> Erasure:
+    """Write the tombstone of a learner. The next run of the source removes him; until it has published, repeat it.
+
+    Args:
+        learner_id: the id that the source's own files have for him; or
+        learner_key: his key in the tables of the warehouse.
+
+    Returns:
+        The request; an earlier one, if he was erased before.
+
+    Raises:
+        ErasureError: no table of the source holds him.
+    """
+    erasures = Erasures(settings)
+    candidates = [learner_key] if learner_key else learner_keys(contract, source, learner_id, erasures.key)
+    hashes = [tombstone(candidate, erasures.key) for candidate in candidates]
+    for erasure in erasures.at(source=source):
+        if erasure.tombstone in hashes:
+            return erasure
+    with _connection(settings, erasures.key) as connection:
+        for candidate, hashed in zip(candidates, hashes, strict=True):
+            person = candidate.removeprefix(f"{source}:")
+            if any(_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables):
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                return erasures.save(Erasure(secrets.token_hex(6), source, hashed, now))
+    raise ErasureError(
+        f"No learner of source {source} has that {'key' if learner_key else 'id'}: looked in "
+        f"{', '.join(table.name for table in contract.tables if table.person_columns)} of {settings.raw_dir}. "
+        + (
+            "The key is the one of core.dim_learner, with the source's name in front"
+            if learner_key
+            else "Give the id as the source's own files write it, not a pseudonym or an e-mail address"
+        )
+    )
+
+
+def learner_keys(contract: Contract, source: str, learner_id: str, key: bytes) -> list[str]:
+    """Keys that the warehouse may have for a source's own id: with its pseudonym, or as it is."""
+    columns = [column for table in contract.tables for column in table.person_columns]
+    keys = [f"{source}:{keyed_hash(learner_id, key)}"] if any(column.pii for column in columns) else []
+    return keys + ([f"{source}:{learner_id}"] if any(column.person for column in columns) else [])
+
+
+def unload(contract: Contract, source: str, settings: Settings, say: Callable[[str], None]) -> None:
+    """Remove the learners of a source who asked for it from raw, the identity store and both quarantines.
+
+    Call it with the loader to itself (`only_loader`). Costs a look at a small file when nobody asked.
+    """
+    erasures = Erasures(settings)
+    asked = erasures.at("asked", source=source)
+    if not asked:
+        return
+    with _connection(settings, erasures.key) as connection:
+        people = _people(connection, contract, source, settings, asked)
+        for erasure in asked:
+            person = people.get(erasure.tombstone, [])
+            # Counted before anything goes: what a kill interrupts is not counted again.
+            if not erasure.removed:
+                known = _identifiers(connection, contract, source, person, settings)
+                erasure = replace(
+                    erasure, identifiers=tuple(sorted(tombstone(f"{source}:{x}", erasures.key) for x in known))
+                )
+                erased = Erased.among([erasure], source, erasures.key)
+                removed = _counts(connection, contract, source, person, settings, erased)
+                erasure = erasures.save(replace(erasure, removed=removed))
+            erased = Erased.among([erasure], source, erasures.key)
+            for table in (*contract.tables, None):
+                _clean_quarantine(contract, table, source, settings, erased)
+            for table in contract.tables:
+                _clean_raw(connection, contract, table, source, person, settings)
+            for table in contract.tables:
+                for path, _ in _identity_files(connection, contract, table, source, person, settings):
+                    _rewrite(connection, path, table, person, settings)
+            now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+            erasures.save(replace(erasure, stage="unloaded", unloaded_at=now))
+            say(f"erasure {erasure.receipt}: {sum(erasure.removed.values()):,} rows removed from what was loaded")
+
+
+def note_landing_files(
+    contract: Contract, source: str, landing_place: Path, learner_id: str, erasure: Erasure, settings: Settings
+) -> Erasure:
+    """List the landing files that hold a learner and, when the setting `erase_from_landing` says so, clean them.
+
+    Returns:
+        The request, with the names of the files. Archives are listed and left alone.
+    """
+    found, rewritten = [], set(erasure.rewritten)
+    folder = identity.owner_only(settings.temp_dir / "_erasure", settings.temp_dir)
+    try:
+        for table in contract.tables:
+            for file in landing.find_files(table, landing_place) if landing_place.exists() else ():
+                if file.defect:
+                    continue
+                with landing.content_of(file, folder, settings) as content:
+                    holds = _holds(content.path, file, table, learner_id)
+                if not holds:
+                    continue
+                found.append(file.name)
+                if settings.erase_from_landing and file.member is None:
+                    _clean_landing_file(file, table, contract, learner_id)
+                    rewritten.add(file.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    files = tuple(sorted({*found, *erasure.landing}))
+    return Erasures(settings).save(replace(erasure, landing=files, rewritten=tuple(sorted(rewritten))))
+
+
+def write_owner_only(path: Path, text: str) -> None:
+    """Replaces a file as a whole, readable by its owner only."""
+    incoming = path.with_suffix(".incoming")
+    incoming.unlink(missing_ok=True)
+    incoming.touch(0o600)
+    incoming.write_text(text)
+    incoming.replace(path)
+
+
+# --- raw and the identity store
+
+
+def _connection(settings: Settings, key: bytes) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"memory_limit": settings.memory_limit, "threads": settings.threads})
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
+    set_key(connection, key)
+    return connection
+
+
+def _people(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, source: str, settings: Settings, asked: list[Erasure]
+) -> dict[str, list[str]]:
+    """Ids in raw by tombstone; [] of those who are gone already."""
+    found: dict[str, list[str]] = {}
+    tombstones = _texts(erasure.tombstone for erasure in asked)
+    for table in contract.tables:
+        folders = (_raw_folder(contract, table, source, settings), _identity_folder(contract, table, source, settings))
+        for folder in folders:
+            for column in table.person_columns if any(folder.rglob("*.parquet")) else ():
+                ids = f"select distinct cast({sql.name(column.name)} as varchar) as id from {_all_files(folder)}"
+                hashed = keyed_hash_sql(f"{sql.literal(source + ':')} || id")
+                query = f"select id, hash from (select id, {hashed} as hash from ({ids})) where hash in ({tombstones})"
+                for person, hash_ in connection.execute(query).fetchall():
+                    if person not in found.setdefault(hash_, []):
+                        found[hash_].append(person)
+    return found
+
+
+def _raw_folder(contract: Contract, table: Table, source: str, settings: Settings) -> Path:
+    return settings.raw_dir / contract.name / table.name / f"source={source}"
+
+
+def _identity_folder(contract: Contract, table: Table, source: str, settings: Settings) -> Path:
+    return settings.identity_dir / contract.name / table.name / f"source={source}"
+
+
+def _all_files(folder: Path) -> str:
+    return f"read_parquet({sql.literal(folder / '**' / '*.parquet')}, filename = true, hive_partitioning = false)"
+
+
+def _is_theirs(columns: Iterable, person: list[str]) -> str:
+    conditions = [
+        f"coalesce({sql.name(column.name)} in ({_literals(column.data_type, person)}), false)" for column in columns
+    ]
+    return " or ".join(conditions) or "false"
+
+
+def _literals(data_type: str, person: list[str]) -> str:
+    if data_type == "varchar":
+        return _texts(person)
+    return ", ".join(f"try_cast({sql.literal(text)} as {data_type})" for text in person)
+
+
+def _files_with(
+    connection: duckdb.DuckDBPyConnection, folder: Path, columns: Iterable, person: list[str]
+) -> list[tuple[Path, int]]:
+    """Files below a folder that hold a person, and how many rows."""
+    if not (columns and person and any(folder.rglob("*.parquet"))):
+        return []
+    query = f"select filename, count(*) from {_all_files(folder)} where {_is_theirs(columns, person)} group by filename"
+    return [(Path(name), count) for name, count in connection.execute(query + " order by filename").fetchall()]
+
+
+def _raw_files(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    table: Table,
+    source: str,
+    person: list[str],
+    settings: Settings,
+) -> list[tuple[Path, int]]:
+    return _files_with(connection, _raw_folder(contract, table, source, settings), table.person_columns, person)
+
+
+def _identity_files(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    table: Table,
+    source: str,
+    person: list[str],
+    settings: Settings,
+) -> list[tuple[Path, int]]:
+    if not table.has_direct:
+        return []
+    return _files_with(connection, _identity_folder(contract, table, source, settings), table.pseudonym_columns, person)
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    source: str,
+    person: list[str],
+    settings: Settings,
+    erased: Erased,
+) -> dict[str, int]:
+    counts = {}
+    for table in contract.tables:
+        counts[f"raw.{table.name}"] = sum(
+            n for _, n in _raw_files(connection, contract, table, source, person, settings)
+        )
+        counts[f"identity.{table.name}"] = sum(
+            n for _, n in _identity_files(connection, contract, table, source, person, settings)
+        )
+        counts[f"quarantine.{table.name}"] = sum(
+            sum(erased.is_in(row["raw_bytes"]) for row in rows)
+            for _, rows in _refused_rows(contract, table, source, settings)
+        )
+    return {place: count for place, count in counts.items() if count}
+
+
+def _clean_raw(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    table: Table,
+    source: str,
+    person: list[str],
+    settings: Settings,
+) -> None:
+    ledger = Ledger(settings)
+    files = [path for path, _ in _raw_files(connection, contract, table, source, person, settings)]
+    days = {
+        path.parent.name.removeprefix("event_date=") for path in files if path.parent.name.startswith("event_date=")
+    }
+    ledger.mark(contract.name, table.name, source, [date.fromisoformat(day) for day in sorted(days)])
+    for path in files:
+        _rewrite(connection, path, table, person, settings)
+    folder = _raw_folder(contract, table, source, settings)
+    rows = {}
+    if any(folder.rglob("*.parquet")):
+        pattern = sql.literal(folder / "**" / "*.parquet")
+        query = f"select file_name, num_rows from parquet_file_metadata({pattern})"
+        for name, count in connection.execute(query).fetchall():
+            rows[Path(name).stem] = rows.get(Path(name).stem, 0) + count
+    ledger.recount(contract.name, table.name, source, rows, _refused_counts(contract, table, source, settings))
+
+
+def _rewrite(
+    connection: duckdb.DuckDBPyConnection, path: Path, table: Table, person: list[str], settings: Settings
+) -> None:
+    """Replaces a Parquet file by one without the person; an event day that is empty then goes."""
+    is_identity = settings.identity_dir in path.parents
+    columns = table.pseudonym_columns if is_identity else table.person_columns
+    rest = f"select * from read_parquet({sql.literal(path)}, hive_partitioning = false)"
+    rest += f" where not ({_is_theirs(columns, person)})"
+    incoming = path.with_suffix(".incoming")
+    ((left,),) = connection.execute(sql.copy_to_parquet(rest, incoming)).fetchall()
+    if is_identity:
+        incoming.chmod(0o600)
+    incoming.replace(path)
+    if not left and path.parent.name.startswith("event_date="):
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _identifiers(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, source: str, person: list[str], settings: Settings
+) -> set[str]:
+    """Direct identifiers of a person; what is shorter than a name would be found everywhere."""
+    found: set[str] = set()
+    for table in contract.tables:
+        for path, _ in _identity_files(connection, contract, table, source, person, settings):
+            for column in table.direct_columns:
+                values = connection.execute(
+                    f"select distinct cast({sql.name(column.name)} as varchar) from read_parquet({sql.literal(path)}) "
+                    f"where {_is_theirs(table.pseudonym_columns, person)}"
+                ).fetchall()
+                found.update(value.strip() for (value,) in values if value and len(value) > 4)
+    return found
+
+
+# --- landing files
+
+
+def _holds(path: Path, file: landing.LandingFile, table: Table, learner_id: str) -> bool:
+    if file.format == "parquet":
+        with duckdb.connect() as connection:
+            condition = _is_id(path, table, learner_id, connection)
+            query = f"select count(*) from read_parquet({sql.literal(path)}) where {condition}"
+            return connection.execute(query).fetchall()[0][0] > 0
+    if not path.stat().st_size:
+        return False
+    pattern = re.compile(rb"(?<![\w.@+-])" + re.escape(learner_id.encode()) + rb"(?![\w.@+-])")
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return pattern.search(content) is not None
+
+
+def _is_id(path: Path, table: Table, learner_id: str, connection: duckdb.DuckDBPyConnection) -> str:
+    described = connection.execute(f"describe from read_parquet({sql.literal(path)})").fetchall()
+    there = [column.name for column in table.person_columns if column.name in {name for name, *_ in described}]
+    conditions = [
+        f"coalesce(cast({sql.name(column)} as varchar) = {sql.literal(learner_id)}, false)" for column in there
+    ]
+    return " or ".join(conditions) or "false"
+
+
+def _clean_landing_file(file: landing.LandingFile, table: Table, contract: Contract, learner_id: str) -> None:
+    """Replaces a landing file by one without the learner's records; all others keep their exact bytes (of text)."""
+    incoming = file.container.with_name(f".{file.container.name}.incoming")
+    if file.format == "parquet" and not file.is_gzip:
+        with duckdb.connect() as connection:
+            condition = _is_id(file.container, table, learner_id, connection)
+            rest = f"select * from read_parquet({sql.literal(file.container)}) where not ({condition})"
+            connection.execute(f"copy ({rest}) to {sql.literal(incoming)} (format parquet)").fetchall()
+    else:
+        plain = file.container.with_name(f".{file.container.name}.plain")
+        opener = gzip.open if file.is_gzip else open
+        with opener(file.container, "rb") as stream, plain.open("wb") as copy:
+            shutil.copyfileobj(stream, copy)
+        header = read_header(plain, contract.dialect)
+        splitter = Splitter(contract.dialect, header)
+        with plain.open("rb") as stream, opener(incoming, "wb") as out:
+            out.write(stream.read(header.start))
+            for record in splitter.records(plain):
+                if learner_id.encode() not in record or learner_id.encode() not in splitter.fields(record):
+                    out.write(record)
+        plain.unlink()
+    incoming.chmod(file.container.stat().st_mode)
+    incoming.replace(file.container)
+
+
+# --- quarantine
+
+
+def _refused_rows(
+    contract: Contract, table: Table, source: str, settings: Settings
+) -> Iterable[tuple[Path, list[dict]]]:
+    import pyarrow.parquet as pq
+
+    for path in sorted(quarantine.rows_folder(contract, table, source, settings).glob("*.parquet")):
+        yield path, pq.read_table(path).to_pylist()
+
+
+def _refused_counts(contract: Contract, table: Table, source: str, settings: Settings) -> dict[str, int]:
+    return {path.stem: len(rows) for path, rows in _refused_rows(contract, table, source, settings)}
+
+
+def _clean_quarantine(contract: Contract, table: Table | None, source: str, settings: Settings, erased: Erased) -> None:
+    """Removes refused rows with the learner's id or identifiers in them, and masks these in files refused whole.
+
+    What cannot be searched (a damaged archive) goes: it is a copy, and the original lies in the landing place.
+    """
+    for path, rows in _refused_rows(contract, table, source, settings) if table else ():
+        kept = [row for row in rows if not erased.is_in(row["raw_bytes"])]
+        if len(kept) == len(rows):
+            continue
+        if not kept:
+            path.unlink()
+            continue
+        incoming = path.with_suffix(".incoming")
+        values = ((row["record"], row["reason"], row["raw_bytes"]) for row in kept)
+        quarantine.write_rows(values, rows[0]["file"], incoming, settings)
+        incoming.chmod(path.stat().st_mode)
+        incoming.replace(path)
+    for path in sorted(quarantine.files_folder(contract, table, source, settings).glob("*")):
+        quarantine.mask_file(path, erased.masked)
+
+
+def _id_text(data_type: str, text: str) -> str:
+    """The id of a landing file's text as raw has it."""
+    return text if data_type == "varchar" else f"cast(try_cast({text} as {data_type}) as varchar)"
+
+
+def _texts(values: Iterable[str]) -> str:
+    return ", ".join(sql.literal(value) for value in sorted(values))
