@@ -12,8 +12,8 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo erase ui test test-all lint format simulations fuzz bench bench-campus bench-statistics lock \
-  clean
+.PHONY: help setup run demo erase search-identifiers ui test test-all lint format simulations fuzz bench bench-campus \
+  bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -30,6 +30,9 @@ demo: setup  ## a university made up at the size of the report, through all of i
 erase: setup  ## remove a learner everywhere: LEARNER=id in the source's files [SOURCE=campus]
 	@test -n "$(LEARNER)" || { echo "Say whom: make erase LEARNER=id [SOURCE=campus]"; exit 2; }
 	@$(BIN)/python -m dagster_project erase --learner "$(LEARNER)" $(if $(SOURCE),--source "$(SOURCE)")
+
+search-identifiers: setup  ## search everything that runs write for the learners' names and e-mail addresses
+	@$(BIN)/python -m dagster_project search-identifiers
 
 ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000]
 	@$(BIN)/python -m dagster_project ui --port $(PORT)

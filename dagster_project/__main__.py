@@ -58,6 +58,8 @@ def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
         return _ui(arguments.port)
     if arguments.verb == "demo":
         return _demo(settings, arguments.students, arguments.seed)
+    if arguments.verb == "search-identifiers":
+        return _search_identifiers(settings)
     if arguments.verb == "erase":
         return _erase(settings, arguments.learner, arguments.source)
     return _run(settings, arguments.source, arguments.contract, arguments.landing)
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     erase = verbs.add_parser("erase", help="remove a learner everywhere; repeat it after an interruption")
     erase.add_argument("--learner", required=True, help="the learner's id, as the source's own files write it")
     erase.add_argument("--source", help="his source; may be left out when the warehouse has one")
+    verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return parser
@@ -176,6 +179,16 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
         print(f"These files in {source.landing} hold the learner still; no load brings him back:")
         print("".join(f"  {file}\n" for file in left), end="")
     return 0
+
+
+def _search_identifiers(settings: Settings) -> int:
+    """0 when nothing was found, 1 when something was."""
+    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.identifier_search import search_identifiers
+
+    search = search_identifiers(CONTRACTS.values(), settings)
+    print(search)
+    return 1 if search.hits else 0
 
 
 def _step_seconds(result) -> dict[str, float]:

@@ -11,9 +11,11 @@ import dagster as dg
 
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.lost_runs import fail_lost_runs
+from dagster_project.ingest.erasure import Erasures, request_erasure
 from dagster_project.ingest.ledger import Ledger
-from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.settings import Settings
+from dagster_project.store.locks import WriteLock
 
 LOOK_AHEAD = timedelta(days=31)
 SETTLED_SECONDS = 60
@@ -24,6 +26,7 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 SOURCE_TAG = "learning_warehouse/source"
 LANDING_TAG = "learning_warehouse/landing"
+ERASURES_TAG = "learning_warehouse/erasures"
 
 # The event days that a run rebuilds besides those that the ledger marks; where they are not said, its months.
 FIRST_DAY_TAG = "learning_warehouse/first_day"
@@ -173,6 +176,48 @@ def landing_state(landing: Path) -> str | None:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
+@dg.op(config_schema={"learner_key": dg.Field(str, description="Key of the learner in core.dim_learner")})
+def ask_for_erasure(context: dg.OpExecutionContext) -> None:
+    """Note that a learner is to be erased; the sensor `erasures`, or the next run of his source, does it."""
+    settings = Settings()
+    key = context.op_config["learner_key"]
+    source = find_source(settings, key.partition(":")[0])
+    with WriteLock(settings, run_id=context.run_id, what="erase_learner", on_wait=context.log.warning):
+        erasure = request_erasure(settings, CONTRACTS[source.contract], source.name, learner_key=key)
+    context.log.info(f"Erasure {erasure.receipt}: {erasure.stage}")
+
+
+@dg.job
+def erase_learner() -> None:
+    """Erase the learner with a key of core.dim_learner: asked for here, carried out by a run of his source."""
+    ask_for_erasure()
+
+
+@dg.sensor(jobs=jobs, minimum_interval_seconds=60)
+def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Run a source whose learners ask to be erased, three times at most for the same ones."""
+    settings = Settings()
+    requests = []
+    for source in registered_sources(settings):
+        waiting = [x.receipt for x in Erasures(settings).at("asked", "unloaded", "unbuilt", source=source.name)]
+        state = ",".join(sorted(waiting))
+        runs = context.instance.get_run_records(
+            dg.RunsFilter(tags={ERASURES_TAG: state, SOURCE_TAG: source.name}), limit=ATTEMPTS
+        )
+        statuses = [record.dagster_run.status for record in runs]
+        if waiting and all(status in FAILED for status in statuses) and len(statuses) < ATTEMPTS:
+            arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+            arguments["tags"][ERASURES_TAG] = state
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{source.name}:{state}:{len(statuses)}", job_name=job_name(source.contract), **arguments
+                )
+            )
+    return dg.SensorResult(run_requests=requests)
+
+
 @dg.definitions
 def automation() -> dg.Definitions:
-    return dg.Definitions(jobs=[*jobs, run_all], schedules=[daily], sensors=[landing, lost_runs])
+    return dg.Definitions(
+        jobs=[*jobs, run_all, erase_learner], schedules=[daily], sensors=[landing, lost_runs, erasures]
+    )

@@ -25,6 +25,7 @@ from dagster_project.store.contracts import MODELS, find_direct_identifiers, fin
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
 from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
+from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 
 PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting")
@@ -52,6 +53,7 @@ class Publication:
     folder: Path
     tables: Mapping[str, int]
     seconds: float
+    searched: Found
 
     @property
     def database(self) -> Path:
@@ -75,6 +77,7 @@ def publish(
     sources_info: Sequence[SourceInfo],
     versions: Mapping[str, str],
     erased: ErasedLearners | None = None,
+    identities: Mapping[Path, Sequence[str]] | None = None,
     models: Path = MODELS,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -88,6 +91,8 @@ def publish(
         sources_info: the sources, for `_meta.sources`.
         versions: software name → version, for `_meta.publication`; DuckDB's is added.
         erased: learners of whom no row may be published.
+        identities: files of the identity store, with their columns of direct identifiers: no text column of the
+            snapshot may hold one of these.
         models: the dbt models folder, whose contracts say which columns are direct identifiers and which tables of
             Python stay private.
 
@@ -119,7 +124,9 @@ def publish(
             settings, incoming / DATABASE, snapshot_id, sources_info, versions, find_unpublished(models)
         )
         on_progress("Auditing the copy and exporting it as Parquet")
-        counts = _audit(settings, incoming / DATABASE, tables, find_direct_identifiers(models))
+        counts, searched = _audit(
+            settings, incoming / DATABASE, tables, find_direct_identifiers(models), identities or {}
+        )
         _export_parquet(settings, incoming, counts)
         _copy_pages(settings.pages_dir, incoming / "reports")
         _sync_tree(incoming)
@@ -135,7 +142,7 @@ def publish(
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     _prune(snapshots, settings.snapshots_kept, never={snapshot_id, previous})
-    publication = Publication(snapshot_id, final, counts, time.monotonic() - started)
+    publication = Publication(snapshot_id, final, counts, time.monotonic() - started, searched)
     on_progress(f"Published {publication.row_count:,} rows of {len(counts)} tables as {snapshot_id}")
     return publication
 
@@ -202,9 +209,16 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 def _audit(
-    settings: Settings, database: Path, expected: Mapping[str, int], direct_identifiers: Mapping[str, str]
-) -> dict[str, int]:
-    """Open the new file as a reader would and look whether it may be shown; returns rows by table, with _meta's.
+    settings: Settings,
+    database: Path,
+    expected: Mapping[str, int],
+    direct_identifiers: Mapping[str, str],
+    identities: Mapping[Path, Sequence[str]],
+) -> tuple[dict[str, int], Found]:
+    """Open the new file as a reader would and look whether it may be shown.
+
+    Returns:
+        Rows by table, with _meta's; and the result of the search for direct identifiers.
 
     Raises:
         PublishError: with everything that is wrong.
@@ -222,6 +236,13 @@ def _audit(
         version = connection.execute(
             "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
         ).fetchone()[0]
+        load_identifiers(connection, identities)
+        found = search_columns(connection, text_columns(connection, "snapshot"))
+    for column, count in found.hits.items():
+        problems.append(
+            f"{column} holds direct identifiers of learners in {count:,} different values: find out which model or "
+            "which column of a landing file they come from, and mark that column `pii` in the contract"
+        )
     if version != f"{STORAGE_VERSION}+":
         problems.append(f"the file has storage version {version}, which older clients cannot read")
     for name, count in expected.items():
@@ -240,7 +261,7 @@ def _audit(
                 )
     if problems:
         raise PublishError("The audit of the new snapshot failed: " + "; ".join(problems))
-    return counts
+    return counts, found
 
 
 def _export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:

@@ -3,12 +3,14 @@
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
 
 from dagster_project.defs import automation
+from dagster_project.ingest.erasure import Erasure, ErasureError, Erasures
 from dagster_project.ingest.ledger import FileRecord, Ledger
 from dagster_project.ingest.sources import Source, register_source
 
@@ -153,3 +155,27 @@ def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month():
     request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
     assert request.partition_key == "2026-01"
     assert automation.days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
+
+
+def test_who_asks_to_be_erased_starts_a_run_of_his_source(settings, landing):
+    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
+    erasures = Erasures(settings)
+    asked = erasures.save(Erasure("a1b2c3", "uni_a", "no personal data", "2026-01-01T00:00:00"))
+
+    def requests():
+        context = dg.build_sensor_context(instance=dg.DagsterInstance.ephemeral())
+        return automation.erasures(context).run_requests
+
+    assert [(request.job_name, request.tags[automation.ERASURES_TAG]) for request in requests()] == [
+        ("run_oulad", "a1b2c3")
+    ]
+    erasures.save(replace(asked, stage="finished"))
+    assert requests() == []
+
+
+def test_a_key_that_nobody_has_is_told_and_leaves_nothing(settings, landing):
+    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
+    config = {"ops": {"ask_for_erasure": {"config": {"learner_key": "uni_a:nobody"}}}}
+    with pytest.raises(ErasureError, match="No learner of source uni_a has that key"):
+        automation.erase_learner.execute_in_process(run_config=config)
+    assert Erasures(settings).all() == []

@@ -5,15 +5,18 @@ from importlib.metadata import version
 
 import dagster as dg
 
+from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.pages.assets import find_pages, page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
 from dagster_project.erasure import erased_learners, finish
+from dagster_project.identifier_search import identity_files
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
 
+NO_IDENTIFIER = "no_direct_identifier_is_published"
 STALE_AFTER = timedelta(hours=30)
 PUBLIC_ANALYTICS = [dg.AssetKey(name.split(".")) for name, contract in ANALYTICS.items() if contract.is_published]
 
@@ -25,6 +28,16 @@ PUBLIC_ANALYTICS = [dg.AssetKey(name.split(".")) for name, contract in ANALYTICS
     kinds={"duckdb", "parquet"},
     owners=OWNERS,
     pool=WRITER_POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            NO_IDENTIFIER,
+            asset=["published", "learning_warehouse"],
+            blocking=True,
+            description="No text column of the snapshot holds a name, an e-mail address or another direct identifier "
+            "of the identity store. Searched before the snapshot is shown; a hit fails the publication. "
+            "`make search-identifiers` searches all else that runs write.",
+        )
+    ],
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER),
     description="The read-only copy that BI tools open: one DuckDB file, Parquet beside it, swapped in at once.",
 )
@@ -36,6 +49,7 @@ def learning_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseRe
             sources_info=[_describe(source, warehouse.ledger) for source in registered_sources(settings)],
             versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
             erased=erased_learners(settings),
+            identities=identity_files(CONTRACTS.values(), settings),
             on_progress=context.log.info,
         )
         for receipt in finish(settings, publication.snapshot_id):
@@ -46,7 +60,17 @@ def learning_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseRe
             "database": dg.MetadataValue.path(str(publication.database)),
             "dagster/row_count": publication.row_count,
             "tables": dg.MetadataValue.json(dict(publication.tables)),
-        }
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=NO_IDENTIFIER,
+                passed=True,  # a publication with a hit has failed before
+                metadata={
+                    "identifiers": publication.searched.identifiers,
+                    "text columns": publication.searched.columns,
+                },
+            )
+        ],
     )
 
 
