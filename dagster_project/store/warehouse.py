@@ -74,6 +74,18 @@ class Warehouse:
                 query = _select(connection, table_or_sql, columns)
             yield from self._run(connection, query).to_arrow_reader(batch_rows)
 
+    @contextmanager
+    def reading(self, table: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, str, dict[str, str]]]:
+        """A table for several queries: a connection, the table's name as SQL, and its columns with their types.
+
+        Raises:
+            StoreError: no such table.
+        """
+        with self._open() as connection:
+            _check_exists(connection, table)
+            types = {column: data_type for column, (data_type, _) in _columns(connection)[table].items()}
+            yield connection, qualified(table, _CATALOG), types
+
     def row_count(self, table: str) -> int:
         """Rows of a table.
 
