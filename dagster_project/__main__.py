@@ -114,6 +114,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 
     from dagster_project.defs import automation
     from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.defs.failures import problems_of
     from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
     from dagster_project.ingest.sources import Source, SourceError, find_source, register_source
     from dagster_project.report.summary import run_summary
@@ -136,8 +137,14 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
             tags={**arguments["tags"], PROCESS_TAG: this_process()},
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
+        failure = ()
+        if not result.success:
+            failure = problems_of(instance, result.run_id)
+            for line in automation.alert(instance, result.run_id, settings, *failure):
+                _say(line)
     seconds = time.monotonic() - started
-    print(run_summary(settings, source.name, result.success, seconds, memory.peak(), _step_seconds(result)))
+    cost = (seconds, memory.peak(), _step_seconds(result))
+    print(run_summary(settings, source.name, result.success, *cost, *failure))
     return 0 if result.success else 1
 
 

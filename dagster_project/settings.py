@@ -64,6 +64,17 @@ class Settings(BaseSettings):
         100, description="Learners who must tie a course to the others before its questions are on a skill's scale"
     )
 
+    alert_webhook_url: SecretStr | None = Field(
+        None, description="Address that gets a JSON message when a run fails (Slack, Mattermost, Teams)"
+    )
+    alert_smtp_host: str = Field("", description="Mail server that sends an e-mail when a run fails; empty: none does")
+    alert_smtp_port: PositiveInt = Field(587, description="Its port")
+    alert_smtp_starttls: bool = Field(True, description="Whether the connection to it is encrypted by STARTTLS")
+    alert_smtp_user: str = Field("", description="User of the mail server; empty: it asks for none")
+    alert_smtp_password: SecretStr | None = Field(None, description="Its password")
+    alert_email_from: str = Field("", description="Sender of the e-mail")
+    alert_email_to: str = Field("", description="Receivers of the e-mail, separated by commas")
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, values: dict) -> dict:
@@ -92,6 +103,12 @@ class Settings(BaseSettings):
         else:
             memory = f"{TypeAdapter(ByteSize).validate_python(self.memory_limit) // workers >> 20}MiB"
         return self.model_copy(update={"threads": max(1, self.threads // workers), "memory_limit": memory})
+
+    @model_validator(mode="after")
+    def _refuse_mail_without_addresses(self) -> "Settings":
+        if self.alert_smtp_host and not (self.alert_email_from and self.alert_email_to):
+            raise ValueError(f"{PREFIX}ALERT_SMTP_HOST is set: ALERT_EMAIL_FROM and ALERT_EMAIL_TO are needed with it")
+        return self
 
     def environment_of_dbt(self) -> dict[str, str]:
         """Variables that `dbt/profiles.yml` and the models read, so that dbt and Python mean the same warehouse."""

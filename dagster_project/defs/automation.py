@@ -3,17 +3,19 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 
 from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.ingest.erasure import Erasures, request_erasure
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, find_source, registered_sources
+from dagster_project.report.alert import Problem, failure_text, send_alert
 from dagster_project.settings import Settings
 from dagster_project.store.locks import WriteLock
 
@@ -27,6 +29,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 SOURCE_TAG = "learning_warehouse/source"
 LANDING_TAG = "learning_warehouse/landing"
 ERASURES_TAG = "learning_warehouse/erasures"
+ALERTED_TAG = "learning_warehouse/alerted"
 
 # The event days that a run rebuilds besides those that the ledger marks; where they are not said, its months.
 FIRST_DAY_TAG = "learning_warehouse/first_day"
@@ -165,6 +168,29 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"Recorded as failed: {', '.join(lost)}" if lost else "Every run that goes on has its process")
 
 
+def alert(
+    instance: dg.DagsterInstance, run_id: str, settings: Settings, problems: Sequence[Problem], not_made: int
+) -> list[str]:
+    """Tell the receivers of the settings of a failed run, once; returns what could not be sent.
+
+    Both the process that ran it and the sensor, where it is on, come to know of the failure.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or ALERTED_TAG in run.tags:
+        return []
+    instance.add_run_tags(run_id, {ALERTED_TAG: "true"})
+    subject = f"learning-warehouse: run {run_id[:8]} of {run.tags.get(SOURCE_TAG) or run.job_name} failed"
+    return send_alert(settings, subject, failure_text(settings, problems, not_made))
+
+
+@dg.run_failure_sensor(monitor_all_code_locations=False, default_status=dg.DefaultSensorStatus.RUNNING)
+def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    """Alerts of failed runs that the UI, the schedule or the landing sensor started; to whom, the settings say."""
+    run_id = context.dagster_run.run_id
+    for line in alert(context.instance, run_id, Settings(), *problems_of(context.instance, run_id)):
+        context.log.warning(line)
+
+
 def landing_state(landing: Path) -> str | None:
     """What lies at a landing place (names, sizes, times) as one hash; None while it is absent or still changes."""
     if not landing.exists():
@@ -219,5 +245,5 @@ def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 @dg.definitions
 def automation() -> dg.Definitions:
     return dg.Definitions(
-        jobs=[*jobs, run_all, erase_learner], schedules=[daily], sensors=[landing, lost_runs, erasures]
+        jobs=[*jobs, run_all, erase_learner], schedules=[daily], sensors=[landing, lost_runs, erasures, failed_runs]
     )

@@ -46,7 +46,7 @@ class ProgressHandler(logging.Handler):
         if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             return f"✓ {event.step_key}  ({event.step_success_data.duration_ms / 1000:.1f} s)"
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            return f"✗ {event.step_key}\n{_reason(event.step_failure_data)}"
+            return f"✗ {event.step_key}\n{reason_of(event.step_failure_data)}"
         if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
             return f"✗ {event.step_key} is tried again"
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -57,7 +57,7 @@ class ProgressHandler(logging.Handler):
         return None
 
 
-def _reason(failure) -> str:
+def reason_of(failure) -> str:
     """What went wrong, in the words of the error that a step ended with."""
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description

@@ -1,9 +1,10 @@
 """What a run has done, for the person who started it at a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
+from dagster_project.report.alert import Problem, failure_text
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
 
@@ -15,6 +16,8 @@ def run_summary(
     seconds: float,
     peak_bytes: int,
     step_seconds: Mapping[str, float],
+    problems: Sequence[Problem] = (),
+    not_made: int = 0,
 ) -> str:
     """The last lines of `make run`: what was built, how long it took, how much memory, where to look.
 
@@ -22,16 +25,13 @@ def run_summary(
         seconds: wall time of the whole command.
         peak_bytes: largest resident memory of the run and its child processes together.
         step_seconds: seconds by step.
+        problems: what stopped it.
+        not_made: tables and pages that it did not make because of that.
     """
     cost = f"{seconds:.0f} s, {peak_bytes / 2**30:.2f} GiB of memory at most"
     database = settings.published_dir / DATABASE
     if not is_success:
-        kept = f"The published snapshot is as it was: {database}" if database.exists() else "Nothing is published yet."
-        return (
-            f"\nNot published ({cost}). What failed stands above, marked ✗.\n{kept}\n"
-            f"Refused rows with their reasons: {settings.quarantine_dir}\n"
-            "Every step with its log: make ui"
-        )
+        return f"\nNot published ({cost}).\n{failure_text(settings, problems, not_made)}"
     with duckdb.connect(str(database), read_only=True) as connection:
         loaded = connection.execute("from _meta.sources where source = ?", [source]).fetchdf().iloc[0]
         schemas = connection.execute(

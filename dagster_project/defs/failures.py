@@ -1,0 +1,57 @@
+"""Why a run failed, from its events: the same for the terminal, the alert and the history of runs."""
+
+import dagster as dg
+
+from dagster_project.defs.progress import reason_of
+from dagster_project.report.alert import Problem
+
+EVENT_TYPES = {
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+}
+# Where the metadata of checks say how many rows broke a rule, and where these are.
+ROW_COUNTS = ("unexpected rows", "dagster_dbt/failed_row_count", "refused rows")
+PLACES = ("kept in", "quarantine", "query")
+
+
+def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem], int]:
+    """What stopped a run, and how many tables and pages it did not make because of it.
+
+    A step that failed because its blocking checks did says nothing that these checks do not.
+    """
+    problems, planned, made = [], set(), set()
+    for entry in instance.all_logs(run_id, of_type=EVENT_TYPES):
+        event = entry.dagster_event
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.blocking and check.severity == dg.AssetCheckSeverity.ERROR:
+                problems.append(_of_check(check))
+        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            if not (error and error.cls_name == "DagsterAssetCheckFailedError"):
+                problems.append(Problem(event.step_key, reason_of(event.step_failure_data)))
+        elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
+            planned.add(event.asset_key)
+        elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            made.add(event.asset_key)
+    return problems, len(planned - made)
+
+
+def _of_check(check: dg.AssetCheckEvaluation) -> Problem:
+    metadata = {name: value.value for name, value in check.metadata.items()}
+    rows = next((int(metadata[name]) for name in ROW_COUNTS if metadata.get(name) is not None), None)
+    place = next((str(metadata[name]) for name in PLACES if metadata.get(name)), None)
+    return Problem(
+        where=f"{'.'.join(check.asset_key.path)}: {check.check_name}",
+        found=check.description or _found(metadata) or "The check failed; its metadata in the UI say why (make ui).",
+        rows=rows,
+        look=" ".join(place.replace("```sql", "").replace("```", "").split()) if place else None,
+    )
+
+
+def _found(metadata: dict) -> str | None:
+    """What checks without a description found, as far as it can be read."""
+    found = metadata.get("found") or metadata.get("dagster_dbt/compiled_sql")
+    return str(found)[:500] if found else None
