@@ -4,6 +4,7 @@ The planted truth lies in `<warehouse>/truth/`, beside all that assets and model
 """
 
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,12 +74,12 @@ def demo_summary(settings: Settings, truth: dict) -> str:
         if "reporting.at_risk_programs" in published:
             lines += ["", *_at_risk(connection)]
         if "reporting.learner_skills" in published:
-            lines += ["", *_skills(connection)]
+            lines += ["", *_skills(connection, truth)]
     pages = sorted(settings.published_dir.glob("reports/*.html"))
     lines += ["", "Where to look next:"]
     lines += [f"  {page}" for page in pages]
     lines += [
-        f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, gains, answers, dirt)",
+        f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, employers, gains, answers, dirt)",
         "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the report's drivers as columns)",
         "  warehouse/README.md  (the schemas, and how a BI tool connects)",
     ]
@@ -224,13 +225,43 @@ def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
     ]
 
 
-def _skills(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _skills(connection: duckdb.DuckDBPyConnection, truth: dict) -> list[str]:
     learners, skills, shown = connection.execute(
         "select count(distinct learner_key), count(distinct skill_key), count(*) filter (where has_ability) "
         "from reporting.learner_skills where source = ?",
         [SOURCE],
     ).fetchone()
-    return [
+    lines = [
         f"What they can do: {learners:,} learners in {skills} skills; "
         f"{shown:,} of their abilities are certain enough to be shown."
     ]
+    means = connection.execute(
+        "select organization_key, skill_key, mean_ability - avg(mean_ability) over (partition by skill_key) "
+        "from reporting.organization_skills where source = ? and comparison = 'all' and is_shown",
+        [SOURCE],
+    ).fetchall()
+    if len(means) > 2:
+        planted = [truth["organizations"][_id(organization)][_id(skill)] for organization, skill, _ in means]
+        found = statistics.correlation(planted, [mean for *_, mean in means])
+        lines.append(
+            f"Employers' people differ as planted: correlation {found:.2f} over {len(means)} employers × skills."
+        )
+    gains = connection.execute(
+        "select course_key, skill_key, gain_low <= 0 and gain_high >= 0, "
+        "abs(naive_change) <= 1.96 * naive_change_se from analytics.skill_course_gains "
+        "where source = ? and gain is not null and naive_change is not null",
+        [SOURCE],
+    ).fetchall()
+    nothing = [row[2:] for row in gains if truth["course_gains"][_id(row[0])][_id(row[1])] == 0]
+    if nothing:
+        held, naive = (sum(column) / len(nothing) for column in zip(*nothing, strict=True))
+        lines.append(
+            f"Courses planted to add nothing to a skill: {len(nothing)}; the 95 % interval of the gain holds zero for "
+            f"{held:.1%} of them, that of before and after for {naive:.1%}."
+        )
+    return lines
+
+
+def _id(key: str) -> str:
+    """The source's own id in a key."""
+    return key.partition(":")[2]

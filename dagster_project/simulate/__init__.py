@@ -6,7 +6,8 @@
     population   learners, first terms and what they lead to
     truth        what a planted percent means; solving: how the coefficients were made to meet it
     tables       the analysis tables, without events
-    enrollments  what a course enrollment has to show; history: later terms and open content; skills: answers
+    enrollments  what a course enrollment has to show; history: later terms and open content
+    skills       questions, answers and gains; employers: whose people are abler
     landing      the landing files of the contract `campus`; places, events and dirt are its parts
 
 `tables(seed, students)` gives the analysis tables in seconds, `write(landing, seed, students)` the files from which the
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dagster_project.simulate import landing as _landing
 from dagster_project.simulate import tables as _tables
@@ -62,7 +64,8 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
     Parameters
     ----------
     landing: landing folder of a source with the contract `campus`.
-    truth: file for the truth; it must not lie in the landing folder, where a loader could find it.
+    truth: file for the truth; it must not lie in the landing folder, where a loader could find it. Beside it,
+        `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer.
 
     Returns rows by table and the planted dirt by kind.
     """
@@ -71,9 +74,9 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
         raise ValueError(f"the truth would lie in the landing folder: {truth} is inside {landing}; give another path")
     population = draw(seed, students, _truth.solved(), hidden=hidden)
     report = _landing.write(landing, population)
-    content = (
-        _truth.describe(population) | _describe_skills(population) | {"rows": report.rows, "dirt": report.dirt.nested()}
-    )
+    content = _truth.describe(population) | _describe_skills(population) | report.employers.describe()
+    content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(report.abilities(), truth.with_name(f"{truth.stem}-abilities.parquet"))
     truth.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return report

@@ -23,6 +23,7 @@ from dagster_project.simulate import courses as course
 from dagster_project.simulate import dirt, world
 from dagster_project.simulate.courses import Courses
 from dagster_project.simulate.dirt import Dirt
+from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Assignments, Enrollments, assignments, first_terms
 from dagster_project.simulate.events import TYPES, DayPlan, Events, expand, plan_days
 from dagster_project.simulate.history import later_terms, open_content, open_population
@@ -38,14 +39,28 @@ STAFF_GRADED = (course.STAFF, course.DISCUSSION, course.TEAM, course.OTHER)
 
 @dataclass
 class Report:
-    """What was written."""
+    """What was written and planted: rows by table, dirt, employers, abilities at the last answer."""
 
     rows: dict[str, int]
     dirt: Dirt
+    employers: Employers
+    learner: pa.Array
+    ability: np.ndarray  # (learners, skills); NaN: no answer
 
     def add(self, table: str, rows: int) -> None:
         """Counts rows of a table."""
         self.rows[table] = self.rows.get(table, 0) + rows
+
+    def abilities(self) -> pa.Table:
+        """Planted abilities: learner_id, skill_id, ability."""
+        learner, skill = np.nonzero(~np.isnan(self.ability))
+        return pa.table(
+            {
+                "learner_id": self.learner.take(learner),
+                "skill_id": pa.array([f"S{s + 1:02d}" for s in range(self.ability.shape[1])]).take(skill),
+                "ability": self.ability[learner, skill],
+            }
+        )
 
 
 def write(folder: Path, population: Population) -> Report:
@@ -55,13 +70,14 @@ def write(folder: Path, population: Population) -> Report:
     ----------
     folder: landing folder, made if missing; files of the same names are replaced.
 
-    Returns the rows written by table and the planted dirt by kind.
+    Returns what was written, and what of the planted truth is drawn on the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    report = Report({}, Dirt())
     registered, general = open_population(population)
     directory = Directory.make(population, registered)
-    theta = abilities(population, general)
+    employers = Employers.make(population, directory.registered)
+    theta = employers.moved(abilities(population, general))
+    report = Report({}, Dirt(), employers, directory.learner, np.full(theta.shape, np.nan, np.float32))
     first, later = first_terms(population), later_terms(population)
     everyone = np.concatenate([population.learners["ability"], general])
     opened = open_content(population, directory.registered, everyone)
@@ -75,7 +91,7 @@ def write(folder: Path, population: Population) -> Report:
     every = Enrollments.concatenate([first, later, opened.enrollments])
     questions = bank(population)
     sittings = _sittings(population, len(directory))
-    write_directory(folder, population, directory, every, len(first), opened, questions, sittings, report)
+    write_directory(folder, population, directory, every, len(first), opened, questions, sittings, employers, report)
     months = _Months(folder, population, directory, every, given, questions, theta, sittings, report)
     with months.pool:
         months.run()
@@ -253,6 +269,7 @@ class _Months:
         chosen = begin[of] + (self.rng.random(len(of)) * (begin[of + 1] - begin[of])).astype(np.int64)
         enrollment = which[of]
         theta = self.theta[self.every.learner[enrollment], self.questions.skill[question]]
+        self.report.ability[self.every.learner[enrollment], self.questions.skill[question]] = theta
         graded = self.questions.is_graded[question]
         self.responses.append(
             {
@@ -276,6 +293,7 @@ class _Months:
         number = self.sittings.form[sitting] * half + np.tile(np.arange(half), len(now))
         learner, skill = self.sittings.learner[sitting], self.sittings.skill[sitting]
         theta = self.theta[learner, skill]
+        self.report.ability[learner, skill] = theta
         plain = np.zeros(len(sitting), bool)
         self.responses.append(
             {

@@ -14,6 +14,7 @@ from pyarrow import csv
 from dagster_project.simulate import courses as course
 from dagster_project.simulate import dirt, world
 from dagster_project.simulate.courses import KINDS
+from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Enrollments
 from dagster_project.simulate.history import CHECKS, OPEN_DAYS, OpenEnrollments, course_level, stackable_into
 from dagster_project.simulate.population import Population
@@ -190,16 +191,17 @@ def write_directory(
     opened: OpenEnrollments,
     questions: Bank,
     sittings: "Sittings",
+    employers: Employers,
     report: "Report",
 ) -> None:
     """Writes people, programs, courses, enrollments, skills, tickets, profiles and credentials."""
-    _people(folder, population, d, report)
+    _people(folder, population, d, employers, report)
     _programs(folder, population, d, report)
     _courses(folder, population, d, questions, report)
     _enrollments(folder, population, d, every, first, opened, sittings, report)
 
 
-def _people(folder: Path, population: Population, d: Directory, report: "Report") -> None:
+def _people(folder: Path, population: Population, d: Directory, employers: Employers, report: "Report") -> None:
     rng = np.random.default_rng([population.seed, 13])
     learners, n, people = population.learners, len(population), len(d)
     start = world.terms().start[learners["first_term"]]
@@ -251,47 +253,30 @@ def _people(folder: Path, population: Population, d: Directory, report: "Report"
         [f"L99{i:05d},No Year,no.year@example.org,not a date,1990,,US,Europe,master,student" for i in range(3)],
     )
 
-    count = max(40, people // 250)
     _write(
         folder,
         report,
         "organizations",
         {
-            "organization_id": [f"E{i + 1:05d}" for i in range(count)],
+            "organization_id": employers.ids,
             "organization_name": [
-                f"{LAST_NAMES[i % 20]} {world.INDUSTRIES[i % 8].replace('_', ' ').title()} {i + 1}"
-                for i in range(count)
+                f"{LAST_NAMES[i % 20]} {industry.replace('_', ' ').title()} {i + 1}"
+                for i, industry in enumerate(employers.industry)
             ],
-            "industry": np.array(world.INDUSTRIES)[np.arange(count) % 8],
-            "country": np.array(["US", "IN", "GB", "BR", "DE", "NG"])[rng.integers(0, 6, count)],
-            "size_band": np.array(["1-50", "51-500", "501-5000", "5001+"])[rng.integers(0, 4, count)],
+            "industry": employers.industry,
+            "country": employers.country,
+            "size_band": employers.size_band,
         },
     )
-    sponsored = np.flatnonzero(learners["is_sponsored"])
-    after = np.flatnonzero(~learners["is_sponsored"] & (rng.random(n) < 0.15))
-    opens = n + np.flatnonzero(rng.random(more) < 0.5)
-    since = np.concatenate(
-        [
-            start[sponsored] - rng.integers(1, 900, len(sponsored)),
-            start[after] + rng.integers(5, 200, len(after)),
-            d.registered[opens] + rng.integers(0, 100, len(opens)),
-        ]
-    )
-    until = since + rng.integers(900, 2000, len(since)) + 100
-    member = np.concatenate([sponsored, after, opens])
-    known = since <= LAST
-    weight = rng.gamma(0.8, size=count) + 0.05
     _write(
         folder,
         report,
         "organization_members",
         {
-            "learner_id": d.learner.take(member[known]),
-            "organization_id": np.array([f"E{i + 1:05d}" for i in range(count)])[
-                rng.choice(count, known.sum(), p=weight / weight.sum())
-            ],
-            "from_on": since[known],
-            "to_on": np.where(until[known] <= LAST, until[known], np.datetime64("NaT")),
+            "learner_id": d.learner.take(employers.member),
+            "organization_id": employers.ids[employers.employer],
+            "from_on": employers.since,
+            "to_on": np.where(employers.until <= LAST, employers.until, np.datetime64("NaT")),
         },
     )
 

@@ -20,7 +20,8 @@ Where a driver has consequences (`intervene`)
     first days → first hours, on time, days, hours, grade; first hours → hours; on time → days; days → hours, grade
 
 `solved.json` holds the constants; module `solving` writes it.
-`describe` gives the content of truth.json, written outside the landing folder; no mart or asset reads it.
+`describe` gives the content of truth.json, written outside the landing folder; no mart or asset reads it. Modules
+`skills` and `employers` add what they plant: questions, gains of courses, shifts of employers' people.
 """
 
 import json

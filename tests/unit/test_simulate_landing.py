@@ -6,10 +6,12 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from dagster_project import simulate
-from dagster_project.simulate import drivers
+from dagster_project.simulate import drivers, employers
 
 STUDENTS = 300
 SEED = 5
@@ -381,3 +383,22 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -
     assert first == again
     fixed = {"programs.csv", "terms.csv", "skills.csv"}  # the world is the same in every university
     assert {name for name in first if first[name] == other.get(name)} <= fixed
+
+
+def test_employers_people_differ_as_planted_and_all_learners_as_without_employers(
+    landing: Path, truth: dict, files: duckdb.DuckDBPyConnection
+) -> None:
+    planted = pq.read_table(landing.with_name("truth-abilities.parquet")).to_pandas()
+    members = files.execute("select learner_id, organization_id from organization_members").df()
+    joined = planted.merge(members, on="learner_id")
+    joined["shift"] = [
+        truth["organizations"][organization][skill]
+        for organization, skill in zip(joined["organization_id"], joined["skill_id"], strict=True)
+    ]
+    assert abs(np.polyfit(joined["shift"], joined["ability"], 1)[0] - 1) < 0.15
+    shifts = pd.DataFrame(truth["organizations"]).T.loc[members["organization_id"]]
+    assert np.allclose(shifts.mean(), 0, atol=1e-5)
+    assert np.allclose(shifts.std(ddof=0), employers.SPREAD, atol=1e-5)
+    # Gains come on top, for members and others alike.
+    rest = planted[~planted["learner_id"].isin(members["learner_id"])]
+    assert abs(joined["ability"].std() - rest["ability"].std()) < 0.1
