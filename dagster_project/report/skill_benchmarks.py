@@ -25,6 +25,7 @@ MARKS = {
     "size_band": ("#6b7280", "its size"),
 }
 WIDTH, HEIGHT = 420, 30
+MIDDLE = 50
 WIDEST_TOLD = 60  # percentiles; a place less certain than this is no standing
 STYLE = """<style>
 details.org { border: 1px solid var(--line); border-radius: 8px; margin: .8rem 0; padding: .2rem 1rem; }
@@ -33,6 +34,9 @@ details.org > summary b { font-size: 1.12rem; } details.org > summary span { col
 table.skills td { vertical-align: middle; } table.skills td:first-child { min-width: 10rem; font-weight: 600; }
 table.skills svg { display: block; width: 420px; max-width: 100%; height: auto; }
 .tag { display: inline-block; padding: .05rem .5rem; border-radius: 9px; font-size: .82rem; white-space: nowrap; }
+table.map td { text-align: center; padding: .12rem .2rem; font-size: .82rem; border: 1px solid #fff; min-width: 2.2rem; }
+table.map td:first-child { text-align: left; white-space: nowrap; padding-right: .8rem; } table.map thead th { background: none; }
+table.map th.turned { vertical-align: bottom; padding: .2rem; } table.map th.turned span { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: 500; white-space: nowrap; }
 .key { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; align-items: center; font-size: .9rem; margin: .8rem 0; }
 .key i { display: inline-block; width: 1.4rem; height: .8rem; border-radius: 3px; margin-right: .35rem; vertical-align: -1px; }
 </style>"""
@@ -46,15 +50,18 @@ def make_page(warehouse: Warehouse) -> str:
     if shown.empty:
         body.append(f'<div class="note"><p>{escape(_why_empty(rows))}</p></div>')
         return document("Skill benchmarks", _LEAD, body)
-    body += [_how_to_read(), _overview(shown)]
+    body += [_how_to_read(), _overview(shown), _map(shown)]
     body.append('<h2 id="organizations">Organizations</h2>')
     names = (
         shown[["organization_name", "organization_key"]]
         .drop_duplicates()
         .sort_values(["organization_name", "organization_key"])
     )
-    # The one with the most skills in the picture is open: it shows what the others hold.
-    first = shown[shown["comparison"] == "all"]["organization_key"].value_counts().sort_index().idxmax()
+    # The one with most to tell, strengths and gaps, is open: it shows what the others hold.
+    clear = _clear(shown[shown["comparison"] == "all"])
+    above = clear["organization_percentile"] > MIDDLE
+    told = pd.DataFrame({"key": clear["organization_key"], "above": above, "below": ~above}).groupby("key").sum()
+    first = told.min(axis=1).sort_index().idxmax() if len(told) else names["organization_key"].iloc[0]
     for key in sorted(names["organization_key"], key=lambda k: (k != first, list(names["organization_key"]).index(k))):
         body.append(_organization(rows[rows["organization_key"] == key], is_open=key == first))
     silent = rows["organization_key"].nunique() - len(names)
@@ -64,7 +71,7 @@ def make_page(warehouse: Warehouse) -> str:
         )
     body.append(_METHOD)
     return document(
-        "Skill benchmarks", _LEAD, body, links=(("read", "How to read it"), ("skills", "By skill"), ("organizations", "Organizations"), ("method", "Method")),
+        "Skill benchmarks", _LEAD, body, links=(("read", "How to read it"), ("skills", "By skill"), ("map", "All at a glance"), ("organizations", "Organizations"), ("method", "Method")),
         foot=f"Computed on data up to {pd.to_datetime(shown['computed_on']).max():%d %B %Y}. Learners are pseudonyms; no figure stands for fewer than ten.",
     )  # fmt: skip
 
@@ -76,8 +83,9 @@ _METHOD = (
     "is estimated from all answers of its people at once, not from averaged scores, which would pull all organizations "
     "together; the line is the range in which the true place lies with 90 % probability. Fewer than ten members: nothing is "
     "shown, nor what would give it away by subtraction. Figures change monthly, or when ten members changed.</p>"
-    "<p>Recommended courses teach the skill, suit the members' ability now, are not yet taken by most, and have a measured "
-    "gain: what their learners improved beyond others of equal ability, regression to the mean taken out.</p>"
+    "<p>Recommended courses teach the skill, suit the members' ability now, are not yet taken by most who may, and have a "
+    "measured gain: what their learners improved beyond others of equal ability, regression to the mean taken out. A course "
+    "of a degree is recommended only where at least ten members are in its program.</p>"
 )
 
 
@@ -118,6 +126,46 @@ def _overview(shown: pd.DataFrame) -> str:
     )
 
 
+def _clear(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose place is certain enough to be a standing."""
+    return rows[rows["percentile_high"] - rows["percentile_low"] <= WIDEST_TOLD]
+
+
+def _anchor(key: str) -> str:
+    return "org-" + "".join(letter if letter.isalnum() else "-" for letter in key)
+
+
+def _map(shown: pd.DataFrame) -> str:
+    """Every organization by every skill: the place where it is clear, a dot where it is not, nothing where it is hidden."""
+    every = shown[(shown["comparison"] == "all") & shown["organization_percentile"].notna()]
+    if every.empty:
+        return ""
+    skills = sorted(every["skill_name"].unique())
+    mean = _clear(every).groupby("organization_key")["organization_percentile"].mean()
+    mean = mean.reindex(every["organization_key"].unique(), fill_value=-1.0)  # those without a clear place come last
+    head = "".join(f'<th class="turned"><span>{escape(skill)}</span></th>' for skill in skills)
+    lines = []
+    for key in sorted(mean.index, key=lambda k: (-mean[k], k)):
+        rows = every[every["organization_key"] == key].set_index("skill_name")
+        clear = set(_clear(rows).index)
+        cells = []
+        for skill in skills:
+            if skill not in rows.index:
+                cells.append("<td></td>")
+                continue
+            place = rows.loc[skill, "organization_percentile"]
+            color = next(color for name, *_, color in BANDS if name == rows.loc[skill, "band"])
+            cells.append(f'<td style="background:{color}">{place:.0f}</td>' if skill in clear else "<td>·</td>")
+        name = escape(rows["organization_name"].iloc[0])
+        lines.append(f'<tr><td><a href="#{_anchor(key)}">{name}</a></td>{"".join(cells)}</tr>')
+    return (
+        '<h2 id="map">All at a glance</h2><p>Place among all other organizations, 0 to 100, the organizations with the '
+        "highest places first. A dot: too uncertain to tell from the middle. Empty: fewer than ten members answered, or it "
+        'would give such a group away.</p><div class="scroll"><table class="map"><thead><tr><th></th>'
+        f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
 def _organization(rows: pd.DataFrame, *, is_open: bool) -> str:
     one = rows.iloc[0]
     main = rows[rows["comparison"] == "all"].sort_values(
@@ -130,12 +178,12 @@ def _organization(rows: pd.DataFrame, *, is_open: bool) -> str:
         if pd.notna(value)
     )
     head = f"<b>{escape(one['organization_name'])}</b> <span>{about}</span>"
-    told = placed[placed["percentile_high"] - placed["percentile_low"] <= WIDEST_TOLD]
-    strong, weak = told[told["organization_percentile"] > 50], told[told["organization_percentile"] <= 50]
+    told = _clear(placed)
+    strong, weak = told[told["organization_percentile"] > MIDDLE], told[told["organization_percentile"] <= MIDDLE]
     words = []
     if len(strong):
         words.append(
-            f"strong: {escape(strong.iloc[0]['skill_name'])} ({_ordinal(strong.iloc[0]['organization_percentile'])})"
+            f"strongest: {escape(strong.iloc[0]['skill_name'])} ({_ordinal(strong.iloc[0]['organization_percentile'])})"
         )
     if len(weak):
         words.append(
@@ -173,7 +221,7 @@ def _organization(rows: pd.DataFrame, *, is_open: bool) -> str:
         '<div class="scroll"><table class="skills"><thead><tr><th>Skill</th><th>Place among other organizations</th><th>Standing</th>'
         f'<th class="number">Members</th><th>Courses that would help</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
-    return f'<details class="org"{" open" if is_open else ""}><summary>{head}</summary>{table}{note}</details>'
+    return f'<details class="org" id="{_anchor(one["organization_key"])}"{" open" if is_open else ""}><summary>{head}</summary>{table}{note}</details>'
 
 
 def _bar(row, others: pd.DataFrame) -> str:

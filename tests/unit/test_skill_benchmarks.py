@@ -84,3 +84,23 @@ def test_the_page_of_a_source_without_employers_says_so():
             return pd.DataFrame({"is_shown": pd.Series(dtype=bool), "organization_key": pd.Series(dtype=str)})
 
     assert "No organization has members" in skill_benchmarks.make_page(Empty())
+
+
+def test_the_map_shows_clear_places_a_dot_for_unclear_ones_and_nothing_of_hidden_ones():
+    figures = ["organization_percentile", "percentile_low", "percentile_high"]
+    rows = pd.DataFrame([[90.0, 80, 97], [60, 10, 95], [np.nan] * 3], columns=figures)
+    rows = rows.assign(organization_name=["A", "B", "C"], is_shown=[True, True, False], skill_name="SQL")
+    rows = rows.assign(organization_key="uni:" + rows["organization_name"], skill_key="uni:S", comparison="all")
+    rows = rows.assign(industry="retail", country="ES", size_band="1-50", member_count=20.0, computed_on="2025-03-31")
+    rows = rows.assign(band=["cutting-edge", "competitive", None], withheld_reason=None, members_percentile=70.0)
+    rows = rows.assign(first_course_name=None, second_course_name=None, third_course_name=None)
+
+    class Made:
+        def read(self, table):
+            return rows
+
+    page = skill_benchmarks.make_page(Made())
+    table = page[page.index('<table class="map">') : page.index("</table>", page.index('<table class="map">'))]
+    assert '<a href="#org-uni-A">A</a></td><td style="background:#b9dccb">90</td>' in table
+    assert '<a href="#org-uni-B">B</a></td><td>·</td>' in table
+    assert "uni-C" not in page
