@@ -18,7 +18,8 @@ def say(line: str) -> None:
 
     For what comes by the hundred, such as landing files: Dagster stores every message that it logs, at 15 ms of CPU.
     """
-    print(f"{time.monotonic() - _started:7.1f} s  {line}", file=sys.stderr, flush=True)
+    # The line and its end in one piece: several threads say something.
+    print(f"{time.monotonic() - _started:7.1f} s  {line}\n", end="", file=sys.stderr, flush=True)
 
 
 class ProgressHandler(logging.Handler):

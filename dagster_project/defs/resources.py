@@ -62,6 +62,7 @@ class WarehouseResource(dg.ConfigurableResource):
     _run_id: str = PrivateAttr("")
     _run_tags: dict[str, str] = PrivateAttr(default_factory=dict)
     _is_holder: bool = PrivateAttr(False)
+    _waited_in_vain: str = PrivateAttr("")
 
     @cached_property
     def settings(self) -> Settings:
@@ -114,6 +115,22 @@ class WarehouseResource(dg.ConfigurableResource):
         source = find_source(self.settings, self.source)
         return [source] if contract in (None, source.contract) else []
 
+    def _hold(self, context: dg.AssetExecutionContext) -> None:
+        """Take the lock, once a run: what waited in vain for as long as is permitted waits no second time."""
+        if self._is_holder:
+            return
+        try:
+            if self._waited_in_vain:
+                raise WarehouseBusyError(self._waited_in_vain)
+            WriteLock(self.settings, run_id=self._run_id, what=context.job_name, on_wait=context.log.warning).acquire()
+            # A run that was killed may have left a dbt that still writes, and temporary files.
+            Warehouse(self.settings).wait_until_free(on_wait=context.log.warning)
+        except WarehouseBusyError as error:
+            self._waited_in_vain = str(error)
+            raise dg.Failure(str(error), allow_retries=False) from error
+        empty_folder(self.settings.temp_dir)
+        self._is_holder = True
+
     @contextmanager
     def writing(self, context: dg.AssetExecutionContext) -> Iterator[Settings]:
         """Settings to write with. What another process or a disk may have caused is tried again, and nothing else.
@@ -123,14 +140,7 @@ class WarehouseResource(dg.ConfigurableResource):
             dagster.Failure: anything that would fail again.
         """
         try:
-            if not self._is_holder:
-                WriteLock(
-                    self.settings, run_id=self._run_id, what=context.job_name, on_wait=context.log.warning
-                ).acquire()
-                # A run that was killed may have left a dbt that still writes, and temporary files.
-                Warehouse(self.settings).wait_until_free(on_wait=context.log.warning)
-                empty_folder(self.settings.temp_dir)
-                self._is_holder = True
+            self._hold(context)
             yield self.settings
         except (dg.Failure, dg.RetryRequested):
             raise

@@ -217,11 +217,11 @@ class Warehouse:
                 with self._open(for_writing=True):
                     return
             except WarehouseBusyError as error:
-                if time.monotonic() - started >= self._settings.lock_timeout_seconds:
-                    raise
                 if not is_told:
                     on_wait(f"Waiting for at most {self._settings.lock_timeout_seconds:.0f} s: {error}")
                     is_told = True
+                if time.monotonic() - started >= self._settings.lock_timeout_seconds:
+                    raise
             time.sleep(POLL_SECONDS)
 
     @contextmanager

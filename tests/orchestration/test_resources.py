@@ -149,3 +149,23 @@ def test_a_build_database_that_stays_open_elsewhere_is_an_error_that_names_it(se
             Warehouse(Settings()).wait_until_free(told.append)
         other.communicate("\n")
     assert len(told) == 1
+
+
+def test_a_run_that_waited_in_vain_waits_no_second_time(settings, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_LOCK_TIMEOUT_SECONDS", "0.5")
+    waits = []
+    acquire = WriteLock.acquire
+    monkeypatch.setattr(WriteLock, "acquire", lambda lock: (waits.append(lock), acquire(lock)))
+
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
+        with warehouse.writing(context):
+            pass
+
+    assets = [dg.asset(name=name)(load) for name in ("first", "second", "third")]
+    with WriteLock(settings, run_id="other", what="another run"):
+        waits.clear()
+        result = dg.materialize(assets, resources={"warehouse": WarehouseResource()}, raise_on_error=False)
+    failures = result.filter_events(lambda event: event.is_step_failure)
+    assert len(failures) == 3
+    assert all("another run" in failure.step_failure_data.user_failure_data.description for failure in failures)
+    assert len(waits) == 1
