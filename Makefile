@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo erase search-identifiers ui test test-all lint format simulations fuzz bench bench-campus \
+.PHONY: help setup run demo erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
   bench-statistics lock clean
 
 help:  ## this list
@@ -60,6 +60,9 @@ simulations: setup  ## coverage and size of the statistics by simulation; long
 
 fuzz: setup  ## any bytes as landing files of every table; half an hour: [EXAMPLES=500]
 	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py
+
+chaos: setup  ## kill -9, full disks, damaged files and other faults, and what comes after them; an hour: [KILLS=54]
+	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills "$(KILLS)")
 
 bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip
 	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"

@@ -1,0 +1,250 @@
+"""`make chaos`: disturbs runs of a small university and shows that one clean run after it puts everything right.
+
+Every episode has a warehouse of its own. It starts from nothing, or from a warehouse that lacks the newest days, is
+disturbed, and then run once without disturbance. Published snapshot, build database, raw, quarantine, identities and
+ledger must then be those of a warehouse that was never disturbed, row by row, but for `WALL_CLOCK_COLUMNS`; nothing
+half-made may lie about. A reader polls the published snapshot all the while.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from dagster_project import simulate
+from tests.chaos import faults
+from tests.chaos.faults import Fault, MissedError, Prepared, SkippedError, Stage
+from tests.chaos.harness import PHASES, ChaosError, Home, Line, Seen, copy_home, differences, reader
+
+STUDENTS, SEED = 40, 7
+KILLS = 54
+NEWEST_FILES = 6
+FROM_NOTHING = 8  # every so many-th killed run is a first one
+LANES = 2
+ATTEMPTS = 4  # at an episode of which the drawn moment came too late
+
+
+@dataclass
+class Outcome:
+    """One line of the table."""
+
+    fault: str
+    start: str
+    what: str
+    kills: int
+    seconds: float
+    problems: list[str]
+    skipped: str = ""
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    started = time.monotonic()
+    memory = Path("/dev/shm")  # noqa: S108 - Dagster commits thousands of times; kills lose nothing of a page cache
+    folder = arguments.reuse or Path(
+        tempfile.mkdtemp(prefix="chaos-", dir=arguments.folder or (memory if memory.is_dir() else None))
+    )
+    seen, guard, outcomes = Seen(), threading.Lock(), []
+    try:
+        prepared = _prepared(folder, started)
+        episodes = _episodes(arguments.kills, arguments.only)
+        with ThreadPoolExecutor(LANES) as lanes:
+            for number, outcome in enumerate(
+                lanes.map(lambda numbered: _play(prepared, numbered[0], *numbered[1], seen, guard), enumerate(episodes))
+            ):
+                outcomes.append(outcome)
+                state = "skipped" if outcome.skipped else "FAILED" if outcome.problems else "as undisturbed"
+                _say(
+                    started,
+                    f"{number + 1}/{len(episodes)}  {outcome.fault}, {outcome.start}: {outcome.what}: {state}",
+                )
+                for problem in outcome.problems:
+                    print(f"    {problem}", flush=True)
+    finally:
+        if arguments.keep or arguments.reuse:
+            print(f"Everything lies in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    _print_table(outcomes, seen, time.monotonic() - started)
+    return 1 if seen.errors or seen.mixed or any(outcome.problems for outcome in outcomes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"runs to kill, {KILLS} unless told otherwise")
+    parser.add_argument("--only", help="faults whose names begin so, such as 'kill' or 'disk'")
+    parser.add_argument("--folder", type=Path, help="where the warehouses lie; default: in memory")
+    parser.add_argument("--keep", action="store_true", help="leave the warehouses where they are")
+    parser.add_argument("--reuse", type=Path, help="folder of an earlier call with --keep: nothing is prepared anew")
+    return parser
+
+
+def _prepared(folder: Path, started: float) -> Prepared:
+    """The university, the warehouse of the day before, and the undisturbed runs; what is there already is taken."""
+    landing, earlier_landing = folder / "landing", folder / "earlier-landing"
+    told = folder / "lines.json"
+    if not told.exists():
+        simulate.write(landing, folder / "truth.json", SEED, STUDENTS)
+    newest = _newest_files(landing)
+    _say(started, f"A university of {STUDENTS} degree learners; newest: {', '.join(newest)}")
+    nothing, increment = Home(folder / "undisturbed-nothing", landing), Home(folder / "undisturbed-increment", landing)
+    earlier = Home(folder / "earlier", earlier_landing)
+
+    def first() -> list[Line]:
+        nothing.folder.mkdir()
+        return nothing.run_cleanly().lines
+
+    def later() -> list[Line]:
+        shutil.copytree(landing, earlier_landing, ignore=shutil.ignore_patterns(*(Path(x).name for x in newest)))
+        earlier.folder.mkdir()
+        earlier.run_cleanly()
+        copy_home(earlier, increment.folder, landing)
+        return increment.run_cleanly().lines
+
+    if not told.exists():
+        with ThreadPoolExecutor(2) as pool:
+            starts = {"nothing": pool.submit(first), "increment": pool.submit(later)}
+            told.write_text(json.dumps({start: run.result() for start, run in starts.items()}))
+    lines = {start: [Line(*line) for line in there] for start, there in json.loads(told.read_text()).items()}
+    for start, there in lines.items():
+        seconds = dict.fromkeys(PHASES, 0.0)
+        for line, following in pairwise(there):
+            if line.phase in seconds:
+                seconds[line.phase] += following.seconds - line.seconds
+        phases = ", ".join(f"{phase} {value:.0f} s" for phase, value in seconds.items())
+        _say(started, f"An undisturbed run from {start}: {there[-1].seconds:.0f} s; {phases}")
+    return Prepared(folder, landing, earlier, {"nothing": nothing, "increment": increment}, lines, newest)
+
+
+def _newest_files(landing: Path) -> list[str]:
+    """The newest deliveries: the last days of events, the last month of submissions and of responses."""
+    files = sorted(str(path.relative_to(landing)) for path in landing.rglob("*") if path.is_file())
+    events = [name for name in files if Path(name).name.startswith("events")][-NEWEST_FILES:]
+    others = [[name for name in files if Path(name).name.startswith(table)][-1:] for table in ("submissions", "resp")]
+    return [*events, *others[0], *others[1]]
+
+
+def _episodes(kills: int, only: str | None) -> list[tuple[Fault, str, int]]:
+    """(fault, start, kills) of every episode. Kills go over the phases in turn, one to three in an episode."""
+    episodes: list[tuple[Fault, str, int]] = []
+    done = 0
+    while done < kills:
+        count = min(1 + len(episodes) % 3, kills - done)
+        phases = tuple(PHASES[(done + number) % len(PHASES)] for number in range(count))
+        only_parent = len(episodes) % 5 == 4 and "dbt" in phases
+        name = "kill of the parent alone" if only_parent else "kill"
+        start = "nothing" if len(episodes) % FROM_NOTHING == 0 else "increment"
+        episodes.append((Fault(name, partial(faults.kill, phases=phases, only_parent=only_parent)), start, count))
+        done += count
+    others = [
+        *(
+            Fault("disk full", partial(faults.disk_full, share=share), place=faults.small_disk)
+            for share in (0.02, 0.3, 0.6, 0.9)
+        ),
+        *(
+            Fault("corrupt landing file", partial(faults.corrupt, how=how), own_landing=True)
+            for how in ("cut off", "flipped", "other bytes")
+        ),
+        Fault(
+            "late, twice and out of order",
+            faults.late_twice_and_out_of_order,
+            own_landing=True,
+            # Item banks are frozen with the questions that had come when their day was loaded first.
+            history=("analytics.skill_", "reporting.learner_skills", "reporting.organization_skills", "_meta."),
+        ),
+        Fault("lock held", faults.lock_held),
+        Fault("database open", faults.database_open),
+        Fault("two runs at once", faults.two_at_once),
+        *(
+            Fault("no permission", partial(faults.no_permission, where=where), own_landing=where == "landing")
+            for where in ("landing", "raw", "published/snapshots", "artifacts")
+        ),
+        *(Fault("clock moved", partial(faults.clock_moved, days=days), clock_moved=True) for days in (-400, 2)),
+    ]
+    episodes += [(fault, "increment", 0) for fault in others]
+    return [episode for episode in episodes if only is None or episode[0].name.startswith(only)]
+
+
+def _play(
+    prepared: Prepared, number: int, fault: Fault, start: str, kills: int, seen: Seen, guard: threading.Lock
+) -> Outcome:
+    """One episode in a folder of its own, which is gone afterwards unless something was wrong."""
+    started = time.monotonic()
+    folder = prepared.folder / f"episode-{number:02}"
+    outcome = Outcome(fault.name, start, "", kills, 0.0, [])
+    for attempt in range(ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        stage = Stage(prepared, folder, start, random.Random(f"{SEED} {number} {attempt}"))  # noqa: S311
+        try:
+            with fault.place(folder / "home") if fault.place else nullcontext(folder / "home") as place:
+                home = stage.home(place, own_landing=fault.own_landing)
+                with reader(home, seen, guard, clock_moved=fault.clock_moved):
+                    outcome.what = fault.disturb(stage, home)
+                    home.run_cleanly()
+                outcome.problems = differences(prepared.undisturbed[start], home, fault.history)
+        except MissedError as error:
+            outcome.problems = [str(error)]
+            continue
+        except SkippedError as error:
+            outcome.skipped = str(error)
+        except ChaosError as error:
+            outcome.problems = [str(error)]
+        except Exception:
+            outcome.problems = [traceback.format_exc()]
+        break
+    if not outcome.problems:
+        shutil.rmtree(folder, ignore_errors=True)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _print_table(outcomes: list[Outcome], seen: Seen, seconds: float) -> None:
+    print(f"\n{'fault':<32}{'episodes':>9}{'kills':>7}{'as undisturbed':>16}{'skipped':>9}{'seconds':>9}")
+    for name in dict.fromkeys(outcome.fault for outcome in outcomes):
+        those = [outcome for outcome in outcomes if outcome.fault == name]
+        good = sum(not (outcome.problems or outcome.skipped) for outcome in those)
+        skipped = sum(bool(outcome.skipped) for outcome in those)
+        print(
+            f"{name:<32}{len(those):>9}{sum(x.kills for x in those) or '':>7}{good:>16}{skipped or '':>9}"
+            f"{sum(x.seconds for x in those):>9.0f}"
+        )
+    for outcome in outcomes:
+        if outcome.skipped:
+            print(f"skipped: {outcome.fault}: {outcome.skipped}")
+    phases = Counter(
+        phase
+        for outcome in outcomes
+        if outcome.kills
+        for phase in PHASES
+        for _ in range(outcome.what.count(f"{phase},"))
+    )
+    print(
+        f"readers: {seen.polls:,} polls of {seen.snapshots:,} snapshots, {len(seen.errors)} errors, "
+        f"{len(seen.mixed)} mixed snapshots"
+    )
+    for wrong in [*seen.errors, *seen.mixed][:10]:
+        print(f"  {wrong}")
+    total = sum(outcome.kills for outcome in outcomes if not outcome.problems)
+    told = ", ".join(f"{phases[phase]} in {phase}" for phase in PHASES)
+    print(f"{total} kills survived ({told}), {seconds / 60:.0f} minutes")
+
+
+def _say(started: float, line: str) -> None:
+    print(f"{(time.monotonic() - started) / 60:5.1f} min  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
