@@ -34,6 +34,11 @@ STORAGE_VERSION = "v1.2.0"
 
 WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "_meta.publication": ("snapshot_id", "published_at"),
+    "analytics.at_risk_drift": ("checked_on",),
+    "analytics.at_risk_models": ("trained_at",),
+    "analytics.at_risk_scores": ("scored_on", "scored_at"),
+    "reporting.at_risk_learners": ("scored_at",),
+    "reporting.at_risk_programs": ("scored_on",),
 }
 """Columns, by table, that say when or by which run a row was made.
 

@@ -14,9 +14,10 @@ import pytest
 
 from dagster_project.settings import Settings
 from dagster_project.store import publish as publish_module
+from dagster_project.store.contracts import read_contracts
 from dagster_project.store.errors import PublishDiskError, PublishError, WarehouseBusyError
 from dagster_project.store.meta import SourceInfo, find_unit
-from dagster_project.store.publish import DATABASE, compare_snapshots, make_snapshot_id, publish
+from dagster_project.store.publish import DATABASE, WALL_CLOCK_COLUMNS, compare_snapshots, make_snapshot_id, publish
 
 SOURCES = [
     SourceInfo("uni_b", "campus", date(2024, 2, 1), date(2024, 6, 30), 3, 400, 2),
@@ -448,3 +449,17 @@ def test_reader_in_a_loop_during_ten_publications_sees_no_error_and_no_mixture(s
         assert published[snapshot_id] == in_core == in_mart
     assert reads > 20
     assert len(seen) >= 5
+
+
+def test_wall_clock_columns_of_the_analytics_are_columns_of_theirs():
+    contracts = read_contracts()
+    for table, columns in WALL_CLOCK_COLUMNS.items():
+        if table in contracts:
+            assert set(columns) <= {column.name for column in contracts[table].columns}
+    times = {
+        f"{table}.{column.name}"
+        for table, contract in contracts.items()
+        for column in contract.columns
+        if column.data_type.startswith("timestamp")
+    }
+    assert times <= {f"{table}.{column}" for table, columns in WALL_CLOCK_COLUMNS.items() for column in columns}
