@@ -15,7 +15,12 @@ import pandas as pd
 from dagster_project.stats.course_gain import occasions
 from dagster_project.stats.course_links import bridged_courses
 from dagster_project.stats.irt import ItemBank, Prior, QuadratureError, calibrate, calibrate_new_items
-from dagster_project.stats.item_fit import differential_functioning, item_fit, residual_correlations
+from dagster_project.stats.item_fit import (
+    FEWEST_RESPONSES,
+    differential_functioning,
+    item_fit,
+    residual_correlations,
+)
 from dagster_project.stats.item_linking import standardized
 
 WINDOW_DAYS = 365  # answers of so many days before a learner's last one have one ability behind them, to score
@@ -236,9 +241,10 @@ def _dif(bank: ItemBank, a: pd.DataFrame, where: pd.Series, names: tuple[str, st
     largest = where.value_counts().index[:LARGEST_DIF_GROUPS]
     chosen = where.isin(largest)
     columns = ["item", *names]
-    if len(largest) < 2:
-        return pd.DataFrame(columns=columns)
     b = a[chosen]
+    by_item = pd.crosstab(b["item"], where[chosen])
+    if not ((by_item >= FEWEST_RESPONSES).sum(axis=1) >= 2).any():  # nothing that could be judged
+        return pd.DataFrame(columns=columns)
     dif = differential_functioning(bank, b["occasion"], b["item"], b["category"], where[chosen].to_numpy(object))
     dif = dif[dif["ets_class"].notna()]
     dif = dif.loc[dif["delta"].abs().groupby(dif["item"]).idxmax()]

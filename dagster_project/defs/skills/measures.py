@@ -118,7 +118,7 @@ def recent_difference(recent: pd.DataFrame, bank: ItemBank) -> dict[str, float]:
     both = recent[recent["learner"].isin(compared)]
     short, year = (
         group_posterior(bank, a["learner"], a["item"], a["category"], group=a["group"].to_numpy()).moments()[0]
-        for a in (both[is_late], both)
+        for a in (both[is_late[both.index]], both)
     )
     change = short - year
     return {
