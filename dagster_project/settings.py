@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     erase_from_landing: bool = Field(
         False, description="Whether an erasure removes the learner from landing files too, other than archives"
     )
+    minimum_group_size: Annotated[int, Field(ge=2)] = Field(
+        10, description="Fewest learners of a group whose figures are published"
+    )
     at_risk_watch_from: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.4, description="Probability from which a learner's risk is in the band medium"
     )
@@ -116,6 +119,7 @@ class Settings(BaseSettings):
             f"{PREFIX}HOME": str(self.home.resolve()),
             f"{PREFIX}MEMORY_LIMIT": self.memory_limit,
             f"{PREFIX}THREADS": str(self.threads),
+            f"{PREFIX}MINIMUM_GROUP_SIZE": str(self.minimum_group_size),
         }
 
     @property

@@ -17,7 +17,7 @@ REFRESHED_AFTER_DAYS = 30
 REFRESHED_AFTER_MEMBERS = 10
 SMALLEST_COVARIATE = 50  # learners; rarer categories are one
 WHY_HIDDEN = {
-    "small": f"fewer than {FEWEST_MEMBERS} members with answers in the skill",
+    "small": "too few members with answers in the skill",
     "complementary": "would give away an organization with too few members",
 }
 
@@ -47,7 +47,13 @@ def due_organizations(today, members: pd.DataFrame, old_members: pd.DataFrame, c
 
 
 def benchmark(
-    likelihood: AbilityLikelihood, organization, covariates: pd.DataFrame, traits: pd.DataFrame, *, draws: int = 1000
+    likelihood: AbilityLikelihood,
+    organization,
+    covariates: pd.DataFrame,
+    traits: pd.DataFrame,
+    *,
+    draws: int = 1000,
+    minimum: int = FEWEST_MEMBERS,
 ) -> tuple[pd.DataFrame, OrganizationMeans | None]:
     """Figures of every organization against every comparison group.
 
@@ -61,6 +67,8 @@ def benchmark(
         What selects people into questions, for instance the courses' level and the country.
     traits : frame indexed by organization: industry, country, size_band
         Of all organizations.
+    minimum : int
+        Fewest members of an organization with figures.
 
     Returns
     -------
@@ -75,13 +83,15 @@ def benchmark(
     if not len(size):
         return _empty(), None
     known = traits.reindex(size.index)
-    hidden = pd.Series(suppress(size, known[["industry", "country", "size_band"]]).to_numpy(), size.index)
+    hidden = pd.Series(
+        suppress(size, known[["industry", "country", "size_band"]], minimum=minimum).to_numpy(), size.index
+    )
     means = None
-    if (size >= FEWEST_MEMBERS).any():
+    if (size >= minimum).any():
         try:
-            means = organization_means(likelihood, organization, covariates=_dummies(covariates))
+            means = organization_means(likelihood, organization, covariates=_dummies(covariates), fewest=minimum)
         except ValueError:  # covariates that organizations determine, where there are few learners
-            means = organization_means(likelihood, organization)
+            means = organization_means(likelihood, organization, fewest=minimum)
     parts = []
     for comparison in COMPARISONS:
         label = pd.Series("all", size.index) if comparison == "all" else known[comparison]

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from dagster_project.stats.calibration import calibration_error, calibration_slope
+from dagster_project.stats.suppression import suppress
 
 CALLED_SHARES = (0.05, 0.10, 0.20)
 FEWEST_IN_GROUP = 50
@@ -112,7 +113,8 @@ def subgroup_table(
     alert_at : float
         Probability from which a learner is alerted.
     fewest : int
-        Smaller groups get their n and no figure: they would tell more about chance, and about persons.
+        Smaller groups get their n and no figure: they would tell more about chance, and about persons. So do the next
+        larger ones, if without them the figures of all learners would give those of the small ones.
 
     Returns
     -------
@@ -122,11 +124,14 @@ def subgroup_table(
     """
     found = []
     for column in columns:
-        for value, part in rows.groupby(column, dropna=False, observed=True):
+        parts = list(rows.groupby(column, dropna=False, observed=True))
+        # The figures of all learners are known: less those of all groups but one, they would be that one's.
+        withheld = suppress([len(part) for _, part in parts], pd.DataFrame(index=range(len(parts))), minimum=fewest)
+        for (value, part), reason in zip(parts, withheld, strict=True):
             outcome, probability = part["outcome"].to_numpy(float), part["probability"].to_numpy(float)
             positives = int(outcome.sum())
             row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value), "n": len(part)}
-            if len(part) >= fewest:
+            if reason is None:
                 missed = int((outcome * (probability < alert_at)).sum())
                 low, high = wilson_interval(missed, positives)
                 row |= {

@@ -26,6 +26,7 @@ by_program as (
         count(*) filter (where scores.band = 'high') as high_count,
         count(*) filter (where scores.band = 'medium') as medium_count,
         avg({{ exact("scores.probability") }}) as mean_probability,
+        count(scores.probability_change) as changed_count,
         avg({{ exact("scores.probability_change") }}) as mean_probability_change
     from scores
     inner join last_scorings
@@ -42,8 +43,9 @@ select
     programs.program_name,
     by_program.scored_on,
     {{ shown("by_program", [
-        "learner_count", "high_count", "medium_count", "mean_probability", "mean_probability_change",
-    ], "learner_count") }}
+        "learner_count", "high_count", "medium_count", "mean_probability",
+    ], "learner_count") }},
+    {{ shown("by_program", ["mean_probability_change"], "changed_count") }}
 from by_program
 inner join programs
     on by_program.program_key = programs.program_key

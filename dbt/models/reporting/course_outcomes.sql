@@ -1,6 +1,9 @@
 -- How courses ended, term by term, with names. Grain: one row per source × course × term.
 with course_terms as (
-    select * from {{ ref("mart_course_term") }}
+    select
+        *,
+        distinction_count + pass_count + fail_count + withdrawn_count as followed_count
+    from {{ ref("mart_course_term") }}
 ),
 
 courses as (
@@ -27,9 +30,9 @@ select
     course_terms.graded_item_count,
     {{ shown("course_terms", [
         "learner_count", "active_learner_count", "distinction_count", "pass_count", "fail_count", "withdrawn_count",
-        "passed_share", "withdrawn_share", "median_click_count", "median_active_days",
-        "median_weighted_score_share", "first_item_on_time_share",
-    ], "learner_count") }}
+        "median_click_count", "median_active_days", "median_weighted_score_share", "first_item_on_time_share",
+    ], "learner_count") }},
+    {{ shown("course_terms", ["passed_share", "withdrawn_share"], "followed_count") }}
 from course_terms
 inner join courses
     on course_terms.course_key = courses.course_key

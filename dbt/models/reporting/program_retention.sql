@@ -11,6 +11,15 @@ with learners as (
     group by source, program_key, first_term_key
 ),
 
+-- All starters of a program may be known, and those of all terms but one would give that one's.
+guarded as (
+    select
+        *,
+        {{ is_withheld("starter_count", ["program_key"], "first_term_key") }} as is_withheld,
+        {{ is_withheld("followed_count", ["program_key"], "first_term_key") }} as is_share_withheld
+    from learners
+),
+
 programs as (
     select * from {{ ref("dim_program") }}
     where program_type = 'degree'
@@ -26,8 +35,14 @@ select
     programs.university_name,
     terms.term_id as first_term_name,
     terms.starts_on as first_term_starts_on,
-    {{ shown("learners", ["starter_count", "followed_count", "retained_share"], "starter_count") }}
-from learners
+    {{ shown("learners", ["starter_count"], "starter_count", "is_withheld") }},
+    case
+        when not learners.is_withheld and not learners.is_share_withheld then learners.followed_count
+    end as followed_count,
+    case
+        when not learners.is_withheld and not learners.is_share_withheld then learners.retained_share
+    end as retained_share
+from guarded as learners
 inner join programs
     on learners.program_key = programs.program_key
 inner join terms
