@@ -61,7 +61,7 @@ def skills(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> I
         def work(skill: Skill) -> tuple[Skill, dict[str, pd.DataFrame], str]:
             answers = read_skill(store, skill, people.level_of_course)
             stored = bring_up_to_date(settings, skill, answers, people)
-            return skill, *measure(skill, answers, stored, people, benchmarks)
+            return skill, *measure(skill, answers, stored, people, benchmarks, settings.minimum_group_size)
 
         pieces = ((skill,) for skill in skills_with_answers(store))
         with threadpool_limits(1):  # matrices are small

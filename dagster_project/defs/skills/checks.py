@@ -97,8 +97,9 @@ def skill_abilities_are_within_bounds_and_withheld_when_uncertain(warehouse: War
 
 @dg.asset_check(asset=asset_key("analytics.skill_benchmarks"), blocking=True)
 def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Percentiles lie in their bands, no figure stands for fewer than 10 members, hidden rows have none at all."""
+    """Percentiles lie in their bands, no figure stands for fewer than minimum_group_size members, hidden rows have none."""
     rows = Warehouse(warehouse.settings).read("analytics.skill_benchmarks")
+    minimum = warehouse.settings.minimum_group_size
     shown, hidden = rows[rows["is_shown"]], rows[~rows["is_shown"]]
     placed = shown[shown["organization_percentile"].notna()]
     inside = (
@@ -111,7 +112,7 @@ def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: Warehous
     figures = ["member_count", "mean_ability", "members_percentile", "organization_percentile", "band"]
     found = {
         "percentile out of bounds": int((~inside).sum()),
-        "fewer than 10 members": int((shown["member_count"] < 10).sum()),
+        f"fewer than {minimum} members": int((shown["member_count"] < minimum).sum()),
         "compared with fewer than 5": int((placed["organization_count"] < 5).sum()),
         "hidden, and yet a figure": int(hidden[figures].notna().any(axis=1).sum()),
     }

@@ -44,16 +44,20 @@ class Benchmarks(NamedTuple):
 
 
 def measure(
-    skill: Skill, answers: SkillAnswers, stored: StoredBank, people: People, benchmarks: Benchmarks
+    skill: Skill, answers: SkillAnswers, stored: StoredBank, people: People, benchmarks: Benchmarks, minimum: int
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    """Rows of every table of a skill, by table, and what there is to tell of it."""
+    """Rows of every table of a skill, by table, and what there is to tell of it.
+
+    Args:
+        minimum: fewest members of an organization with figures.
+    """
     bank = to_bank(stored)
     scale = scale_row(skill, stored)
     tables = {"analytics.skill_items": item_rows(stored)}
     told = f"bank {stored.version}, {int(stored.frames['items']['slope'].notna().sum())} questions"
     if bank is not None:
         recent = recent_answers(answers, bank)
-        rows, members, due = benchmark_rows(skill, recent, bank, stored.version, people, benchmarks)
+        rows, members, due = benchmark_rows(skill, recent, bank, stored.version, people, benchmarks, minimum)
         tables |= {
             "analytics.skill_abilities": abilities(recent, bank).assign(as_of=skill.as_of, bank_version=stored.version),
             "analytics.skill_course_gains": gains(answers, bank).assign(as_of=skill.as_of, bank_version=stored.version),
@@ -129,7 +133,13 @@ def recent_difference(recent: pd.DataFrame, bank: ItemBank) -> dict[str, float]:
 
 
 def benchmark_rows(
-    skill: Skill, recent: pd.DataFrame, bank: ItemBank, version: str, people: People, benchmarks: Benchmarks
+    skill: Skill,
+    recent: pd.DataFrame,
+    bank: ItemBank,
+    version: str,
+    people: People,
+    benchmarks: Benchmarks,
+    minimum: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     """Rows of analytics.skill_benchmarks and skill_benchmark_members, and how many organizations were computed again.
 
@@ -150,7 +160,8 @@ def benchmark_rows(
     was = was[list(names.values())]
     computed_on = old_rows.drop_duplicates("organization_key").set_index("organization_key")["computed_on"]
     due = due_organizations(skill.as_of, now, was, pd.to_datetime(computed_on).dt.date)
-    figures, _ = benchmark(likelihood, organization, covariates, benchmarks.traits)
+    due |= set(old_rows.loc[old_rows["member_count"] < minimum, "organization_key"])  # the setting was raised
+    figures, _ = benchmark(likelihood, organization, covariates, benchmarks.traits, minimum=minimum)
     figures = figures[figures["organization"].isin(due)].rename(columns={"organization": "organization_key"})
     figures = figures.assign(computed_on=skill.as_of, bank_version=version)
     kept_rows = old_rows[~old_rows["organization_key"].isin(due)]
