@@ -113,8 +113,8 @@ def subgroup_table(
     alert_at : float
         Probability from which a learner is alerted.
     fewest : int
-        Smaller groups get their n and no figure: they would tell more about chance, and about persons. So do the next
-        larger ones, if without them the figures of all learners would give those of the small ones.
+        Smaller groups get their n and no figure: they would tell more about chance. Where one is so small that its
+        figure would be about persons (`suppression.MINIMUM`), a larger one has none either, from which it would follow.
 
     Returns
     -------
@@ -126,12 +126,12 @@ def subgroup_table(
     for column in columns:
         parts = list(rows.groupby(column, dropna=False, observed=True))
         # The figures of all learners are known: less those of all groups but one, they would be that one's.
-        withheld = suppress([len(part) for _, part in parts], pd.DataFrame(index=range(len(parts))), minimum=fewest)
+        withheld = suppress([len(part) for _, part in parts], pd.DataFrame(index=range(len(parts))))
         for (value, part), reason in zip(parts, withheld, strict=True):
             outcome, probability = part["outcome"].to_numpy(float), part["probability"].to_numpy(float)
             positives = int(outcome.sum())
             row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value), "n": len(part)}
-            if reason is None:
+            if reason is None and len(part) >= fewest:
                 missed = int((outcome * (probability < alert_at)).sum())
                 low, high = wilson_interval(missed, positives)
                 row |= {

@@ -58,6 +58,9 @@ def test_small_groups_get_no_figures_and_missed_learners_are_counted(scored):
     missed = ((female["probability"] < 0.5) & (female["outcome"] == 1)).sum() / female["outcome"].sum()
     assert table.loc["female", "false_negative_rate"] == pytest.approx(missed)
     assert table.loc["female", "false_negative_low"] < missed < table.loc["female", "false_negative_high"]
+    rows.loc[9, "gender"] = "female"
+    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5).set_index("value")
+    assert table["base_rate"].isna().all(), "the nine follow from all learners less the others"
 
 
 def test_ranking_report_by_hand():

@@ -97,7 +97,7 @@ def skill_abilities_are_within_bounds_and_withheld_when_uncertain(warehouse: War
 
 @dg.asset_check(asset=asset_key("analytics.skill_benchmarks"), blocking=True)
 def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Percentiles lie in their bands, no figure stands for fewer than minimum_group_size members, hidden rows have none."""
+    """Percentiles lie in their bands, no figure stands for too few members, hidden rows have none at all."""
     rows = Warehouse(warehouse.settings).read("analytics.skill_benchmarks")
     minimum = warehouse.settings.minimum_group_size
     shown, hidden = rows[rows["is_shown"]], rows[~rows["is_shown"]]
