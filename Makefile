@@ -34,8 +34,8 @@ erase: setup  ## remove a learner everywhere: LEARNER=id in the source's files [
 search-identifiers: setup  ## search everything that runs write for the learners' names and e-mail addresses
 	@$(BIN)/python -m dagster_project search-identifiers
 
-ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000]
-	@$(BIN)/python -m dagster_project ui --port $(PORT)
+ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000] [HOST=127.0.0.1]
+	@$(BIN)/python -m dagster_project ui --port $(PORT) $(if $(HOST),--host "$(HOST)")
 
 test: setup  ## all tests but the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -19,6 +19,8 @@ from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
 FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
 
+LOOPBACK = "127.0.0.1"
+
 
 def main() -> int:
     arguments = _parser().parse_args()
@@ -55,7 +57,7 @@ def fault_of_the_machine(error: BaseException | None) -> str | None:
 def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
     _prepare_environment(settings)
     if arguments.verb == "ui":
-        return _ui(arguments.port)
+        return _ui(arguments.port, arguments.host)
     if arguments.verb == "demo":
         return _demo(settings, arguments.students, arguments.seed)
     if arguments.verb == "search-identifiers":
@@ -81,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
+    ui.add_argument(
+        "--host", default=LOOPBACK, help="it has no login: another address needs a proxy that authenticates"
+    )
     return parser
 
 
@@ -97,9 +102,9 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
 
 
-def _ui(port: int) -> int:
-    print(f"Dagster UI: http://127.0.0.1:{port} in about half a minute; Ctrl-C stops it", file=sys.stderr)
-    command = ["dagster", "dev", "--host", "127.0.0.1", "--port", str(port), "--workspace", "workspace.yaml"]
+def _ui(port: int, host: str = LOOPBACK) -> int:
+    print(f"Dagster UI: http://{host}:{port} in about half a minute; Ctrl-C stops it", file=sys.stderr)
+    command = ["dagster", "dev", "--host", host, "--port", str(port), "--workspace", "workspace.yaml"]
     os.chdir(REPOSITORY)
     os.execv(Path(sys.executable).parent / "dagster", command)  # noqa: S606 - our own environment's command
 

@@ -32,3 +32,10 @@ def test_production_accepts_a_strong_key():
 def test_engines_side_by_side_share_memory_and_threads(limit, part):
     shared = Settings(memory_limit=limit, threads=3).share(2)
     assert (shared.memory_limit, shared.threads) == (part, 1)
+
+
+def test_the_key_is_neither_shown_nor_handed_to_dbt():
+    key = "0123456789abcdef" * 4
+    settings = Settings(environment="production", pseudonym_key=key)
+    shown = (repr(settings), str(settings.model_dump()), settings.model_dump_json(), str(settings.environment_of_dbt()))
+    assert [text for text in shown if key in text] == []
