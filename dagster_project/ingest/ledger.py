@@ -221,15 +221,21 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self.settings.raw_dir.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.settings.raw_dir / "ledger.sqlite", timeout=60, isolation_level=None)
+        path = self.settings.raw_dir / "ledger.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            connection.executescript(SCHEMA)
-            connection.execute("begin immediate")
-            yield connection
-            connection.execute("commit")
-        finally:
-            connection.close()  # rolls back what was not committed
+            connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            try:
+                connection.executescript(SCHEMA)
+                connection.execute("begin immediate")
+                yield connection
+                connection.execute("commit")
+            finally:
+                connection.close()  # rolls back what was not committed
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"{path}: {error}. See that the file and its folder can be written, and that the disk has room"
+            ) from error
 
 
 _COLUMNS = {name: "table_name" if name == "table" else name for name in FileRecord.__dataclass_fields__}

@@ -169,7 +169,7 @@ def _episodes(kills: int, only: str | None) -> list[tuple[Fault, str, int]]:
         Fault("two runs at once", faults.two_at_once),
         *(
             Fault("no permission", partial(faults.no_permission, where=where), own_landing=where == "landing")
-            for where in ("landing", "raw", "published/snapshots", "artifacts")
+            for where in ("landing", "raw", "published/snapshots", "artifacts/pages")
         ),
         *(Fault("clock moved", partial(faults.clock_moved, days=days), clock_moved=True) for days in (-400, 2)),
     ]

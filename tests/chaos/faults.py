@@ -248,7 +248,7 @@ def no_permission(stage: Stage, home: Home, where: str) -> str:
     mode = path.stat().st_mode
     path.chmod(0o000 if where == "landing" else 0o555)
     try:
-        home.run_in_vain("Permission denied", as_plain_user=True)
+        home.run_in_vain("ledger.sqlite" if where == "raw" else "Permission denied", as_plain_user=True)
     finally:
         path.chmod(mode)
     return f"{where} closed"

@@ -153,3 +153,11 @@ def test_on_disk_tells_of_a_folder_that_is_not_there(tmp_path):
     on_disk(tmp_path)
     with pytest.raises(FileNotFoundError):
         on_disk(tmp_path / "missing")
+
+
+def test_a_ledger_that_cannot_be_written_is_named(tmp_path):
+    bench = Bench(tmp_path)
+    bench.settings.raw_dir.mkdir(parents=True)
+    (bench.settings.raw_dir / "ledger.sqlite").mkdir()
+    with pytest.raises(OSError, match=r"ledger\.sqlite: unable to open database file\. See that"):
+        bench.ledger.files("tiny")
