@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from dagster_project.memory import memory_watch
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
 FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
@@ -112,7 +113,7 @@ def _ui(port: int, host: str = LOOPBACK) -> int:
 def _run(settings: Settings, name: str, contract: str | None, landing: Path | None) -> int:
     """Run the job of a source in this process; 0 when it published, 1 when it did not, 2 when it could not start."""
     started = time.monotonic()
-    memory = PeakMemory()
+    memory = memory_watch()
     _say("Starting Dagster and dbt …")
 
     import dagster as dg
@@ -121,6 +122,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.defs.failures import problems_of
     from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
+    from dagster_project.defs.ops.history import record_end
     from dagster_project.ingest.sources import Source, SourceError, find_source, register_source
     from dagster_project.report.summary import run_summary
 
@@ -142,6 +144,8 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
             tags={**arguments["tags"], PROCESS_TAG: this_process()},
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
+        if not_recorded := record_end(instance, result.run_id, settings):
+            _say(not_recorded)
         failure = ()
         if not result.success:
             failure = problems_of(instance, result.run_id)
@@ -244,32 +248,6 @@ def _demo(settings: Settings, students: int | None, seed: int) -> int:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-class PeakMemory:
-    """Largest resident memory of this process and its children together, sampled four times a second."""
-
-    def __init__(self) -> None:
-        self._peak = 0
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def peak(self) -> int:
-        """Bytes."""
-        return self._peak
-
-    def _watch(self) -> None:
-        import psutil
-
-        process = psutil.Process()
-        while True:
-            total = process.memory_info().rss
-            for child in process.children(recursive=True):
-                try:
-                    total += child.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self._peak = max(self._peak, total)
-            time.sleep(0.25)  # a look at the process tree costs some milliseconds of CPU
 
 
 if __name__ == "__main__":

@@ -27,11 +27,9 @@ def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed and check.blocking and check.severity == dg.AssetCheckSeverity.ERROR:
-                problems.append(_of_check(check))
+                problems.append(problem_of_check(check))
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            if not (error and error.cls_name == "DagsterAssetCheckFailedError"):
-                problems.append(Problem(event.step_key, reason_of(event.step_failure_data)))
+            problems += problem_of_step(event)
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
             planned.add(event.asset_key)
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -39,7 +37,18 @@ def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem
     return problems, len(planned - made)
 
 
-def _of_check(check: dg.AssetCheckEvaluation) -> Problem:
+def problem_of_step(event: dg.DagsterEvent) -> list[Problem]:
+    """Why a step failed; nothing for a step that did not, or did because its checks failed."""
+    if event.event_type != dg.DagsterEventType.STEP_FAILURE:
+        return []
+    error = event.step_failure_data.error
+    if error and error.cls_name == "DagsterAssetCheckFailedError":
+        return []
+    return [Problem(event.step_key, reason_of(event.step_failure_data))]
+
+
+def problem_of_check(check: dg.AssetCheckEvaluation) -> Problem:
+    """What a check found, in words that it or its metadata give."""
     metadata = {name: value.value for name, value in check.metadata.items()}
     rows = next((int(metadata[name]) for name in ROW_COUNTS if metadata.get(name) is not None), None)
     place = next((str(metadata[name]) for name in PLACES if metadata.get(name)), None)

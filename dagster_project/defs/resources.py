@@ -18,6 +18,7 @@ from dagster_project.defs.lost_runs import PROCESS_TAG, this_process
 from dagster_project.defs.transform.arguments import rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
+from dagster_project.memory import memory_watch
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.errors import WarehouseBusyError
 from dagster_project.store.locks import WriteLock, release_run
@@ -93,6 +94,7 @@ class WarehouseResource(dg.ConfigurableResource):
         return self._run_id
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        memory_watch()  # The history of runs asks it for every step's memory.
         if context.run:
             self._run_id, self._run_tags = context.run.run_id, dict(context.run.tags)
             if context.instance and PROCESS_TAG not in self._run_tags:

@@ -58,6 +58,7 @@ def failure_text(settings: Settings, problems: Sequence[Problem], not_made: int)
             *lines,
             kept,
             f"Refused rows with their reasons: {settings.quarantine_dir}",
+            f"All runs: {settings.pages_dir / 'pipeline_status.html'}",
             "Every step with its log, every check with examples: make ui",
         ]
     )

@@ -34,7 +34,7 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("published_at", "timestamp", "When it was published"),
             ("first_event_on", "date", "Earliest date of an event in any source"),
             ("last_event_on", "date", "Latest date of an event in any source: how fresh the data are"),
-            ("table_count", "bigint", "Published tables, without those of _meta"),
+            ("table_count", "bigint", "Published tables, without those of _meta and ops"),
             ("row_count", "bigint", "Rows in all of them"),
         ),
     ),
@@ -161,11 +161,13 @@ def write_meta(
     published_at: datetime,
     sources: Sequence[SourceInfo],
     versions: Mapping[str, str],
+    uncounted: str = "",
 ) -> None:
     """Create and fill schema `_meta` in an attached database that already holds the tables.
 
     Args:
         versions: software name → version; each becomes a column of `_meta.publication` (dbt-core: dbt_core_version).
+        uncounted: schema whose tables and rows `_meta.publication` leaves out.
     """
     table_rows, column_rows = [], []
     for table in tables:
@@ -189,8 +191,8 @@ def write_meta(
         published_at,
         min((x.first_event_on for x in sources if x.first_event_on), default=None),
         max((x.last_event_on for x in sources if x.last_event_on), default=None),
-        len(table_rows),
-        sum(row[2] for row in table_rows),
+        sum(row[0] != uncounted for row in table_rows),
+        sum(row[2] for row in table_rows if row[0] != uncounted),
         *versions.values(),
     )
     version_columns = tuple((f"{name.replace('-', '_')}_version", "varchar", f"Version of {name}") for name in versions)

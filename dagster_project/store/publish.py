@@ -28,7 +28,10 @@ from dagster_project.store.errors import PublishDiskError, PublishError, StoreEr
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 
-PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting")
+PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting", "ops")
+HISTORY = "ops"
+"""Schema of the history of runs: published, but it gains rows with every run, so that it is never compared."""
+COMPARED_SCHEMAS = tuple(schema for schema in PUBLIC_SCHEMAS if schema != HISTORY)
 DATABASE = "learning_warehouse.duckdb"
 STORAGE_VERSION = "v1.2.0"
 
@@ -73,6 +76,11 @@ def make_snapshot_id(suffix: str = "") -> str:
     """A new id: the UTC time in milliseconds, so that snapshots sort by age; a suffix such as the run's may follow."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z{suffix and '-' + suffix}"
+
+
+def snapshot_time(snapshot_id: str) -> float:
+    """When a snapshot's publication began, in seconds since the epoch, from its id."""
+    return datetime.strptime(f"{snapshot_id[:18]}000+0000", "%Y%m%dT%H%M%S%f%z").timestamp()
 
 
 def publish(
@@ -159,9 +167,11 @@ def compare_snapshots(settings: Settings, a: Path, b: Path) -> list[str]:
         a, b: folders of snapshots, such as `Publication.folder` or `published/current`.
 
     Returns:
-        Nothing when they are equal in all columns but `WALL_CLOCK_COLUMNS`.
+        Nothing when they are equal in all columns but `WALL_CLOCK_COLUMNS`. The history of runs is not compared.
     """
-    return compare_databases(settings, a / DATABASE, b / DATABASE, (*PUBLIC_SCHEMAS, "_meta"), WALL_CLOCK_COLUMNS)
+    schemas = (*COMPARED_SCHEMAS, "_meta")
+    but_for_rows = {"_meta.tables": f"schema_name = '{HISTORY}'"}
+    return compare_databases(settings, a / DATABASE, b / DATABASE, schemas, WALL_CLOCK_COLUMNS, but_for_rows)
 
 
 def _copy_tables(
@@ -189,6 +199,7 @@ def _copy_tables(
             published_at=datetime.now(UTC).replace(tzinfo=None),
             sources=sources_info,
             versions={**versions, "duckdb": duckdb.__version__},
+            uncounted=HISTORY,
         )
         counts = {
             table.full_name: connection.execute(

@@ -23,7 +23,7 @@ import duckdb
 
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.compare import compare_databases
-from dagster_project.store.publish import PUBLIC_SCHEMAS, WALL_CLOCK_COLUMNS, compare_snapshots
+from dagster_project.store.publish import COMPARED_SCHEMAS, WALL_CLOCK_COLUMNS, compare_snapshots
 
 SOURCE = "campus"
 PHASES = ("loading", "dbt", "analytics", "publishing")
@@ -259,7 +259,7 @@ def differences(expected: Home, found: Home, but_for: tuple[str, ...] = ()) -> l
             settings,
             expected.settings.build_database,
             settings.build_database,
-            ("staging", "intermediate", *PUBLIC_SCHEMAS),
+            ("staging", "intermediate", *COMPARED_SCHEMAS),
             WALL_CLOCK_COLUMNS,
         )
     ]

@@ -69,7 +69,7 @@ def test_only_event_tables_and_their_summary_are_partitioned(graph):
 
 
 def test_data_goes_one_way(graph):
-    order = ["raw", "staging", "intermediate", "core", "marts", "analytics", "reporting", "pages", "published"]
+    order = ["raw", "staging", "intermediate", "core", "marts", "analytics", "reporting", "ops", "pages", "published"]
     backward = [
         (parent.to_user_string(), key.to_user_string())
         for key in graph.get_all_asset_keys()
@@ -94,7 +94,7 @@ def test_publication_waits_for_every_public_table(graph):
     public = {
         key
         for key in graph.get_all_asset_keys()
-        if graph.get(key).group_name in ("core", "marts", "analytics", "reporting", "pages")
+        if graph.get(key).group_name in ("core", "marts", "analytics", "reporting", "ops", "pages")
         and key.to_user_string().replace("/", ".") not in find_unpublished()
     }
     assert graph.get(dg.AssetKey(["published", "learning_warehouse"])).parent_keys == public

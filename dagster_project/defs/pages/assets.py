@@ -5,6 +5,7 @@ A page is a module of `dagster_project/report` with two names: `READS`, the tabl
 """
 
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import dagster as dg
 
 from dagster_project import report
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
 
 
@@ -23,6 +25,17 @@ def find_pages() -> list[ModuleType]:
 
 def page_key(page: ModuleType) -> dg.AssetKey:
     return dg.AssetKey(["pages", page.__name__.rpartition(".")[2]])
+
+
+def write_page(page: ModuleType, settings: Settings) -> Path:
+    """Make a page anew; returns its file."""
+    html = page.make_page(Warehouse(settings))
+    file = settings.pages_dir / f"{page_key(page).path[-1]}.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    incoming = file.with_suffix(".incoming")
+    incoming.write_text(html)
+    incoming.replace(file)
+    return file
 
 
 def page_asset(page: ModuleType) -> dg.AssetsDefinition:
@@ -40,12 +53,7 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
     )
     def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
-            html = page.make_page(Warehouse(settings))
-            file = settings.pages_dir / f"{key.path[-1]}.html"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            incoming = file.with_suffix(".incoming")
-            incoming.write_text(html)
-            incoming.replace(file)
+            file = write_page(page, settings)
         return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size})
 
     return write

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import dagster as dg
 
 from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.defs.ops.assets import KEYS as OPS
 from dagster_project.defs.pages.assets import find_pages, page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
@@ -23,7 +24,7 @@ PUBLIC_ANALYTICS = [dg.AssetKey(name.split(".")) for name, contract in ANALYTICS
 
 @dg.asset(
     key=["published", "learning_warehouse"],
-    deps=[*PUBLIC_MODELS, *PUBLIC_ANALYTICS, *(page_key(page) for page in find_pages())],
+    deps=[*PUBLIC_MODELS, *PUBLIC_ANALYTICS, *OPS, *(page_key(page) for page in find_pages())],
     group_name="published",
     kinds={"duckdb", "parquet"},
     owners=OWNERS,

@@ -1,0 +1,37 @@
+"""How the pipeline does, as published tables: runs, steps, checks."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from dagster_project.defs.ops.history import CONTRACTS, record_forgotten_runs, record_run
+from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.defs.transform.assets import PUBLIC_MODELS
+from dagster_project.store.warehouse import Warehouse
+
+KEYS = [dg.AssetKey(table.split(".")) for table in CONTRACTS]
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            dg.AssetKey(table.split(".")),
+            # After all that is built, so that the run tells of it.
+            deps=[key for key in PUBLIC_MODELS if key.path[0] == "reporting"],
+            description=contract.description,
+            group_name="ops",
+            kinds={"python"},
+            owners=OWNERS,
+        )
+        for table, contract in CONTRACTS.items()
+    ],
+    pool=WRITER_POOL,
+)
+def pipeline_status(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    """What is known of this run until here, and of runs that ended without telling."""
+    with warehouse.writing(context) as settings:
+        record_forgotten_runs(context.instance, settings, but_for=context.run_id)
+        record_run(context.instance, context.run_id, settings)
+        counts = Warehouse(settings).row_counts(list(CONTRACTS))
+    for key in KEYS:
+        yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": counts[".".join(key.path)]})
