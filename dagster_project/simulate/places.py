@@ -38,6 +38,11 @@ TARGET_ROLES = (
     "project manager",
 )
 TICKETS = ("payment", "technical", "academic", "enrollment")
+CONTACTS_FROM = np.datetime64("2022-08-01")  # the university keeps a log of contacts since then
+CONTACT_RATE = 0.05  # of the degree enrollments
+CHANNELS, CHANNEL_SHARE = ("email", "phone", "chat", "meeting"), (0.5, 0.25, 0.15, 0.1)
+TOPICS = ("activity", "assignments", "grades", "plans", "technical", "other")
+CALLERS, CALLER_SHARE = ("advisor", "coach", "instructor"), (0.5, 0.3, 0.2)
 FIRST_NAMES = (
     "Ana",
     "Ben",
@@ -194,11 +199,12 @@ def write_directory(
     employers: Employers,
     report: "Report",
 ) -> None:
-    """Writes people, programs, courses, enrollments, skills, tickets, profiles and credentials."""
+    """Writes people, programs, courses, enrollments, skills, tickets, contacts, profiles and credentials."""
     _people(folder, population, d, employers, report)
     _programs(folder, population, d, report)
     _courses(folder, population, d, questions, report)
     _enrollments(folder, population, d, every, first, opened, sittings, report)
+    _interventions(folder, population, d, every, report)
 
 
 def _people(folder: Path, population: Population, d: Directory, employers: Employers, report: "Report") -> None:
@@ -323,6 +329,40 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
     )
     unknown = [f"T9{i:06d},L9999999,P01,technical,2024-05-01 10:00:00" for i in range(max(2, tickets // 2000))]
     _append(folder, report, "support_tickets", "unknown_reference", unknown)
+
+
+def _interventions(folder: Path, population: Population, d: Directory, every: Enrollments, report: "Report") -> None:
+    """Contacts with those who are enrolled, drawn by lot: they go along with nothing, and they change nothing."""
+    rng = np.random.default_rng([population.seed, 18])
+    chosen = np.flatnonzero((every.term >= 0) & (rng.random(len(every)) < CONTACT_RATE))
+    day = rng.integers(1, world.TERM_DAYS, len(chosen))
+    contacted = (every.start[chosen] + day).astype("datetime64[s]") + rng.integers(8 * 3600, 18 * 3600, len(chosen))
+    entered = contacted + np.where(rng.random(len(chosen)) < 0.2, rng.integers(1, 4, len(chosen)) * 86_400, 300)
+    is_about_course = rng.random(len(chosen)) < 0.6
+    drawn = {
+        "channel": np.array(CHANNELS)[rng.choice(4, len(chosen), p=CHANNEL_SHARE)],
+        "topic": np.array(TOPICS)[rng.integers(0, len(TOPICS), len(chosen))],
+        "contacted_by": np.array(CALLERS)[rng.choice(3, len(chosen), p=CALLER_SHARE)],
+    }
+    kept = (day <= every.last_day[chosen]) & (contacted >= CONTACTS_FROM) & (entered <= LAST)
+    kept = np.flatnonzero(kept)[np.argsort(contacted[kept], kind="stable")]
+    who = chosen[kept]
+    _write(
+        folder,
+        report,
+        "interventions",
+        {
+            "intervention_id": [f"I{i + 1:07d}" for i in range(len(kept))],
+            "learner_id": d.learner.take(every.learner[who]),
+            "program_id": np.array(world.programs().ids)[world.terms().program[every.term[who]]],
+            "course_id": pa.array(
+                d.course.take(every.course[who]).to_numpy(zero_copy_only=False), mask=~is_about_course[kept]
+            ),
+            **{name: values[kept] for name, values in drawn.items()},
+            "contacted_at": pa.array(contacted[kept]),
+            "recorded_at": pa.array(entered[kept]),
+        },
+    )
 
 
 def _programs(folder: Path, population: Population, d: Directory, report: "Report") -> None:

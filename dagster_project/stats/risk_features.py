@@ -1,13 +1,17 @@
 """What the models of risk look at, and the reason that each feature counts for.
 
 Gender, age, country and disability are no features: they stand in the subgroup tables. What nobody can act on
-("background", "term") never becomes a reason.
+("background", "term") never becomes a reason, nor does a contact: at scoring it is set to "none", so that a score tells
+what happens if nobody calls.
 """
 
 from dagster_project.stats.at_risk import Feature
 
+CONTACT, NO_CONTACT = "contact_channel", "none"
+
 COURSE_FEATURES = (
     Feature("week_number", "term"),
+    Feature(CONTACT, "contact", "category"),
     Feature("elapsed_share", "term"),
     Feature("due_item_count", "term"),
     Feature("due_weight_share", "term"),
@@ -63,6 +67,7 @@ COURSE_FEATURES = (
 
 PROGRAM_FEATURES = (
     Feature("week_number", "term"),
+    Feature(CONTACT, "contact", "category"),
     Feature("season", "term", "category"),
     Feature("is_required_term", "term"),
     Feature("due_item_count", "term"),

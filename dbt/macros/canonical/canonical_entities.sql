@@ -177,6 +177,18 @@ support_tickets:                  # one row per ticket
     opened_at: timestamp
     opened_on: date
 
+interventions:                    # one row per contact with a learner
+    intervention_id: varchar
+    learner_id: varchar
+    program_id: varchar           # null: about none in particular
+    course_id: varchar            # null: about none in particular
+    channel: varchar              # email | phone | chat | meeting | other
+    topic: varchar                # activity | assignments | grades | plans | technical | other
+    contacted_by: varchar         # role
+    contacted_at: timestamp
+    contacted_on: date
+    known_on: date
+
 profiles:                         # one row per learner with a profile
     learner_id: varchar
     updated_on: date

@@ -30,7 +30,8 @@ select
     activity.first_on as first_data_on,
     activity.last_on as last_data_on,
     coalesce(activity.has_tasks, false) as has_tasks,
-    coalesce(activity.has_learning_time, false) as has_learning_time
+    coalesce(activity.has_learning_time, false) as has_learning_time,
+    sources.source in (select contacts.source from {{ ref("fct_intervention") }} as contacts) as has_interventions
 from sources
 left join activity
     on sources.source = activity.source

@@ -59,6 +59,7 @@ responses as (
 {%- set of_learners = {
     "organization_members": "organization_id",
     "support_tickets": "ticket_id",
+    "interventions": "intervention_id",
     "profiles": "learner_id",
     "credentials": "credential_id",
 } %}

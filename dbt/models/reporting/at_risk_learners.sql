@@ -48,34 +48,70 @@ told as (
     group by source, outcome, enrollment_key
 ),
 
+-- The last contact about what is scored, or about nothing in particular.
+contacts as (
+    select
+        latest.source,
+        latest.outcome,
+        latest.enrollment_key,
+        max(interventions.contacted_on) as last_contacted_on
+    from latest
+    inner join {{ ref("fct_intervention") }} as interventions
+        on latest.learner_key = interventions.learner_key
+    where
+        coalesce(interventions.course_key = latest.course_key, true)
+        and coalesce(interventions.program_key = latest.program_key, true)
+    group by latest.source, latest.outcome, latest.enrollment_key
+),
+
 programs as (
     select * from {{ ref("dim_program") }}
 ),
 
 courses as (
     select * from {{ ref("dim_course") }}
-)
+),
 
 -- The random share that is not contacted is not on the list; the scores keep it.
+listed as (
+    select
+        latest.*,
+        contacts.last_contacted_on,
+        -- Against the day that the score knows, and not today: the data may be of last week.
+        coalesce(
+            {{ days_between("contacts.last_contacted_on", "latest.as_of_on") }} <= {{ var("recent_contact_days") }},
+            false
+        ) as is_contacted_recently
+    from latest
+    left join contacts
+        on
+            latest.source = contacts.source
+            and latest.outcome = contacts.outcome
+            and latest.enrollment_key = contacts.enrollment_key
+    where not latest.is_held_out
+)
+
 select
-    latest.source,
-    latest.outcome,
+    listed.source,
+    listed.outcome,
     cast(
         row_number() over (
-            partition by latest.source, latest.outcome
-            order by latest.probability desc, latest.enrollment_key asc
+            partition by listed.source, listed.outcome
+            order by listed.is_contacted_recently asc, listed.probability desc, listed.enrollment_key asc
         ) as integer
     ) as call_order,
-    latest.enrollment_key,
-    latest.learner_key,
+    listed.enrollment_key,
+    listed.learner_key,
     programs.program_name,
     courses.course_name,
-    latest.week_number,
-    latest.probability,
-    latest.probability_low,
-    latest.probability_high,
-    latest.band,
-    latest.probability_change,
+    listed.week_number,
+    listed.probability,
+    listed.probability_low,
+    listed.probability_high,
+    listed.band,
+    listed.probability_change,
+    listed.last_contacted_on,
+    listed.is_contacted_recently,
     {%- for place in [1, 2, 3] %}
     told.reason_{{ place }},
     told.measure_{{ place }},
@@ -83,16 +119,15 @@ select
     told.peers_median_{{ place }},
     {%- endfor %}
     told.suggested_action,
-    latest.model_version,
-    latest.scored_at
-from latest
+    listed.model_version,
+    listed.scored_at
+from listed
 left join told
     on
-        latest.source = told.source
-        and latest.outcome = told.outcome
-        and latest.enrollment_key = told.enrollment_key
+        listed.source = told.source
+        and listed.outcome = told.outcome
+        and listed.enrollment_key = told.enrollment_key
 left join programs
-    on latest.program_key = programs.program_key
+    on listed.program_key = programs.program_key
 left join courses
-    on latest.course_key = courses.course_key
-where not latest.is_held_out
+    on listed.course_key = courses.course_key

@@ -86,7 +86,9 @@ kinds as (
 source_hashes as (
     select
         sources.source,
-        {{ row_hash(["sources.has_tasks", "sources.has_learning_time"] + kind_flags()) }} as source_hash
+        {{ row_hash(
+            ["sources.has_tasks", "sources.has_learning_time", "sources.has_interventions"] + kind_flags()
+        ) }} as source_hash
     from {{ ref("dim_source") }} as sources
     left join kinds
         on sources.source = kinds.source
@@ -145,6 +147,22 @@ facts as (
         {{ row_hash(["'outcome'", "earlier_course_enrollment_key", "outcome", "outcome_known_on"]) }} as fact_hash
     from {{ ref("fct_earlier_enrollment") }}
     where outcome is not null
+
+    union all
+
+    select
+        enrollments.course_enrollment_key,
+        interventions.known_on,
+        {{ row_hash([
+            "'contacted'", "interventions.intervention_key", "interventions.contacted_at", "interventions.known_on",
+            "interventions.channel",
+        ]) }} as fact_hash
+    from {{ ref("fct_intervention") }} as interventions
+    inner join enrollments
+        on interventions.learner_key = enrollments.learner_key
+    where
+        coalesce(interventions.course_key = enrollments.course_key, true)
+        and coalesce(interventions.program_key = enrollments.program_key, true)
 ),
 
 -- What a learner did before registering counts from the registration: until then there is no row to enter.

@@ -251,6 +251,26 @@ earlier_entering as (
     group by enrollment_number, week_number
 ),
 
+---------- contacts
+
+-- About this course, or about none in particular.
+contacts as (
+    select
+        enrollments.enrollment_number,
+        enrollments.starts_on,
+        interventions.intervention_key,
+        interventions.channel,
+        interventions.contacted_at,
+        interventions.contacted_on,
+        {{ as_of_week("enrollments.starts_on", "interventions.known_on") }} as known_week
+    from {{ ref("fct_intervention") }} as interventions
+    inner join enrollments
+        on interventions.learner_key = enrollments.learner_key
+    where
+        coalesce(interventions.course_key = enrollments.course_key, true)
+        and coalesce(interventions.program_key = enrollments.program_key, true)
+),
+
 ---------- all of it, week by week
 
 learners as (
@@ -277,6 +297,23 @@ learner_weeks as (
         on
             weeks.course_offering_key = enrollments.course_offering_key
             and weeks.week_number >= enrollments.first_week
+),
+
+-- The newest recent one of those in the log by then.
+contacted as (
+    select
+        learner_weeks.enrollment_number,
+        learner_weeks.week_number,
+        max_by(contacts.channel, (contacts.contacted_at, contacts.intervention_key)) as contact_channel
+    from learner_weeks
+    inner join contacts
+        on
+            learner_weeks.enrollment_number = contacts.enrollment_number
+            and learner_weeks.week_number >= contacts.known_week
+    where
+        {{ days_between("contacts.contacted_on", add_days("contacts.starts_on", "7 * learner_weeks.week_number")) }}
+        <= {{ var("recent_contact_days") }}
+    group by learner_weeks.enrollment_number, learner_weeks.week_number
 ),
 
 activity_so_far as (
@@ -456,6 +493,9 @@ select
     so_far.earned_weight_share / nullif(so_far.scored_weight_share, 0) as weighted_score_share,
     so_far.earned_weight_share / nullif(weeks.due_weight_share, 0) as earned_share,
 
+    ---------- contacts
+    case when sources.has_interventions then coalesce(contacted.contact_channel, 'none') end as contact_channel,
+
     ---------- among peers
     ranked.click_rank_share,
     ranked.active_days_rank_share,
@@ -475,6 +515,10 @@ left join kinds
     on enrollments.source = kinds.source
 left join sources
     on enrollments.source = sources.source
+left join contacted
+    on
+        so_far.enrollment_number = contacted.enrollment_number
+        and so_far.week_number = contacted.week_number
 left join ranked
     on
         so_far.enrollment_number = ranked.enrollment_number

@@ -12,7 +12,8 @@ with first_terms as (
         learner_programs.*,
         terms.starts_on,
         terms.ends_on,
-        sources.last_data_on
+        sources.last_data_on,
+        sources.has_interventions
     from {{ ref("mart_learner_program") }} as learner_programs
     inner join {{ ref("dim_program") }} as programs
         on learner_programs.program_key = programs.program_key
@@ -109,6 +110,25 @@ tickets as (
             and first_terms.starts_on <= tickets.opened_on
             and courses.as_of_on > tickets.opened_on
     group by courses.program_enrollment_key, courses.week_number
+),
+
+-- The newest recent one of those in the log by then, about this program or about none in particular.
+contacted as (
+    select
+        courses.program_enrollment_key,
+        courses.week_number,
+        max_by(interventions.channel, (interventions.contacted_at, interventions.intervention_key)) as contact_channel
+    from courses
+    inner join first_terms
+        on courses.program_enrollment_key = first_terms.program_enrollment_key
+    inner join {{ ref("fct_intervention") }} as interventions
+        on
+            first_terms.learner_key = interventions.learner_key
+            and courses.as_of_on > interventions.known_on
+    where
+        coalesce(interventions.program_key = first_terms.program_key, true)
+        and {{ days_between("interventions.contacted_on", "courses.as_of_on") }} <= {{ var("recent_contact_days") }}
+    group by courses.program_enrollment_key, courses.week_number
 )
 
 select
@@ -157,11 +177,18 @@ select
     courses.lowest_last_score_share,
     courses.submitted_item_count / nullif(cast(courses.due_item_count as double), 0) as submitted_per_due_share,
 
+    ---------- contacts
+    case when first_terms.has_interventions then coalesce(contacted.contact_channel, 'none') end as contact_channel,
+
     ---------- among the peers of each course
     {{ means | join(",\n    ") }}
 from courses
 inner join first_terms
     on courses.program_enrollment_key = first_terms.program_enrollment_key
+left join contacted
+    on
+        courses.program_enrollment_key = contacted.program_enrollment_key
+        and courses.week_number = contacted.week_number
 left join tickets
     on
         courses.program_enrollment_key = tickets.program_enrollment_key

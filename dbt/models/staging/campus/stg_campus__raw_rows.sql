@@ -19,6 +19,7 @@ with final as (
         "question_skills",
         "course_skills",
         "support_tickets",
+        "interventions",
         "profiles",
         "credentials",
     ]) }}

@@ -1,0 +1,22 @@
+-- The log of contacts. Grain: one row per source × contact.
+with interventions as (
+    {{ deduplicated("raw_campus", "interventions") }}
+),
+
+final as (
+    select
+        source,
+        intervention_id,
+        learner_id,
+        program_id,
+        course_id,
+        channel,
+        topic,
+        contacted_by,
+        contacted_at,
+        cast(contacted_at as date) as contacted_on,
+        cast(greatest(contacted_at, coalesce(recorded_at, contacted_at)) as date) as known_on
+    from interventions
+)
+
+{{ canonical_select("final", "interventions") }}
