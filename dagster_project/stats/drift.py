@@ -1,10 +1,14 @@
-"""Whether the rows that are scored still look like those that a model was trained on."""
+"""Whether rows still look like those that a model was trained on."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 WARN_ABOVE, BLOCK_ABOVE = 0.10, 0.25
 BINS = 10
+DRIFTED_SHARE = 0.25  # of what moves the score: features beyond the limit that together weigh more make another cohort
+SCORE = "score"  # the row of a drift table that is no feature
 SMALLEST_SHARE = 1e-4  # stands for an empty bin: the logarithm of nothing would be infinite
 
 
@@ -31,12 +35,29 @@ def population_stability_index(expected, actual, *, bins: int = BINS) -> float:
     return float(((now - then) * np.log(now / then)).sum())
 
 
-def drift_table(expected: pd.DataFrame, actual: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """PSI by column, largest first: feature, psi, level ("fine", "warn", "block")."""
+def drift_table(
+    expected: pd.DataFrame, actual: pd.DataFrame, columns: list[str], importance: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """PSI by column, largest first: feature, psi, level ("fine", "warn", "block"), importance (nan where not given)."""
     psi = [population_stability_index(expected[column], actual[column]) for column in columns]
     table = pd.DataFrame({"feature": columns, "psi": psi})
+    table["importance"] = table["feature"].map(dict(importance or {})).astype(float)
     table["level"] = np.select([table["psi"] > BLOCK_ABOVE, table["psi"] > WARN_ABOVE], ["block", "warn"], "fine")
     return table.sort_values("psi", ascending=False, ignore_index=True)
+
+
+def why_drifted(table: pd.DataFrame) -> str | None:
+    """Why a drift table is one of another cohort, in words; None: it is not.
+
+    The score is beyond the limit, or the features beyond it weigh more than `DRIFTED_SHARE` together.
+    """
+    beyond = table[table["level"] == "block"]
+    reasons = [f"PSI of the score {psi:.2f}" for psi in beyond.loc[beyond["feature"] == SCORE, "psi"]]
+    features = beyond[beyond["feature"] != SCORE]
+    weight = features["importance"].sum()
+    if weight > DRIFTED_SHARE:
+        reasons.append(f"features with {weight:.0%} of the weight have drifted: {', '.join(features['feature'])}")
+    return "; ".join(reasons) or None
 
 
 def _edges(expected: pd.Series, bins: int) -> np.ndarray | None:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees, Feature, SevenDayRule
 from dagster_project.stats.calibration import calibration_bins, sampling_calibration_error
-from dagster_project.stats.risk_metrics import measure, ranking_report, subgroup_table
+from dagster_project.stats.drift import SCORE, drift_table
+from dagster_project.stats.risk_metrics import foretold_auc, measure, ranking_report, subgroup_table
 from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
 
 WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20)
 FEWEST_TRAINING_LEARNERS = 150
 FEWEST_OF_EACH_OUTCOME = 25
+FEWEST_FOR_DRIFT = 500
 MOST_ORIGINS = 2
 BETTER_AUC = 0.002  # a challenger must win by more than the seed of a fit changes
 
@@ -30,12 +32,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Backtest:
-    """Tables of evidence; all empty where no cohort could be predicted. `winner`: kind of the next champion."""
+    """Tables of evidence; all empty where no cohort could be predicted. `winner`: kind of the next champion, if fit."""
 
     metrics: pd.DataFrame
     calibration: pd.DataFrame
     subgroups: pd.DataFrame
     ranking: pd.DataFrame
+    drift: pd.DataFrame
     winner: str
     decision: str
 
@@ -97,10 +100,10 @@ def backtest(
     -------
     Backtest
         metrics: split, week_number, model, is_champion, n, n_positive, base_rate, auc, auprc, brier, calibration_error,
-        calibration_slope, calibration_error_by_chance. Of the incumbent on the last cohort: calibration (the curve
-        over all weeks), subgroups and ranking.
+        calibration_slope, calibration_error_by_chance, auc_foretold. Of the winner on the last cohort: calibration (the
+        curve over all weeks), subgroups, ranking and drift (against the cohorts it was trained on).
     """
-    metrics, scored = [], {}
+    metrics, scored, scorers = [], {}, {}
     for position, split in enumerate(cohorts):
         is_last = position == len(cohorts) - 1
         for kind in MODELS if is_last else [incumbent]:
@@ -109,15 +112,16 @@ def backtest(
             scorer = fit_scorer(split.train, outcome, features, columns, kind=kind, seed=seed, **fitting)
             test = split.test.join(scorer.score(split.test)).rename(columns={outcome: "outcome"})
             if is_last:
-                scored[kind] = test
+                scored[kind], scorers[kind] = test, scorer
             for week, rows in test[test[columns.week].isin(WEEKS)].groupby(columns.week):
                 found = measure(rows["probability"], rows["outcome"])
                 by_chance = sampling_calibration_error(rows["probability"], draws=50)
                 line = {"split": split.name, "week_number": int(week), "model": kind}
-                metrics.append(line | found | {"calibration_error_by_chance": by_chance})
+                line |= {"calibration_error_by_chance": by_chance, "auc_foretold": foretold_auc(rows["probability"])}
+                metrics.append(line | found)
     if not scored:
         empty = pd.DataFrame()
-        return Backtest(empty, empty, empty, empty, incumbent, "No cohort could be predicted from earlier ones")
+        return Backtest(empty, empty, empty, empty, empty, incumbent, "No cohort could be predicted from earlier ones")
     winner, decision = _challenge(scored, columns.week, incumbent)
     table = pd.DataFrame(metrics)
     table["is_champion"] = table["model"] == winner
@@ -130,9 +134,15 @@ def backtest(
         calibration_bins(rows["probability"], rows["outcome"]).assign(split=last),
         subgroup_table(rows[week == _middle(week)], known, alert_at).assign(split=last, week_number=_middle(week)),
         ranking_report(ranked[week <= WEEKS[-1]]).assign(split=last),
+        cohort_drift(scorers[winner], cohorts[-1].train, rows, columns.week),
         winner,
         decision,
     )
+
+
+def last_split(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The metrics on the newest cohort; empty where there are none."""
+    return metrics[metrics["split"] == metrics["split"].max()] if len(metrics) else metrics
 
 
 def _middle(week: pd.Series) -> int:
@@ -156,6 +166,46 @@ def _challenge(scored: Mapping[str, pd.DataFrame], week: str, incumbent: str) ->
         return incumbent, f"{incumbent} stays: {told}"
     winner = max(winners, key=lambda kind: marks[kind][0])
     return winner, f"{winner} replaces {incumbent}: {told}"
+
+
+def cohort_drift(
+    scorer: RiskScorer, trained: pd.DataFrame, now: pd.DataFrame, week: str, compared: np.ndarray | None = None
+) -> pd.DataFrame:
+    """How far rows are from the trained ones of the same weeks of term.
+
+    Parameters
+    ----------
+    trained, now : DataFrame
+        Whole cohorts.
+    week : column of the week of term
+    compared : array of bool, shape (rows of now,), optional
+        The rows that are judged; all if not given.
+
+    Returns
+    -------
+    DataFrame
+        `drift_table` of the features' columns and of the model's log-odds ("score"); the level is "too few rows" where
+        one side has fewer than `FEWEST_FOR_DRIFT`.
+    """
+    now = now.assign(score=scorer.score(now)["log_odds"])
+    now = now if compared is None else now[compared]
+    shares = now[week].value_counts(normalize=True)
+    trained = trained[trained[week].isin(shares.index)]
+    trained = trained.assign(score=scorer.score(trained)["log_odds"])
+    columns = list(dict.fromkeys(column for feature in scorer.encoder.features for column in feature.columns))
+    if trained.empty:
+        return pd.DataFrame({"feature": [*columns, SCORE]}).assign(psi=np.nan, importance=np.nan, level="too few rows")
+    # Cohorts start on different days: as many rows of each week as there are now, or the calendar would be the drift.
+    expected = pd.concat(
+        [
+            rows.sample(round(shares[value] * len(trained)), replace=True, random_state=SEED)
+            for value, rows in trained.groupby(week)
+        ]
+    )
+    table = drift_table(expected, now, [*columns, SCORE], scorer.importance(trained))
+    if min(len(trained), len(now)) < FEWEST_FOR_DRIFT:
+        table["level"] = "too few rows"
+    return table
 
 
 def leaking_features(

@@ -34,6 +34,40 @@ def auc(probability, outcome) -> float:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def foretold_auc(probability) -> float:
+    """AUC that comes on average if the probabilities are right: how well they tell apart whom they tell apart [1]_.
+
+    An observed AUC that stays behind it is no matter of who was scored: outcomes came by other rules, or are noise.
+
+    Parameters
+    ----------
+    probability : array of shape (n,)
+
+    References
+    ----------
+    .. [1] van Klaveren et al. (2016), A new concordance measure for risk prediction models in external validation
+           settings, Statistics in Medicine 35, 4136-4152: the model-based concordance.
+    """
+    probability = np.asarray(probability, float)
+    level, group = np.unique(probability, return_inverse=True)
+    positives, negatives = np.bincount(group, probability), np.bincount(group, 1 - probability)
+    alone = np.sum(probability * (1 - probability))  # a row makes no pair with itself
+    pairs = positives.sum() * negatives.sum() - alone
+    if len(level) == 0 or pairs <= 0:
+        return float("nan")
+    before = np.cumsum(negatives) - negatives
+    return float((positives @ before + (positives @ negatives - alone) / 2) / pairs)
+
+
+def auc_error(auc: float, positives: float, negatives: float) -> float:
+    """Standard error of an AUC, after Hanley and McNeil (1982), Radiology 143, 29-36, formula 2."""
+    if not positives or not negatives:
+        return float("nan")
+    both = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = (positives - 1) * (both[0] - auc**2) + (negatives - 1) * (both[1] - auc**2)
+    return float(np.sqrt((auc * (1 - auc) + spread) / (positives * negatives)))
+
+
 @_metric
 def auprc(probability, outcome) -> float:
     """Average precision, rows of equal score taken together; nan without a positive row."""

@@ -6,6 +6,7 @@ import csv
 import itertools
 import math
 import random
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,16 +14,21 @@ from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dagster_project import simulate
+from dagster_project.defs.at_risk import assets
+from dagster_project.defs.at_risk.look_ahead import CHECKED_WEEKS, RECOUNTED, recounted_leaks
+from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, SUBJECTS
 from dagster_project.ingest.contract import read_contracts
 from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files, load_table
 from dagster_project.keyed_hash import keyed_hash
 from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.store.warehouse import Warehouse as Store
 from tests.models.made_source import Warehouse
 
 # A minute of CPU before the first test: loading and building.
@@ -79,6 +85,7 @@ def campus(tmp_path_factory: pytest.TempPathFactory) -> Campus:
         "--select",
         "+feature_coverage",
         "mart_retention_learner_course",
+        "+mart_learner_program_week",
         "--exclude-resource-type",
         "test",
         "unit_test",
@@ -437,3 +444,76 @@ def test_the_coverage_tells_of_every_column_of_the_catalogue_and_the_university_
     covered = dict(campus.warehouse.query("select mart_column, is_filled from reporting.feature_coverage"))
     assert {column for (column,) in seeds} <= covered.keys()
     assert [column for column, is_filled in covered.items() if not is_filled] == []
+
+
+# The weekly marts, which the scores of risk read
+
+CLICKS_OF_THE_WHOLE_TERM = """
+    select week.* replace (cast(coalesce(every.click_count, 0) as integer) as click_count)
+    from ({mart}) as week
+    left join (
+        select enrollments.{key}, enrollments.term_key, sum(days.click_count) as click_count
+        from "build"."core"."fct_daily_activity" as days
+        inner join "build"."core"."fct_course_enrollment" as enrollments
+            on days.course_enrollment_key = enrollments.course_enrollment_key
+        group by enrollments.{key}, enrollments.term_key
+    ) as every
+        on week.{key} = every.{key} and week.{term} = every.term_key
+"""
+PLACES = {
+    COURSES: {"key": "course_enrollment_key", "term": "term_key"},
+    PROGRAMS: {"key": "learner_key", "term": "first_term_key"},
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(campus) -> dict[str, str]:
+    folder = campus.warehouse.home / "target/compiled/learning_warehouse/models/marts"
+    return {mart: (folder / place / f"{mart}.sql").read_text() for mart, place in RECOUNTED.items()}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_no_feature_of_a_week_changes_when_the_data_end_there(campus, compiled, subject):
+    assert recounted_leaks(campus.settings, subject, "campus", compiled) == {week: [] for week in CHECKED_WEEKS}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_a_planted_feature_that_knows_the_future_is_found_in_every_week(campus, compiled, subject, tmp_path):
+    shutil.copy(campus.settings.build_database, tmp_path / "build.duckdb")
+    mart = subject.tables[0].partition(".")[2]
+    with duckdb.connect(str(tmp_path / "build.duckdb")) as connection:
+        leaky = CLICKS_OF_THE_WHOLE_TERM.format(mart=f"from marts.{mart}", **PLACES[subject])
+        connection.execute(f"create or replace table marts.{mart} as {leaky}")
+    sql = compiled | {mart: CLICKS_OF_THE_WHOLE_TERM.format(mart=compiled[mart], **PLACES[subject])}
+    found = recounted_leaks(Settings(home=tmp_path), subject, "campus", sql)
+    assert found == {week: ["click_count"] for week in CHECKED_WEEKS}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_whom_the_marts_count_as_active_is_whom_the_scorer_reads(campus, subject):
+    store = Store(campus.settings)
+    active = assets.read_active(subject, store, "campus")
+    assert subject.count_active(store, "campus") == active.loc[active["is_latest"], "enrollment_key"].nunique() > 0
+
+
+def test_a_contact_counts_for_two_weeks_from_when_the_log_knew_it(campus, files):
+    """Of the course offering that the contact was about, or of all when about none; the newest one counts."""
+    contacts = defaultdict(list)
+    for row in files.read("interventions.csv"):
+        contacts[campus.learner_key(row["learner_id"])].append(row)
+    weeks = campus.warehouse.query(
+        "select learner_key, course_key, program_key, as_of_on, contact_channel from marts.mart_learner_course_week"
+    )
+    compared = 0
+    for learner, course, program, as_of, channel in weeks:
+        known = [
+            (row["contacted_at"], row["intervention_id"], row["channel"])
+            for row in contacts.get(learner, [])
+            if row["course_id"] in ("", course.partition(":")[2])
+            and row["program_id"] == program.partition(":")[2]
+            and day_of(row["recorded_at"]) < as_of
+            and (as_of - day_of(row["contacted_at"])).days <= 14
+        ]
+        assert channel == (max(known)[2] if known else "none")
+        compared += len(known)
+    assert compared > 20

@@ -24,6 +24,18 @@ def test_metrics_equal_scikit_learn_with_ties(scored):
     assert (found["n"], found["n_positive"]) == (2000, outcome.sum())
 
 
+def test_the_foretold_auc_is_the_mean_of_those_that_come(scored):
+    probability, _ = scored
+    rng = np.random.default_rng(3)
+    drawn = [risk_metrics.auc(probability, rng.random(len(probability)) < probability) for _ in range(200)]
+    assert risk_metrics.foretold_auc(probability) == pytest.approx(np.mean(drawn), abs=3 * np.std(drawn) / np.sqrt(200))
+    assert risk_metrics.auc_error(np.mean(drawn), probability.sum(), (1 - probability).sum()) == pytest.approx(
+        np.std(drawn), rel=0.2
+    )
+    assert risk_metrics.foretold_auc([0.3]) != risk_metrics.foretold_auc([0.3])
+    assert risk_metrics.foretold_auc([0.2, 0.2, 0.2]) == pytest.approx(0.5)
+
+
 def test_one_outcome_alone_has_no_auc():
     assert np.isnan(risk_metrics.auc([0.1, 0.2], [0, 0]))
     assert np.isnan(risk_metrics.auprc([0.1, 0.2], [0, 0]))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -13,24 +14,22 @@ from dagster_project.concurrency import in_order
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
-from dagster_project.defs.at_risk.subjects import COLUMNS, COURSES, SUBJECTS, TRAINING_WEEKS, Subject
+from dagster_project.defs.at_risk.subjects import COLUMNS, SUBJECTS, Subject
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.erasure import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
-from dagster_project.stats.drift import drift_table
-from dagster_project.stats.risk_backtest import Backtest, backtest, is_enough, splits
-from dagster_project.stats.risk_features import REASONS
+from dagster_project.stats.risk_backtest import Backtest, backtest, cohort_drift, is_enough, last_split, splits
+from dagster_project.stats.risk_features import CONTACT, NO_CONTACT, REASONS
 from dagster_project.stats.risk_training import RiskScorer, fit_scorer
 from dagster_project.store.contracts import TableContract, read_contracts
+from dagster_project.store.database import literal
 from dagster_project.store.warehouse import Warehouse
 
 RETRAINED_AFTER = timedelta(days=7)
-ACTIVE_DAYS = 7  # a cohort runs while its last week of data is this near to the last data of the source
+WEEK_DAYS = 7
 FOLDS = 2
-FEWEST_FOR_DRIFT = 500
-MATURED_SHARE = 0.98
 CONTRACTS = read_contracts()
 TRAINING_TABLES = ("models", "backtest", "calibration", "subgroups", "ranking")
 SCORING_TABLES = ("scores", "reasons", "drift")
@@ -64,33 +63,41 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         registry = store.read("analytics.at_risk_models")
         kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}
         new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
-        registered, trained, told = [], [], {}
+        registered, told, judgements, without_champion = [], {}, {}, []
 
         erased_at = {
             source.name: Erasures(settings).last_unloaded(source.name) for source in registered_sources(settings)
         }
 
-        def work(subject: Subject, source: str) -> tuple[Subject, str, str, list[dict], Backtest | None]:
-            matured = _matured(subject, store, source, settings.at_risk_training_learners)
+        def work(subject: Subject, source: str) -> tuple[Subject, str, str, Training | None]:
+            matured = subject.read_matured(store, source, settings.at_risk_training_learners)
             if reason := _why_not(subject, matured, registry, source, kept["backtest"], now, erased_at.get(source)):
-                return subject, source, reason, [], None
-            rows, evidence = _train(subject, source, matured, settings, registry, now)
-            return subject, source, evidence.decision, rows, evidence
+                return subject, source, reason, None
+            training = _train(subject, source, matured, settings, registry, now)
+            return subject, source, training.decision, training
 
         pieces = [(subject, source) for subject in SUBJECTS for source in _sources(store, subject)]
-        for subject, source, decision, rows, evidence in in_order(work, pieces, settings.threads):
+        for subject, source, decision, training in in_order(work, pieces, settings.threads):
             name = f"{source}/{subject.name}"
             told[name] = decision
-            registered += rows
-            if evidence is None:
+            if training is None:
+                metrics = last_split(_of(kept["backtest"], source, subject))
+                judgements[name] = checks.Judgement(metrics)
                 continue
-            trained.append(name)
+            registered += training.rows
+            judgements[name] = training.judgement
+            if training.is_refused and training.former is not None:
+                continue  # the evidence stays that of the model that scores
+            if training.is_refused:
+                without_champion.append(name)
             for table in kept:
-                frame = getattr(evidence, "metrics" if table == "backtest" else table)
+                frame = getattr(training.evidence, "metrics" if table == "backtest" else table)
                 old = new[table][0]
                 new[table][0] = old[(old["source"] != source) | (old["outcome"] != subject.name)]
                 if len(frame):
                     new[table].append(frame.assign(source=source, outcome=subject.name))
+                    if table == "backtest" and training.is_refused:
+                        new[table][-1]["is_champion"] = False
         tables = {table: pd.concat(frames) for table, frames in new.items()}
         counts = {}
         for table, frame in tables.items():
@@ -101,15 +108,12 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         counts["models"] = store.append(
             contract.table, _as(contract, pd.DataFrame(registered)), contract, context.run_id
         )
-        leaks = {name: recounted_leaks(settings, name.split("/")[0]) for name in trained if name.endswith(COURSES.name)}
     for table, count in counts.items():
         yield dg.MaterializeResult(
             ["analytics", f"at_risk_{table}"],
             metadata={"dagster/row_count": count, "decisions": dg.MetadataValue.json(told)},
         )
-    yield checks.beats_the_rule(tables["backtest"], trained)
-    yield checks.is_calibrated(tables["backtest"], trained)
-    yield checks.does_not_look_ahead(leaks)
+    yield from checks.of_training(judgements, without_champion)
 
 
 @dg.multi_asset(
@@ -133,14 +137,14 @@ def at_risk_scoring(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 if entry is None:
                     told[name] = "no model yet"
                     continue
-                active = _active(subject, store, source)
+                expected[name] = subject.count_active(store, source)
+                active = read_active(subject, store, source)
                 if active.empty:
                     told[name] = "nobody is active: no cohort runs on the last day of the source's data"
                     continue
                 scorer = load_scorer(settings, entry["model_version"])
-                found, why, gap = _score(subject, source, active, scorer, settings, now)
+                found, why, gap = _score(subject, source, _uncontacted(active), scorer, settings, now)
                 told[name] = f"{len(found)} learners by model {scorer.version}"
-                expected[name] = int(active.loc[active["is_latest"], "enrollment_key"].nunique())
                 gaps[name] = gap
                 scores.append(found)
                 reasons.append(why)
@@ -172,21 +176,8 @@ def _sources(store: Warehouse, subject: Subject) -> list[str]:
     return [source for batch in batches for source in batch.column(0).to_pylist()]
 
 
-def _matured(subject: Subject, store: Warehouse, source: str, most_learners: int) -> pd.DataFrame:
-    """Training rows of the cohorts of which every outcome is known; of many learners a part, always the same one."""
-    query = f"select count(distinct learner_key) from {subject.tables[0]} where source = {_literal(source)}"
-    learners = sum(batch.column(0).to_pylist()[0] for batch in store.batches(query))
-    share = min(1.0, most_learners / max(learners, 1))
-    condition = f"source = {_literal(source)} and {TRAINING_WEEKS}"
-    if share < 1:
-        condition += f" and substr(md5(learner_key), 1, 6) < '{int(share * 16**6):06x}'"
-    rows = subject.read(store, condition)
-    if rows.empty:
-        return rows
-    # A source may never tell how a few ended; a cohort of which more is open has not matured.
-    has_matured = rows.groupby("term")["y"].transform(lambda y: y.notna().mean()) >= MATURED_SHARE
-    rows = rows[has_matured & rows["y"].notna()]
-    return rows.astype({"y": int}).reset_index(drop=True)
+def _of(table: pd.DataFrame, source: str, subject: Subject) -> pd.DataFrame:
+    return table[(table["source"] == source) & (table["outcome"] == subject.name)]
 
 
 def _why_not(
@@ -202,43 +193,71 @@ def _why_not(
     if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
         return "too few learners with a matured outcome"
     entry = champion_of(registry, source, subject.name)
-    is_shown = len(evidence[(evidence["source"] == source) & (evidence["outcome"] == subject.name)]) > 0
+    is_shown = len(_of(evidence, source, subject)) > 0
     if entry is None or (not is_shown and entry["metrics"] is not None):
         return None
     if erased_at and entry["trained_at"] <= erased_at:
         return None
-    if entry["last_cohort"] == matured["term"].max() and now - entry["trained_at"] < RETRAINED_AFTER:
+    # A model that was refused is tried again when the next one is due, not every day.
+    newest = _of(registry, source, subject).sort_values("trained_at", kind="stable").iloc[-1]
+    if newest["last_cohort"] == matured["term"].max() and now - newest["trained_at"] < RETRAINED_AFTER:
+        if newest["trained_at"] > entry["trained_at"]:
+            return f"model {entry['model_version']} keeps scoring: {newest['decision']}"
         return f"model {entry['model_version']} of {entry['trained_at']:%Y-%m-%d} knows the last matured cohort"
     return None
 
 
+@dataclass(frozen=True)
+class Training:
+    """A training of one subject: what is registered, and what is known of it. `former`: the champion until now."""
+
+    rows: list[dict]
+    evidence: Backtest
+    judgement: checks.Judgement
+    former: pd.Series | None
+    decision: str
+
+    @property
+    def is_refused(self) -> bool:
+        return bool(self.judgement.refusals)
+
+
 def _train(
     subject: Subject, source: str, matured: pd.DataFrame, settings: Settings, registry: pd.DataFrame, now: datetime
-) -> tuple[list[dict], Backtest]:
-    """Evidence on cohorts not seen, then models of all matured ones; what can be saved is saved and registered."""
-    entry = champion_of(registry, source, subject.name)
+) -> Training:
+    """Evidence on cohorts not seen, then models of all matured ones; what can be saved is saved and registered.
+
+    A winner that fails a check is registered, and is no champion.
+    """
+    former = champion_of(registry, source, subject.name)
     evidence = backtest(
         list(splits(matured, "y", COLUMNS, term="term", starts_on="starts_on", known_on="known_on")),
         "y",
         subject.features,
         COLUMNS,
-        incumbent=entry["model"] if entry is not None else BoostedTrees.kind,
+        incumbent=former["model"] if former is not None else BoostedTrees.kind,
         alert_at=settings.at_risk_alert_from,
         subgroups=subject.subgroups,
         enrollment="enrollment_key",
         withdrawal_day="withdrawal_day",
         folds=FOLDS,
     )
+    leaks = recounted_leaks(settings, subject, source)
+    judgement = checks.Judgement(last_split(evidence.metrics), leaks, evidence.drift if len(evidence.drift) else None)
+    decision = evidence.decision
+    if judgement.refusals:
+        stays = f"model {former['model_version']} keeps scoring" if former is not None else "nobody is scored"
+        decision = f"{evidence.winner} refused, {stays}: {'; '.join(judgement.refusals.values())}. {decision}"
     rows = []
     for kind, model in MODELS.items():
-        metrics = evidence.metrics
+        metrics = last_split(evidence.metrics)
         if len(metrics):
-            metrics = metrics[(metrics["model"] == kind) & (metrics["split"] == metrics["split"].max())]
+            metrics = metrics[metrics["model"] == kind]
         told = metrics.to_json(orient="records") if len(metrics) else None
         row = {"source": source, "outcome": subject.name, "model": kind, "trained_at": now, "metrics": told}
         row |= {"first_cohort": matured["term"].min(), "last_cohort": matured["term"].max()}
         row |= {"row_count": len(matured), "learner_count": matured["learner_key"].nunique()}
-        row |= {"is_champion": kind == evidence.winner, "decision": evidence.decision}
+        row |= {"is_champion": kind == evidence.winner and not judgement.refusals, "decision": decision}
         row |= {"features": json.dumps([x.name for x in subject.features])}
         if kind == evidence.winner or (model.is_explainable and kind == "logistic"):
             scorer = fit_scorer(matured, "y", subject.features, COLUMNS, kind=kind, folds=FOLDS)
@@ -250,25 +269,29 @@ def _train(
             identity = json.dumps([source, subject.name, kind, told])
             row |= {"model_version": hashlib.sha256(identity.encode()).hexdigest()[:16], "file": None}
         rows.append(row)
-    return rows, evidence
+    return Training(rows, evidence, judgement, former, decision)
 
 
-def _active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
+def read_active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
     """The running cohorts' last two weeks; `is_latest` marks the week that is scored."""
+    last_data_on = f"(select last_data_on from core.dim_source where source = {literal(source)})"
     rows = subject.read(
-        store,
-        f"source = {_literal(source)} and as_of_on > (select last_data_on from core.dim_source where source = "
-        f"{_literal(source)}) - interval {2 * ACTIVE_DAYS} day",
+        store, f"source = {literal(source)} and as_of_on > {last_data_on} - interval {2 * WEEK_DAYS - 1} day"
     )
     if rows.empty:
         return rows
-    latest = rows.groupby(["peer_group", "starts_on"])["as_of_on"].transform("max")
-    is_running = (rows["as_of_on"].max() - latest).dt.days < ACTIVE_DAYS
-    rows["is_latest"] = (
-        is_running & (rows["as_of_on"] == latest) & rows["y"].isna()  # nobody is warned of what is known
-    )
+    (last,) = (x for batch in store.batches(f"select {last_data_on}") for x in batch.column(0).to_pylist())
+    # A cohort runs while a week of it ended in the last seven days of the data.
+    is_last_week = rows["as_of_on"] > pd.Timestamp(last) - timedelta(days=WEEK_DAYS - 1)
+    is_running = is_last_week.groupby([rows["peer_group"], rows["starts_on"]]).transform("any")
+    rows["is_latest"] = is_last_week & rows["y"].isna()  # nobody is warned of what is known
     has_active = rows.groupby("peer_group")["is_latest"].transform("any")
     return rows[is_running & has_active].reset_index(drop=True)
+
+
+def _uncontacted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as if nobody had been contacted: a score says what happens without another call."""
+    return rows.assign(**{CONTACT: NO_CONTACT})
 
 
 def _score(
@@ -325,30 +348,19 @@ def _drift(
     entry: pd.Series,
     now: datetime,
 ) -> pd.DataFrame:
-    """PSI of each feature and of the model's log-odds, against the trained cohorts in the same weeks of term."""
-    latest = active[active["is_latest"]]
-    shares = latest["week_number"].value_counts(normalize=True)
+    """Those who are scored against the trained cohorts in the same weeks of term."""
+    weeks = sorted(active.loc[active["is_latest"], "week_number"].unique())
     trained = subject.read(
         store,
-        f"source = {_literal(source)} and week_number in ({', '.join(map(str, sorted(shares.index)))}) "
-        f"and term between {_literal(entry['first_cohort'])} and {_literal(entry['last_cohort'])}",
+        f"source = {literal(source)} and week_number in ({', '.join(map(str, weeks))}) "
+        f"and term between {literal(entry['first_cohort'])} and {literal(entry['last_cohort'])}",
     )
-    log_odds = [scorer.score(rows)["log_odds"] for rows in (trained, active)]
-    trained, latest = trained.assign(score=log_odds[0]), latest.assign(score=log_odds[1])
-    # Cohorts start on different days: as many rows of each week as there are now, or the calendar would be the drift.
-    weeks = trained.groupby("week_number")
-    expected = pd.concat(
-        [rows.sample(round(shares[week] * len(trained)), replace=True, random_state=SEED) for week, rows in weeks]
-    )
-    columns = dict.fromkeys(column for feature in scorer.encoder.features for column in feature.columns)
-    table = drift_table(expected, latest, [*columns, "score"])
-    if min(len(trained), len(latest)) < FEWEST_FOR_DRIFT:
-        table["level"] = "too few rows"
+    table = cohort_drift(scorer, trained, active, COLUMNS.week, active["is_latest"].to_numpy())
     return table.assign(
         source=source,
         outcome=subject.name,
         n_expected=len(trained),
-        n_actual=len(latest),
+        n_actual=int(active["is_latest"].sum()),
         model_version=scorer.version,
         checked_on=now.date(),
     )
@@ -357,7 +369,3 @@ def _drift(
 def _as(contract: TableContract, frame: pd.DataFrame) -> pd.DataFrame:
     """Exactly the contract's columns, null where nothing is known."""
     return frame.reindex(columns=[column.name for column in contract.columns]).reset_index(drop=True)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

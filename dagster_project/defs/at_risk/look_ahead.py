@@ -1,73 +1,143 @@
-"""Does a feature know the future? The mart's own SQL is run again on core tables that end on a day, and compared."""
+"""Does a feature know the future? The marts' own SQL is run again on core tables that end on a day, and compared."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from dagster_project.defs.at_risk.subjects import COURSES
+import duckdb
+
+from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.stats.risk_backtest import leaking_features
 from dagster_project.store.database import attach, literal, open_engine
 
-MART = "mart_learner_course_week"
-CHECKED_WEEK = 3
-# What was known before the day, of each table that the mart reads. The others hold nothing that a day makes known.
+CHECKED_WEEKS = (2, 6)  # before and after the first grades; each costs one more computation of a cohort's marts
+
+
+def _until(columns: str, known_on: str) -> str:
+    """Columns that became known on a day of their own; `{day}` is filled in later."""
+    return ", ".join(f"case when {known_on} < {{day}} then {x} end as {x}" for x in columns.split())
+
+
+OUTCOME = _until("outcome outcome_known_on", "outcome_known_on")
+# Of the offerings of the cohort, whose table comes first.
+ENROLLMENTS = (
+    "course_enrollment_key in (select course_enrollment_key from fct_course_enrollment where course_offering_key in "
+    "(select course_offering_key from dim_course_offering))"
+)
+# What was known before the day, of each table that the marts read, as far as it concerns the cohort's learners and
+# courses: with the others it would take many times as long. The tables not named hold nothing that a day makes known.
 KNOWN = {
-    "fct_course_enrollment": "select * replace (case when unregistered_on < {day} then unregistered_on end as "
-    "unregistered_on, cast(null as varchar) as outcome, cast(null as date) as outcome_known_on) from {table} "
-    "where registered_on < {day}",
-    "fct_daily_activity": "select * from {table} where known_on < {day}",
-    "fct_submission": "select * replace (case when score_known_on < {day} then score_share end as score_share, "
-    "case when score_known_on < {day} then score_known_on end as score_known_on) from {table} "
-    "where submitted_on < {day}",
-    "fct_earlier_enrollment": "select * replace (case when outcome_known_on < {day} then outcome end as outcome, "
-    "case when outcome_known_on < {day} then outcome_known_on end as outcome_known_on) from {table} "
-    "where registered_on < {day}",
-    "dim_course_offering": "select * from {table} where course_offering_key in "
-    "(select course_offering_key from chosen)",
-    "mart_course_week": "select * from {table} where as_of_on <= {day} and course_offering_key in "
-    "(select course_offering_key from chosen)",
-    MART: "select * from {table} where false",
+    "dim_course_offering": "select * from {table} where {offerings}",
+    "fct_course_enrollment": f"""
+        select * replace (
+            {_until("unregistered_on", "unregistered_on")}, {_until("completed_on", "completed_on")},
+            {OUTCOME}, {_until("final_grade_share", "outcome_known_on")}
+        )
+        from {{table}}
+        where registered_on < {{day}} and learner_key in (
+            select learner_key from {{table}}
+            where course_offering_key in (select course_offering_key from dim_course_offering)
+        )
+    """,
+    "fct_program_enrollment": """
+        select * from {table}
+        where (admitted_on < {day} or admitted_on is null)
+            and learner_key in (select learner_key from fct_course_enrollment)
+    """,
+    "fct_daily_activity": f"select * from {{table}} where known_on < {{day}} and {ENROLLMENTS}",
+    "fct_submission": f"""
+        select * replace ({_until("score_share score_known_on", "score_known_on")})
+        from {{table}}
+        where submitted_on < {{day}} and {ENROLLMENTS}
+    """,
+    "fct_earlier_enrollment": f"""
+        select * replace ({OUTCOME}) from {{table}} where registered_on < {{day}} and {ENROLLMENTS}
+    """,
+    "fct_support_ticket": "select * from {table} where opened_on < {day}",
+    "fct_intervention": "select * from {table} where known_on < {day}",
+    "dim_source": "select * replace (least(last_data_on, {day} - 1) as last_data_on) from {table}",
+}
+FUTURE_DAYS = 56  # what the data do not hold yet cannot leak
+# Marts that the features come through are computed again too, from the tables above.
+RECOUNTED = {
+    "mart_course_week": "course",
+    "mart_learner_course": "learner",
+    "mart_learner_program": "learner",
+    "mart_learner_course_week": "learner",
+    "mart_learner_program_week": "learner",
+}
+OFFERINGS = {
+    COURSES.name: "course_offering_key in (select course_offering_key from cohort)",
+    PROGRAMS.name: "term_key in (select first_term_key from cohort)",
 }
 
 
-def recounted_leaks(settings: Settings, source: str, sql: str | None = None) -> list[str]:
-    """Features that change when everything is taken away that was not known before the day of week 3.
+def recounted_leaks(
+    settings: Settings, subject: Subject, source: str, sql: Mapping[str, str] | None = None
+) -> dict[int, list[str]]:
+    """Features that change when everything is taken away that was not known before a day.
 
-    Of the newest cohort of the source that has reached that week.
+    The day is that of a checked week of the newest cohort of the source after whose week `FUTURE_DAYS` more are known,
+    or else of the newest that has reached it; all cohorts are compared that have a week's end on that day. Whether
+    learners were enrolled is compared as well, and "row" stands for those of whom there is a row in one computation
+    only.
 
     Args:
-        sql: the compiled mart; the newest one that dbt left when not given.
+        sql: compiled marts by name; of those not given the newest that dbt left.
+
+    Returns:
+        Such features by checked week, none where all are equal; weeks that no cohort has reached are left out.
 
     Raises:
         FileNotFoundError: dbt has compiled nothing here.
     """
-    sql = sql or _compiled()
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
-        day = connection.execute(
-            f"select max(as_of_on) from build.marts.{MART} where source = ? and week_number = ?", [source, CHECKED_WEEK]
-        ).fetchone()[0]
-        if day is None:
-            return []
-        connection.execute(
-            f"create temp table chosen as select distinct course_offering_key from build.marts.{MART} "
-            f"where source = {literal(source)} and week_number = {CHECKED_WEEK} and as_of_on = date '{day}'"
+        compiled = {mart: (sql or {}).get(mart) or _compiled(mart) for mart in RECOUNTED}
+        found = {week: _leaks(connection, subject, source, week, compiled) for week in CHECKED_WEEKS}
+    return {week: leaks for week, leaks in found.items() if leaks is not None}
+
+
+def _leaks(
+    connection: duckdb.DuckDBPyConnection, subject: Subject, source: str, week: int, compiled: Mapping[str, str]
+) -> list[str] | None:
+    """Of one checked week; None: no cohort has reached it."""
+    mart = subject.tables[0]
+    name = mart.partition(".")[2]
+    where = f"source = {literal(source)} and week_number = {week}"
+    ((day,),) = connection.execute(
+        f"select coalesce(max(as_of_on) filter (as_of_on <= last_data_on - {FUTURE_DAYS}), max(as_of_on)) "
+        f"from build.{mart} inner join build.core.dim_source using (source) where {where}"
+    ).fetchall()
+    if day is None:
+        return None
+    where = f"source = {literal(source)} and as_of_on = date '{day}'"
+    connection.execute(f"create or replace temp table cohort as from build.{mart} where {where}")
+    tables = {table for text in compiled.values() for table in re.findall(r'"build"\."(\w+)"\."(\w+)"', text)}
+    names = {table: f"build.{schema}.{table}" for schema, table in tables if table not in RECOUNTED}
+    for table in [*KNOWN, *(names.keys() - KNOWN.keys())]:
+        query = KNOWN.get(table, "select * from {table}").format(
+            table=names[table], day=f"date '{day}'", offerings=OFFERINGS[subject.name]
         )
-        for schema, table in set(re.findall(r'"build"\."(\w+)"\."(\w+)"', sql)):
-            name = f"build.{schema}.{table}"
-            query = KNOWN.get(table, "select * from {table}").format(table=name, day=f"date '{day}'")
-            connection.execute(f"create temp view {table} as {query}")
-            sql = sql.replace(f'"build"."{schema}"."{table}"', table)
-        features = sorted({column for feature in COURSES.features for column in feature.columns})
-        columns = ", ".join(["course_enrollment_key", *(f for f in features if f != "week_number")])
-        week = f"week_number = {CHECKED_WEEK} and course_offering_key in (select course_offering_key from chosen)"
-        then = connection.execute(f"select {columns} from ({sql}) where {week}").df()
-        now = connection.execute(f"select {columns} from build.marts.{MART} where {week}").df()
-    return leaking_features(now, then, ["course_enrollment_key"], [f for f in features if f != "week_number"])
+        connection.execute(f"create or replace temp {'table' if table in KNOWN else 'view'} {table} as {query}")
+    for recounted in RECOUNTED:
+        query = compiled[recounted].replace(
+            f'"build"."marts"."{recounted}"', f"(select * from build.marts.{recounted} where false)"
+        )
+        query = re.sub(r'"build"\."\w+"\."(\w+)"', r"\1", query)
+        connection.execute(f"create or replace temp view {recounted} as {query}")
+    features = sorted({column for feature in subject.features for column in feature.columns} - set(subject.derived))
+    features = ["is_enrolled", *features]
+    columns = ", ".join([subject.key, *features])
+    now = connection.execute(f"select {columns} from cohort").df()
+    then = connection.execute(f"select {columns} from {name} where {where}").df()
+    return leaking_features(now, then, [subject.key], features)
 
 
-def _compiled() -> str:
-    files = list((REPOSITORY / "dbt" / "target").glob(f"*/compiled/*/models/marts/learner/{MART}.sql"))
+def _compiled(mart: str) -> str:
+    pattern = f"*/compiled/*/models/marts/{RECOUNTED[mart]}/{mart}.sql"
+    files = list((REPOSITORY / "dbt" / "target").glob(pattern))
     if not files:
-        raise FileNotFoundError(f"dbt has not compiled {MART} in this checkout: run its models in the same run")
+        raise FileNotFoundError(f"dbt has not compiled {mart} in this checkout: run its models in the same run")
     return max(files, key=lambda file: Path(file).stat().st_mtime).read_text()
