@@ -1,23 +1,41 @@
 """At-risk scores on OULAD: trained on the presentations of 2013, tested on those of 2014, learners still enrolled only.
 
     LEARNING_WAREHOUSE_HOME=warehouse python -m benchmarks.at_risk [--source oulad] [--draws 400] [--tuning]
+    LEARNING_WAREHOUSE_HOME=warehouse python -m benchmarks.at_risk --source campus --university TRUTH
+    LEARNING_WAREHOUSE_HOME=warehouse python -m benchmarks.at_risk --source campus --speed
 
 Reads the weekly mart of a warehouse in which OULAD is built (`make run SOURCE=oulad LANDING=…`). Intervals are 95 %, by
 drawing learners. The first table is for comparison with the literature (2013J ends after 2014B began); the one to claim
 is the prospective table: 2014B from 2013B, 2014J from both of 2013. `--tuning` shows 2013B -> 2013J, on which every
 choice was made, and leaves 2014 closed.
+
+`--university`: first-year retention in a simulated university (TRUTH is its warehouse/truth/campus.json), AUC by week
+beside that of the planted final probability of the same learners: an upper bound, which nobody could know early.
+`--speed`: seconds, learners a second and peak memory of training and scoring, on the rows of the warehouse and on
+sixteen times as many learners (the same with new keys).
 """
 
 import argparse
+import json
+import multiprocessing
+import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dagster_project import simulate
+from dagster_project.defs.at_risk.assets import read_active
+from dagster_project.defs.at_risk.subjects import COLUMNS as PIPELINE_COLUMNS
+from dagster_project.defs.at_risk.subjects import PROGRAMS, SUBJECTS
+from dagster_project.ingest.identity import read_key
+from dagster_project.keyed_hash import keyed_hash
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import MODELS, Feature
 from dagster_project.stats.calibration import calibration_error, sampling_calibration_error
-from dagster_project.stats.risk_backtest import stability
+from dagster_project.stats.risk_backtest import WEEKS as BACKTEST_WEEKS
+from dagster_project.stats.risk_backtest import splits, stability
 from dagster_project.stats.risk_features import COURSE_FEATURES, REASONS
 from dagster_project.stats.risk_metrics import bootstrap, measure, ranking_report
 from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
@@ -45,7 +63,17 @@ def main() -> None:
     parser.add_argument("--source", default="oulad")
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--tuning", action="store_true", help="2013B -> 2013J only")
+    parser.add_argument(
+        "--university", type=Path, metavar="TRUTH", help="file with the truth of a simulated university"
+    )
+    parser.add_argument("--speed", action="store_true", help="time and memory, at once and at sixteen times the size")
     arguments = parser.parse_args()
+    if arguments.university:
+        beside_the_planted(arguments.source, json.loads(arguments.university.read_text()))
+        return
+    if arguments.speed:
+        time_and_memory(arguments.source)
+        return
     rows = read_rows(arguments.source)
     if arguments.tuning:
         earlier, later = of(rows, "2013B"), of(rows, "2013J")
@@ -189,6 +217,74 @@ def features_that_are_left_out(earlier: pd.DataFrame, later: pd.DataFrame) -> No
         lines.append({"features": name, **auc, "mean": np.mean(list(auc.values()))})
     print("\nAUC by week with other features:")
     print(pd.DataFrame(lines).round(4).to_string(index=False))
+
+
+def beside_the_planted(source: str, truth: dict) -> None:
+    """AUC by week of the last matured cohort, beside that of the probability from which its outcomes were drawn."""
+    settings = Settings()
+    tables = simulate.tables(truth["seed"], truth["students"], with_probability=True)
+    key = read_key(settings)
+    planted = {
+        f"{source}:{keyed_hash(row['learner_id'], key)}": 1 - row["true_probability"]
+        for row in tables.learner_program.select(["learner_id", "true_probability"]).to_pylist()
+    }
+    rows = PROGRAMS.read_matured(Warehouse(settings), source, settings.at_risk_training_learners)
+    split = list(splits(rows, "y", PIPELINE_COLUMNS, term="term", starts_on="starts_on", known_on="known_on"))[-1]
+    lines: dict[int, dict] = {}
+    for kind in MODELS:
+        scorer = fit_scorer(split.train, "y", PROGRAMS.features, PIPELINE_COLUMNS, kind=kind)
+        scored = split.test.join(scorer.score(split.test))
+        for week, part in scored[scored["week_number"].isin(BACKTEST_WEEKS)].groupby("week_number"):
+            line = lines.setdefault(week, {"week": week, "n": len(part), "base": part["y"].mean()})
+            line[kind] = measure(part["probability"], part["y"])["auc"]
+            line["planted"] = measure(part["learner_key"].map(planted), part["y"])["auc"]
+    train, test = (part["learner_key"].nunique() for part in (split.train, split.test))
+    print(
+        f"\nNot retained, cohort {split.name}: {test:,} learners, trained on {train:,} of earlier cohorts. AUC by week:"
+    )
+    print(pd.DataFrame(lines.values()).round(3).to_string(index=False), flush=True)
+
+
+def time_and_memory(source: str) -> None:
+    lines = []
+    for subject in range(len(SUBJECTS)):
+        for times in (1, 16):
+            # A process of its own: peak memory is the process's.
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                lines.append(pool.apply(_measured, (source, subject, times)))
+    print(pd.DataFrame(lines).to_string(index=False))
+
+
+def _measured(source: str, subject: int, times: int) -> dict:
+    subject, settings = SUBJECTS[subject], Settings()
+    store = Warehouse(settings)
+    line = {"outcome": subject.name, "size": f"{times}x"}
+    start = time.process_time()
+    rows = subject.read_matured(store, source, settings.at_risk_training_learners)
+    line["read CPU s"] = round(time.process_time() - start, 1)
+    rows = _copies(rows, times)
+    start = time.process_time()
+    scorer = fit_scorer(rows, "y", subject.features, PIPELINE_COLUMNS, folds=2)
+    line |= {"training rows": len(rows), "training CPU s": round(time.process_time() - start, 1)}
+    del rows
+    line["MiB after training"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    active = _copies(read_active(subject, store, source), times)
+    latest = active["is_latest"].to_numpy()
+    start = time.process_time()
+    scored = scorer.score(active)
+    seconds = time.process_time() - start
+    start = time.process_time()
+    scorer.reasons(active, REASONS, rows=latest & (scored["probability"] >= settings.at_risk_watch_from).to_numpy())
+    line |= {"scored learners": int(latest.sum()), "learners/s": round(latest.sum() / seconds)}
+    line |= {"reasons CPU s": round(time.process_time() - start, 1)}
+    return line | {"peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+
+
+def _copies(rows: pd.DataFrame, times: int) -> pd.DataFrame:
+    """The same learners and cohorts again under new keys."""
+    keys = ("learner_key", "enrollment_key", "peer_group")
+    parts = [rows.assign(**{key: rows[key] + f" {copy}" for key in keys}) for copy in range(times)]
+    return pd.concat(parts, ignore_index=True)
 
 
 if __name__ == "__main__":
