@@ -71,7 +71,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
         }
         if "reporting.driver_effects" in published:
             lines += ["", *_drivers(connection, truth["drivers"])]
-        if "reporting.at_risk_programs" in published:
+        if "analytics.at_risk_scores" in published:
             lines += ["", *_at_risk(connection)]
         if "reporting.learner_skills" in published:
             lines += ["", *_skills(connection, truth)]
@@ -211,15 +211,17 @@ def _drivers(connection: duckdb.DuckDBPyConnection, planted: dict[str, dict]) ->
 
 def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rows = connection.execute(
-        "select outcome, max(scored_on), sum(learner_count), sum(high_count), sum(medium_count) "
-        "from reporting.at_risk_programs where source = ? group by outcome order by outcome",
+        "select outcome, scored_on, count(*), count(*) filter (where band = 'high'), "
+        "count(*) filter (where band = 'medium') from analytics.at_risk_scores as scores where source = ? and "
+        "scored_on = (select max(scored_on) from analytics.at_risk_scores as last where last.outcome = scores.outcome) "
+        "group by all order by outcome",
         [SOURCE],
     ).fetchall()
     return [
         "Who may leave:",
         *(
             f"  {outcome.replace('_', ' ')}, scored on {day}: {learners:,} learners, "
-            f"{high or 0:,} at high and {medium or 0:,} at medium risk"
+            f"{high:,} at high and {medium:,} at medium risk"
             for outcome, day, learners, high, medium in rows
         ),
     ]

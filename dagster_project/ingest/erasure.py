@@ -90,8 +90,7 @@ class Erasures:
         if saved["key"] != identity.key_fingerprint(self.key):
             raise ErasureError(
                 f"{self._path}: {len(saved['erasures'])} learners were erased under another pseudonym key; under this "
-                f"one a load would bring them back. Set the earlier {PREFIX}PSEUDONYM_KEY again: to change the "
-                f"pseudonyms that readers see, set {PREFIX}PUBLICATION_KEY"
+                f"one a load would bring them back. Set the earlier {PREFIX}PSEUDONYM_KEY again"
             )
         lists = ("identifiers", "landing", "rewritten")
         return [Erasure(**x | {name: tuple(x[name]) for name in lists}) for x in saved["erasures"]]
