@@ -11,26 +11,32 @@ class MemoryWatch:
     """Resident memory of this process and its children together, sampled four times a second."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = []
+        self._samples: list[tuple[float, int]] = [_look()]
         threading.Thread(target=self._watch, daemon=True).start()
 
     def peak(self, start: float = 0.0, end: float = float("inf")) -> int:
-        """Largest sample, in bytes, between two times (seconds since the epoch); 0 where there is none."""
-        return max((size for at, size in list(self._samples) if start <= at <= end + INTERVAL_SECONDS), default=0)
+        """Largest sample, in bytes, between two times (seconds since the epoch), that before them included; 0: none."""
+        samples = [(at, size) for at, size in list(self._samples) if at <= end + INTERVAL_SECONDS]
+        before = [size for at, size in samples if at < start]
+        return max([size for at, size in samples if at >= start] + before[-1:], default=0)
 
     def _watch(self) -> None:
-        import psutil
-
-        process = psutil.Process()
         while True:
-            total = process.memory_info().rss
-            for child in process.children(recursive=True):
-                try:
-                    total += child.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self._samples.append((time.time(), total))
             time.sleep(INTERVAL_SECONDS)
+            self._samples.append(_look())
+
+
+def _look() -> tuple[float, int]:
+    import psutil
+
+    process = psutil.Process()
+    total = process.memory_info().rss
+    for child in process.children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return time.time(), total
 
 
 @cache

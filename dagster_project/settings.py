@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         return self.artifacts_dir / "models"
 
     @property
+    def compiled_marts_dir(self) -> Path:
+        """SQL that built the marts, by folder of the models."""
+        return self.artifacts_dir / "compiled_marts"
+
+    @property
     def pages_dir(self) -> Path:
         return self.artifacts_dir / "pages"
 

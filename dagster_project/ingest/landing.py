@@ -11,6 +11,7 @@ hash still agrees.
 
 import gzip
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -27,6 +28,8 @@ from dagster_project.ingest.records import BrokenFile
 from dagster_project.settings import Settings
 
 CHUNK = 1 << 20
+DAMAGES = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
+"""What unpacking raises where the content is cut off, damaged or of an unknown kind; gzip and bz2 raise OSError."""
 FREE_DISK_RESERVE = 256 << 20
 """Bytes that an extraction leaves free on the disk."""
 RATIO_MATTERS_FROM = 100 << 20
@@ -249,7 +252,9 @@ def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, in
                         _check_free_disk(file, path.parent, 64 * CHUNK)
 
                 return _copy(stream, out, watch)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+    except (*DAMAGES, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's; what gzip and bz2 find in a file has no number
         raise BrokenFile(f"it cannot be decompressed ({error}): cut off or damaged; deliver it again") from error
 
 
@@ -272,7 +277,7 @@ def _content_hash(file: LandingFile) -> str:
     try:
         with _opened(file) as (stream, _, _):
             return _copy(stream, None)[0]
-    except (BrokenFile, EOFError, zlib.error, OSError, zipfile.BadZipFile, NotImplementedError):
+    except (*DAMAGES, BrokenFile, OSError):
         return f"unreadable {file.container} {file.member}"
 
 

@@ -170,7 +170,7 @@ def compare_snapshots(settings: Settings, a: Path, b: Path) -> list[str]:
         Nothing when they are equal in all columns but `WALL_CLOCK_COLUMNS`. The history of runs is not compared.
     """
     schemas = (*COMPARED_SCHEMAS, "_meta")
-    but_for_rows = {"_meta.tables": f"schema_name = '{HISTORY}'"}
+    but_for_rows = dict.fromkeys(("_meta.tables", "_meta.columns"), f"schema_name = '{HISTORY}'")
     return compare_databases(settings, a / DATABASE, b / DATABASE, schemas, WALL_CLOCK_COLUMNS, but_for_rows)
 
 

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import duckdb
 
 from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, Subject
-from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.settings import Settings
 from dagster_project.stats.risk_backtest import leaking_features
 from dagster_project.store.database import attach, literal, open_engine
 
@@ -84,17 +83,17 @@ def recounted_leaks(
     only.
 
     Args:
-        sql: compiled marts by name; of those not given the newest that dbt left.
+        sql: compiled marts by name; of those not given the SQL that built them last.
 
     Returns:
         Such features by checked week, none where all are equal; weeks that no cohort has reached are left out.
 
     Raises:
-        FileNotFoundError: dbt has compiled nothing here.
+        FileNotFoundError: no run has built these marts.
     """
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
-        compiled = {mart: (sql or {}).get(mart) or _compiled(mart) for mart in RECOUNTED}
+        compiled = {mart: (sql or {}).get(mart) or _compiled(settings, mart) for mart in RECOUNTED}
         found = {week: _leaks(connection, subject, source, week, compiled) for week in CHECKED_WEEKS}
     return {week: leaks for week, leaks in found.items() if leaks is not None}
 
@@ -135,9 +134,8 @@ def _leaks(
     return leaking_features(now, then, [subject.key], features)
 
 
-def _compiled(mart: str) -> str:
-    pattern = f"*/compiled/*/models/marts/{RECOUNTED[mart]}/{mart}.sql"
-    files = list((REPOSITORY / "dbt" / "target").glob(pattern))
-    if not files:
-        raise FileNotFoundError(f"dbt has not compiled {mart} in this checkout: run its models in the same run")
-    return max(files, key=lambda file: Path(file).stat().st_mtime).read_text()
+def _compiled(settings: Settings, mart: str) -> str:
+    file = settings.compiled_marts_dir / RECOUNTED[mart] / f"{mart}.sql"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing: the SQL of {mart} as last built. Materialize marts/{mart} first")
+    return file.read_text()
