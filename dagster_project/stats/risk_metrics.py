@@ -192,7 +192,8 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     z = norm.ppf(0.5 + level / 2)
     share = successes / trials
     middle, half = share + z**2 / (2 * trials), z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return float((middle - half) / (1 + z**2 / trials)), float((middle + half) / (1 + z**2 / trials))
+    low, high = ((middle + side) / (1 + z**2 / trials) for side in (-half, half))
+    return max(0.0, float(low)), min(1.0, float(high))  # beyond by rounding only
 
 
 def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) -> pd.DataFrame:

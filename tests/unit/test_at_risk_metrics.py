@@ -91,3 +91,10 @@ def test_ranking_report_by_hand():
     assert report["recall"] == 0.25
     assert report["median_days_to_withdrawal"] == 3
     assert report["weekly_turnover"] == 1.0
+
+
+@pytest.mark.parametrize("trials", range(1, 60))
+def test_wilson_interval_of_none_and_of_all_lies_within_0_and_1(trials):
+    low, high = risk_metrics.wilson_interval(0, trials)[0], risk_metrics.wilson_interval(trials, trials)[1]
+    assert 0 <= low == pytest.approx(0, abs=1e-12)
+    assert 1 >= high == pytest.approx(1, abs=1e-12)
