@@ -120,14 +120,8 @@ def test_the_figures_hang_on_the_asset(built):
         ),
     ],
 )
-def test_each_check_fails_where_its_claim_is_false(built, tmp_path, monkeypatch, statement, check, words):
-    monkeypatch.setenv("LEARNING_WAREHOUSE_HOME", str(tmp_path))
-    settings = Settings()
-    settings.build_database.parent.mkdir(parents=True, exist_ok=True)
-    settings.build_database.write_bytes(built.settings.build_database.read_bytes())
-    with duckdb.connect(str(settings.build_database)) as connection:
-        connection.execute(statement)
-    result = check(WarehouseResource())
+def test_each_check_fails_where_its_claim_is_false(built, check_after, statement, check, words):
+    result = check_after(built.settings, statement, check)
     assert not result.passed
     assert any(words in error for error in result.metadata["found"].data), result.metadata["found"].data
 

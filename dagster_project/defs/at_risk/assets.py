@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dagster_project.concurrency import in_order
+from dagster_project.defs.analytics import CONTRACTS, analytics_spec
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, SUBJECTS, Subject
-from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.ingest.erasure import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
@@ -23,35 +24,20 @@ from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
 from dagster_project.stats.risk_backtest import Backtest, backtest, cohort_drift, is_enough, last_split, splits
 from dagster_project.stats.risk_features import CONTACT, NO_CONTACT, REASONS
 from dagster_project.stats.risk_training import RiskScorer, fit_scorer
-from dagster_project.store.contracts import TableContract, read_contracts
+from dagster_project.store.contracts import TableContract
 from dagster_project.store.database import literal
 from dagster_project.store.warehouse import Warehouse
 
 RETRAINED_AFTER = timedelta(days=7)
 WEEK_DAYS = 7
 FOLDS = 2
-CONTRACTS = read_contracts()
 TRAINING_TABLES = ("models", "backtest", "calibration", "subgroups", "ranking")
 SCORING_TABLES = ("scores", "reasons", "drift")
 READS = sorted({table for subject in SUBJECTS for table in subject.tables})
 
 
-def _specs(tables: tuple[str, ...], deps: list) -> list[dg.AssetSpec]:
-    return [
-        dg.AssetSpec(
-            ["analytics", f"at_risk_{table}"],
-            deps=deps,
-            group_name="analytics",
-            kinds={"python", "duckdb"},
-            owners=OWNERS,
-            description=CONTRACTS[f"analytics.at_risk_{table}"].description,
-        )
-        for table in tables
-    ]
-
-
 @dg.multi_asset(
-    specs=_specs(TRAINING_TABLES, [dg.AssetKey(table.split(".")) for table in READS]),
+    specs=[analytics_spec(f"analytics.at_risk_{table}", READS) for table in TRAINING_TABLES],
     check_specs=checks.TRAINING_CHECKS,
     pool=WRITER_POOL,
 )
@@ -117,7 +103,7 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
 
 
 @dg.multi_asset(
-    specs=_specs(SCORING_TABLES, [dg.AssetKey(["analytics", "at_risk_models"])]),
+    specs=[analytics_spec(f"analytics.at_risk_{table}", ["analytics.at_risk_models"]) for table in SCORING_TABLES],
     check_specs=checks.SCORING_CHECKS,
     pool=WRITER_POOL,
 )
