@@ -26,7 +26,7 @@ def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem
         event = entry.dagster_event
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            if not check.passed and check.blocking and check.severity == dg.AssetCheckSeverity.ERROR:
+            if not check.passed and is_blocking(check):
                 problems.append(problem_of_check(check))
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
             problems += problem_of_step(event)
@@ -35,6 +35,11 @@ def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
             made.add(event.asset_key)
     return problems, len(planned - made)
+
+
+def is_blocking(check: dg.AssetCheckEvaluation) -> bool:
+    """Whether a check stops the run when it fails; one that is blocking by its spec may warn by its result."""
+    return bool(check.blocking) and check.severity == dg.AssetCheckSeverity.ERROR
 
 
 def problem_of_step(event: dg.DagsterEvent) -> list[Problem]:

@@ -51,9 +51,8 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
         registered, told, judgements, without_champion = [], {}, {}, []
 
-        erased_at = {
-            source.name: Erasures(settings).last_unloaded(source.name) for source in registered_sources(settings)
-        }
+        erasures = Erasures(settings)
+        erased_at = {source.name: erasures.last_unloaded(source.name) for source in registered_sources(settings)}
 
         def work(subject: Subject, source: str) -> tuple[Subject, str, str, Training | None]:
             matured = subject.read_matured(store, source, settings.at_risk_training_learners)

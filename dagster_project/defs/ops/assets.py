@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.ops.history import CONTRACTS, record_forgotten_runs, record_run
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import PUBLIC_MODELS
 from dagster_project.store.warehouse import Warehouse
 
-KEYS = [dg.AssetKey(table.split(".")) for table in CONTRACTS]
+KEYS = [asset_key(table) for table in CONTRACTS]
 
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
-            dg.AssetKey(table.split(".")),
+            asset_key(table),
             # After all that is built, so that the run tells of it.
             deps=[key for key in PUBLIC_MODELS if key.path[0] == "reporting"],
             description=contract.description,
@@ -33,5 +34,5 @@ def pipeline_status(context: dg.AssetExecutionContext, warehouse: WarehouseResou
         record_forgotten_runs(context.instance, settings, but_for=context.run_id)
         record_run(context.instance, context.run_id, settings)
         counts = Warehouse(settings).row_counts(list(CONTRACTS))
-    for key in KEYS:
-        yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": counts[".".join(key.path)]})
+    for table, count in counts.items():
+        yield dg.MaterializeResult(asset_key=asset_key(table), metadata={"dagster/row_count": count})

@@ -7,7 +7,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from dagster_project.defs.failures import problem_of_check, problem_of_step
+from dagster_project.defs.failures import is_blocking, problem_of_check, problem_of_step
 from dagster_project.defs.pages.assets import write_page
 from dagster_project.memory import memory_watch
 from dagster_project.report import pipeline_status as page
@@ -89,7 +89,7 @@ def rows_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             found = problem_of_check(check)
-            problems += [found] if _is_error(check) else []
+            problems += [found] if is_blocking(check) and not check.passed else []
             checks.append(_check(check, found))
         else:
             made[event.asset_key] = {
@@ -132,16 +132,12 @@ def rows_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -
     }
 
 
-def _is_error(check: dg.AssetCheckEvaluation) -> bool:
-    return not check.passed and bool(check.blocking) and check.severity == dg.AssetCheckSeverity.ERROR
-
-
 def _check(check: dg.AssetCheckEvaluation, found: Problem) -> dict:
     return {
         "table_name": ".".join(check.asset_key.path),
         "check_name": check.check_name,
         "is_passed": check.passed,
-        "is_blocking": bool(check.blocking) and check.severity == dg.AssetCheckSeverity.ERROR,
+        "is_blocking": is_blocking(check),
         "unexpected_row_count": None if check.passed else found.rows,
         "finding": None if check.passed else found.found[:1000],
     }
