@@ -12,12 +12,15 @@ import duckdb
 from dagster_project.ingest import identity, quarantine, sql
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Contract, ContractError, Table
 from dagster_project.ingest.erasure import Erased
-from dagster_project.ingest.landing import Content
+from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
 from dagster_project.keyed_hash import set_key
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
+SHOWN_NAMES = 50
+SHOWN_CHARACTERS = 100
+"""How much an error shows of a file's columns, and of the name of one."""
 RefusedRows = Callable[[Iterator[tuple[int, str]]], Iterator[tuple[int, str, bytes]]]
 """From (record, reason) of refused rows to these with their bytes, malformed records added."""
 UNREADABLE_ERRORS = (
@@ -127,6 +130,7 @@ class Conversion:
                 described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
                 rows = connection.execute(f"select sum(num_rows)::bigint from parquet_file_metadata({path})").fetchall()
             names = tuple(row[0] for row in described)
+            check_ratio("it", (rows[0][0] or 0) * len(names), self.content.size, self.settings)
             if sql.ROW_NUMBER in (name.lower() for name in names):
                 raise BrokenFile(
                     f"it has a column {sql.ROW_NUMBER}, a name that the engine keeps for the place of a row: rename "
@@ -174,7 +178,7 @@ class Conversion:
             quarantined, written = self._write_refused(connection, refused, refused - malformed, refused_rows)
             records, refused = records - (refused - written), written
         identities = self._write_identities(connection, query) if self.table.has_direct else None
-        warnings = (f"columns that the contract does not know are left out: {', '.join(others)}",) if others else ()
+        warnings = (f"columns that the contract does not know are left out: {_listed(others)}",) if others else ()
         return Converted(rows, quarantined, identities, records, accepted, refused, warnings)
 
     def _write_accepted(
@@ -268,8 +272,8 @@ class Conversion:
         if problems:
             raise BrokenFile(
                 f"{'; '.join(problems)}. Table {self.table.name} of contract {self.contract.name} needs "
-                f"{', '.join(_names(self.table))}; found {', '.join(names)}. Put the header right and deliver the "
-                f"file again, or change the contract {self.contract.path.name}"
+                f"{', '.join(_names(self.table))}; found {_listed(names)}. Put the header right and deliver the file "
+                f"again, or change the contract {self.contract.path.name}"
             )
         others = tuple(name for name in names if name not in _names(self.table))
         return tuple(names.index(column.name) for column in self.table.columns), others
@@ -336,6 +340,11 @@ def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
 
 def _names(table: Table) -> list[str]:
     return [column.name for column in table.columns]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    listed = ", ".join(name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES])
+    return listed + (f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else "")
 
 
 def _nearest(wanted: str, names: list[str]) -> str | None:

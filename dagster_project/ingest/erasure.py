@@ -284,7 +284,7 @@ def note_landing_files(
     folder = identity.owner_only(settings.temp_dir / "_erasure", settings.temp_dir)
     try:
         for table in contract.tables:
-            for file in landing.find_files(table, landing_place) if landing_place.exists() else ():
+            for file in landing.find_files(table, landing_place, settings) if landing_place.exists() else ():
                 if file.defect:
                     continue
                 with landing.content_of(file, folder, settings) as content:

@@ -17,10 +17,12 @@ import re
 import shutil
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 from dagster_project.ingest.contract import Table
@@ -34,6 +36,14 @@ FREE_DISK_RESERVE = 256 << 20
 """Bytes that an extraction leaves free on the disk."""
 RATIO_MATTERS_FROM = 100 << 20
 """Extracted bytes from which on the compression ratio is looked at: a small file does no harm, however it is packed."""
+MAXIMUM_MEMBERS = 10_000
+"""Files in one zip; each of them costs a look at the directory of all."""
+OUTSIDE_LINK = (
+    "it is a link that leads out of the landing place: who may deliver files could have any file of this machine read; "
+    "deliver the file itself, or name the folder where it lies as landing place"
+)
+OUTSIDE_NAME = "its name points outside of the zip"
+TWICE = "the zip holds two files of this name, and one would hide the other; deliver each under a name of its own"
 
 
 class LandingError(Exception):
@@ -65,6 +75,9 @@ class LandingFile:
     def stored_hash(self) -> str:
         """SHA-256 of the stored bytes, as hexadecimal text; nothing is decompressed."""
         digest = hashlib.sha256()
+        if self.defect == OUTSIDE_LINK:
+            digest.update(os.fsencode(self.container.readlink()))
+            return digest.hexdigest()
         with self.container.open("rb") as stream:
             remaining = None
             if self.member is not None:
@@ -98,7 +111,7 @@ def default_patterns(table: str) -> tuple[str, ...]:
     return tuple(f"{stem}.{ending}" for stem in (table, f"{table}-*", f"{table}/*") for ending in ("csv", "parquet"))
 
 
-def find_files(table: Table, landing: Path) -> list[LandingFile]:
+def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingFile]:
     """The files of a table, by logical name. A zip that cannot be opened comes as a file with a `defect`.
 
     Patterns hold in every sub-folder too. Hidden files and what macOS adds to zips are passed over.
@@ -109,12 +122,11 @@ def find_files(table: Table, landing: Path) -> list[LandingFile]:
     patterns = [_pattern(glob) for glob in table.files or default_patterns(table.name)]
     found: dict[str, LandingFile] = {}
     for file in _all_files(landing):
-        if file.defect is None and not any(pattern.fullmatch(file.name) for pattern in patterns):
+        is_zip = file.member is None and file.container.name.lower().endswith(".zip")
+        if not (file.defect and is_zip) and not any(pattern.fullmatch(file.name) for pattern in patterns):
             continue
-        if file.member is not None and ".." in Path(file.name.replace("\\", "/")).parts:
-            file = LandingFile(file.name, file.container, file.member, "its name points outside of the zip")
         other = found.setdefault(file.name, file)
-        if other is not file and _content_hash(other) != _content_hash(file):
+        if other is not file and _content_hash(other, settings) != _content_hash(file, settings):
             raise LandingError(
                 f"{landing}: {_place(other)} and {_place(file)} are both {file.name!r}, with different content; "
                 "a later file of that name replaces the earlier one, so give them different names or folders"
@@ -135,7 +147,7 @@ def content_of(file: LandingFile, folder: Path, settings: Settings) -> Iterator[
     """The uncompressed content of a file, as a path inside `folder`; an extracted copy is gone afterwards.
 
     Raises:
-        BrokenFile: truncated, corrupt, encrypted, or larger unpacked than the settings permit.
+        BrokenFile: truncated, corrupt, encrypted, a link to elsewhere, or larger unpacked than the settings permit.
         LandingError: the disk is too full to extract it.
     """
     if file.defect:
@@ -167,13 +179,15 @@ def _all_files(landing: Path) -> Iterator[LandingFile]:
             folders[:] = sorted(name for name in folders if not _is_ignored(name))
             for name in sorted(names):
                 path = Path(folder, name)
-                relative = path.relative_to(landing).as_posix()
+                relative = _readable(path.relative_to(landing).as_posix())
                 if _is_ignored(name) or not path.is_file():
                     continue
-                if name.lower().endswith(".zip"):
+                is_outside = path.is_symlink() and not path.resolve().is_relative_to(landing.resolve())
+                defect = OUTSIDE_LINK if is_outside else None
+                if name.lower().endswith(".zip") and not defect:
                     yield from _members(path, relative)
                 else:
-                    yield LandingFile(relative.removesuffix(".gz"), path)
+                    yield LandingFile(relative.removesuffix(".gz"), path, defect=defect)
     else:
         raise LandingError(f"{landing}: no such landing place; expected a folder with files, or a .zip")
 
@@ -184,14 +198,25 @@ def _members(container: Path, relative: str) -> Iterator[LandingFile]:
             infos = [info for info in archive.infolist() if not info.is_dir()]
         if any(info.header_offset < 0 for info in infos):
             raise zipfile.BadZipFile("its directory points before its beginning")
-        members = [info.filename for info in infos]
+        members = Counter(info.filename for info in infos)
+        if len(infos) > MAXIMUM_MEMBERS:
+            raise zipfile.BadZipFile(
+                f"it holds {len(infos):,} files, more than {MAXIMUM_MEMBERS:,}: unpack or split it"
+            )
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        reason = f"the zip cannot be opened ({error}); it is cut off or damaged: deliver it again"
+        reason = f"the zip cannot be opened ({error}); if it is cut off or damaged, deliver it again"
         yield LandingFile(relative, container, defect=reason)
         return
-    for member in members:
+    for member, count in members.items():
         if not any(_is_ignored(part) for part in member.split("/") if part != ".."):
-            yield LandingFile(member.removesuffix(".gz"), container, member)
+            parts = PurePosixPath(member.replace("\\", "/"))
+            defect = OUTSIDE_NAME if parts.is_absolute() or ".." in parts.parts else TWICE if count > 1 else None
+            yield LandingFile(member.removesuffix(".gz"), container, member, defect)
+
+
+def _readable(name: str) -> str:
+    """A file's name as text: what in it is not UTF-8 is written as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _is_ignored(name: str) -> bool:
@@ -207,7 +232,7 @@ def _pattern(glob: str) -> re.Pattern[str]:
 
 
 def _place(file: LandingFile) -> str:
-    return f"{file.container}" + (f" ({file.member})" if file.member is not None else "")
+    return _readable(str(file.container)) + (f" ({file.member})" if file.member is not None else "")
 
 
 # --- reading
@@ -219,7 +244,7 @@ def _member(container: Path, member: str) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _opened(file: LandingFile) -> Iterator[tuple[BinaryIO, int, int | None]]:
+def _opened(file: LandingFile, settings: Settings) -> Iterator[tuple[BinaryIO, int, int | None]]:
     """Stream of the uncompressed bytes, stored size, and the uncompressed size where it is declared."""
     if file.member is None:
         with gzip.open(file.container) as stream:
@@ -227,6 +252,8 @@ def _opened(file: LandingFile) -> Iterator[tuple[BinaryIO, int, int | None]]:
         return
     with zipfile.ZipFile(file.container) as archive:
         info = archive.getinfo(file.member)
+        everything = sum(info.file_size for info in archive.infolist())
+        check_ratio("the whole zip", everything, file.container.stat().st_size, settings)
         if info.flag_bits & 1:
             raise BrokenFile("it is encrypted; deliver it without a password")
         with archive.open(info) as stream:
@@ -239,7 +266,7 @@ def _opened(file: LandingFile) -> Iterator[tuple[BinaryIO, int, int | None]]:
 
 def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, int]:
     try:
-        with _opened(file) as (stream, stored, declared):
+        with _opened(file, settings) as (stream, stored, declared):
             limit = settings.maximum_file_bytes
             _check_room(file, declared or 0, stored, limit, settings)
             if declared is not None:
@@ -269,14 +296,15 @@ def _copy(stream: BinaryIO, out: BinaryIO | None, watch=lambda size: None) -> tu
     return digest.hexdigest(), size
 
 
-def _content_hash(file: LandingFile) -> str:
+def _content_hash(file: LandingFile, settings: Settings) -> str:
     if file.defect:
         return file.stored_hash()
     if file.member is None and not file.is_gzip:
         return file.stored_hash()
     try:
-        with _opened(file) as (stream, _, _):
-            return _copy(stream, None)[0]
+        with _opened(file, settings) as (stream, stored, _):
+            watch = partial(_check_room, file, stored=stored, limit=settings.maximum_file_bytes, settings=settings)
+            return _copy(stream, None, watch)[0]
     except (*DAMAGES, BrokenFile, OSError):
         return f"unreadable {file.container} {file.member}"
 
@@ -286,11 +314,20 @@ def _check_room(file: LandingFile, size: int, stored: int, limit: int, settings:
         raise BrokenFile(
             f"unpacked it is larger than {limit:,} bytes, the setting maximum_file_bytes; split it, or raise the limit"
         )
+    check_ratio("it", size, stored, settings)
+
+
+def check_ratio(what: str, size: int, stored: int, settings: Settings) -> None:
+    """Refuses what would be far larger unpacked (bytes, or of Parquet values) than it is packed.
+
+    Raises:
+        BrokenFile: it is large, and larger than the setting `maximum_compression_ratio` permits.
+    """
     ratio = settings.maximum_compression_ratio
     if size > RATIO_MATTERS_FROM and size > ratio * max(stored, 1):
         raise BrokenFile(
-            f"unpacked it is more than {ratio} times as large as packed ({stored:,} bytes), as in a zip bomb; if it is "
-            "sound, deliver it unpacked or raise the setting maximum_compression_ratio"
+            f"unpacked {what} is more than {ratio} times as large as packed ({stored:,} bytes), as in a zip bomb; if "
+            "it is sound, deliver it unpacked or raise the setting maximum_compression_ratio"
         )
 
 

@@ -175,7 +175,7 @@ class _TableLoader:
         self.refusals = {record.file: record for record in known if record.status == "refused"}
 
     def run(self, landing_place: Path) -> TableLoad:
-        files = landing.find_files(self.table, landing_place)
+        files = landing.find_files(self.table, landing_place, self.settings)
         if not files and not self.table.optional and not self.known:
             raise LandingError(
                 f"{landing_place}: nothing found for table {self.table.name} of contract {self.contract.name}: "
@@ -349,6 +349,8 @@ class _TableLoader:
         )
 
     def _keep(self, path: Path, file: LandingFile, table: Table | None) -> None:
+        if file.defect == landing.OUTSIDE_LINK:
+            return  # a link has no bytes of its own, and what it leads to is not the source's
         folder = quarantine.files_folder(self.contract, table, self.source, self.settings)
         original = file.container.name if path == file.container else file.name
         kept = quarantine.keep_file(path, folder, quarantine.kept_name(file.key, original), self.settings)

@@ -1,10 +1,14 @@
 """Bad input gets a clear error or a reason in quarantine, and nothing is lost: accepted + refused = records."""
 
+import os
+import zipfile
+
 import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dagster_project.ingest import landing
 from dagster_project.ingest.contract import ContractError
 from dagster_project.ingest.landing import LandingError
 from dagster_project.ingest.loader import RefusedFilesError
@@ -347,6 +351,80 @@ def test_file_names_are_data_not_patterns_or_statements(bench, name):
     bench.load("events")
     assert {row[-2] for row in bench.rows("events")} == {name, "events-a.csv"}
     assert [row[0] for row in bench.rows("events") if row[-2] == name] == [1, 2]
+
+
+def test_file_whose_name_is_not_utf8_is_loaded_under_a_readable_one(bench):
+    (bench.landing / os.fsdecode(b"events-\xff.csv")).write_bytes(GOOD)
+    bench.load("events")
+    assert {row[-2] for row in bench.rows("events")} == {r"events-\xff.csv"}
+
+
+@pytest.mark.parametrize("name", ["learners.csv", "learners.csv.gz", "all.zip"])
+def test_link_out_of_the_landing_place_is_not_followed(bench, name):
+    secret = bench.landing.parent / "secret"
+    secret.write_bytes(b"root:secret\nadmin:secret\n")
+    (bench.landing / name).symlink_to(secret)
+    refused_whole(bench, "learners", "a link that leads out of the landing place")
+    assert [path for path in bench.settings.home.rglob("*") if path.is_file() and b"secret" in path.read_bytes()] == []
+
+
+def test_link_within_the_landing_place_is_a_file_like_others(bench):
+    bench.deliver("export/2024.txt", b"learner_id,country\n1,NO\n")
+    (bench.landing / "learners.csv").symlink_to(bench.landing / "export/2024.txt")
+    assert bench.load("learners").accepted == 1
+
+
+@pytest.mark.parametrize("name", ["/etc/learners.csv", "//learners.csv", "../learners.csv", "a/../../learners.csv"])
+def test_member_with_a_path_out_of_its_zip_is_refused_and_writes_nothing_there(bench, name):
+    zipped(bench.landing / "all.zip", {name: b"learner_id,country\n1,NO\n"})
+    before = set(bench.landing.parent.glob("*"))
+    refused_whole(bench, "learners", "its name points outside of the zip")
+    assert set(bench.landing.parent.glob("*")) - before == {bench.settings.home}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_member_that_is_there_twice_is_refused_and_not_one_of_them_dropped(bench):
+    with zipfile.ZipFile(bench.landing / "all.zip", "w") as archive:
+        archive.writestr("learners.csv", b"learner_id,country\n1,NO\n")
+        archive.writestr("learners.csv", b"learner_id,country\n2,SE\n")
+    refused_whole(bench, "learners", "the zip holds two files of this name")
+
+
+def test_zip_within_a_zip_is_told_and_not_opened(bench):
+    inner = zipped(bench.landing.parent / "inner.zip", {"learners.csv": b"learner_id,country\n1,NO\n"})
+    zipped(bench.landing / "all.zip", {"inner.zip": inner.read_bytes()})
+    with pytest.raises(LandingError, match=r"found inner\.zip"):
+        bench.load("learners")
+
+
+def test_zip_of_too_many_files_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(landing, "MAXIMUM_MEMBERS", 3)
+    zipped(bench.landing / "all.zip", {f"learners-{i}.csv": b"learner_id,country\n" for i in range(4)})
+    refused_whole(bench, "learners", "it holds 4 files, more than 3: unpack or split it")
+
+
+def test_zip_whose_files_are_a_bomb_only_together_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(landing, "RATIO_MATTERS_FROM", 1 << 20)
+    data = b"learner_id,country\n" + b"1,NO\n" * 100_000
+    zipped(bench.landing / "all.zip", {f"learners-{i}.csv": data for i in range(9)})
+    (*_, last) = bench.load("learners").refused_files
+    assert "unpacked the whole zip is more than 200 times as large as packed" in last.reason
+    assert bench.rows("learners") == []
+
+
+def test_parquet_with_far_more_values_than_bytes_is_refused_unread(bench, monkeypatch):
+    monkeypatch.setattr(landing, "RATIO_MATTERS_FROM", 1 << 20)
+    duckdb.sql(
+        "copy (select 1::bigint as learner_id, 'NO' as country from range(1_000_000)) "
+        f"to '{bench.landing}/learners.parquet' (row_group_size 1_000_000)"
+    )
+    refused_whole(bench, "learners", "more than 200 times as large as packed")
+
+
+def test_error_about_a_header_of_many_columns_fits_a_screen(bench):
+    bench.deliver("learners.csv", b",".join(b"column_%d" % i for i in range(5_000)) + b"\n")
+    load = refused_whole(bench, "learners", "column_49 and 4,950 more. Put the header right")
+    assert len(load.files[0].reason) < 1_000
 
 
 def test_contents_and_column_names_are_data_not_statements(bench):

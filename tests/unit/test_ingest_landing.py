@@ -18,12 +18,12 @@ def bench(tmp_path):
 
 
 def names(bench, place=None):
-    return [file.name for file in find_files(bench.contract.table("learners"), place or bench.landing)]
+    return [file.name for file in find_files(bench.contract.table("learners"), place or bench.landing, bench.settings)]
 
 
 def content_hashes(bench, place):
     hashes = []
-    for file in find_files(bench.contract.table("learners"), place):
+    for file in find_files(bench.contract.table("learners"), place, bench.settings):
         bench.settings.temp_dir.mkdir(parents=True, exist_ok=True)
         with content_of(file, bench.settings.temp_dir, bench.settings) as content:
             assert content.path.read_bytes() == DATA
@@ -77,7 +77,7 @@ def test_two_files_of_one_name_are_an_error_unless_they_are_equal(bench):
 
 def test_stored_hash_sees_a_change_that_size_and_time_do_not_show(bench, tmp_path):
     path = bench.deliver("learners.csv", DATA)
-    (before,) = find_files(bench.contract.table("learners"), bench.landing)
+    (before,) = find_files(bench.contract.table("learners"), bench.landing, bench.settings)
     first, status = before.stored_hash(), path.stat()
     path.write_bytes(DATA.replace(b"NO", b"SE"))
     landing.os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -89,7 +89,10 @@ def test_stored_hash_of_a_member_ignores_the_rest_of_the_zip(bench, tmp_path):
     one = zipped(tmp_path / "one.zip", {"learners.csv": DATA})
     two = zipped(tmp_path / "two.zip", {"other.txt": b"x" * 100, "learners.csv": DATA})
     changed = zipped(tmp_path / "three.zip", {"learners.csv": DATA.replace(b"NO", b"SE")})
-    hashes = [find_files(bench.contract.table("learners"), place)[0].stored_hash() for place in (one, two, changed)]
+    hashes = [
+        find_files(bench.contract.table("learners"), place, bench.settings)[0].stored_hash()
+        for place in (one, two, changed)
+    ]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
@@ -102,7 +105,7 @@ def test_zip_bomb_and_oversized_file_are_refused(bench, tmp_path, monkeypatch):
     places.append(tmp_path / "gz")
     bench.settings.temp_dir.mkdir(parents=True)
     for place in places:
-        (file,) = find_files(bench.contract.table("learners"), place)
+        (file,) = find_files(bench.contract.table("learners"), place, bench.settings)
         with (
             pytest.raises(BrokenFile, match="more than 200 times as large"),
             content_of(file, bench.settings.temp_dir, bench.settings),
@@ -119,7 +122,9 @@ def test_zip_bomb_and_oversized_file_are_refused(bench, tmp_path, monkeypatch):
 
 def test_full_disk_is_told_before_extracting(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(landing, "FREE_DISK_RESERVE", 1 << 60)
-    (file,) = find_files(bench.contract.table("learners"), zipped(tmp_path / "x.zip", {"learners.csv": DATA}))
+    (file,) = find_files(
+        bench.contract.table("learners"), zipped(tmp_path / "x.zip", {"learners.csv": DATA}), bench.settings
+    )
     bench.settings.temp_dir.mkdir(parents=True)
     with (
         pytest.raises(LandingError, match=r"24 bytes are needed to extract it and [\d,]+ are free"),
@@ -129,7 +134,9 @@ def test_full_disk_is_told_before_extracting(bench, tmp_path, monkeypatch):
 
 
 def test_member_that_points_outside_of_the_zip_is_refused(bench, tmp_path):
-    (file,) = find_files(bench.contract.table("learners"), zipped(tmp_path / "x.zip", {"../../learners.csv": DATA}))
+    (file,) = find_files(
+        bench.contract.table("learners"), zipped(tmp_path / "x.zip", {"../../learners.csv": DATA}), bench.settings
+    )
     assert file.defect == "its name points outside of the zip"
 
 
@@ -140,7 +147,7 @@ def test_encrypted_member_is_refused(bench, tmp_path):
         data[data.index(signature) + flags] |= 1
     path.write_bytes(data)
     assert zipfile.ZipFile(path).infolist()[0].flag_bits & 1
-    (file,) = find_files(bench.contract.table("learners"), path)
+    (file,) = find_files(bench.contract.table("learners"), path, bench.settings)
     bench.settings.temp_dir.mkdir(parents=True)
     with pytest.raises(BrokenFile, match="it is encrypted"), content_of(file, bench.settings.temp_dir, bench.settings):
         pass
