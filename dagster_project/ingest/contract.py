@@ -24,6 +24,9 @@ Table, `config.meta`:
                     columns there and defaults to the same names
     files           glob patterns of the table's landing files; default: see `landing.default_patterns`
     optional        true: the table may be absent from a landing folder
+    freshness       {warn_after: {count, period}, error_after: {count, period}}, as dbt writes the freshness of a
+                    source; period is hour or day. How old the newest event (of an event table) or the newest delivery
+                    may be before a check warns, or stops the run. Left out: any age
 
 Column: `data_type` (see `TYPES`) and, in `config.meta`:
 
@@ -39,7 +42,7 @@ A table with direct identifiers has at least one pseudonym column: the identity 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +52,7 @@ INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"
 FLOAT_TYPES = frozenset({"float", "double"})
 TYPES = INTEGER_TYPES | FLOAT_TYPES | {"varchar", "boolean", "date", "timestamp", "time", "uuid"}
 DECIMAL = re.compile(r"decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)")
+PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 RESERVED_COLUMNS = frozenset({"source", "event_date", "_file", "_record"})
 IGNORED_META = frozenset({"dagster", "owner"})
 
@@ -96,6 +100,14 @@ class TimeRange:
 
 
 @dataclass(frozen=True)
+class Freshness:
+    """Age from which on a check warns or fails; None: never."""
+
+    warn_after: timedelta | None = None
+    error_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
 class Table:
     name: str
     columns: tuple[Column, ...]
@@ -108,6 +120,7 @@ class Table:
     references: tuple[Reference, ...] = ()
     files: tuple[str, ...] = ()
     optional: bool = False
+    freshness: Freshness | None = None
     description: str = ""
 
     @property
@@ -249,6 +262,7 @@ def _table(raw: Any, path: Path) -> Table:
         "references",
         "files",
         "optional",
+        "freshness",
     }
     meta = place.meta(raw, known)
     if not isinstance(raw.get("columns"), list) or not raw["columns"]:
@@ -276,6 +290,7 @@ def _table(raw: Any, path: Path) -> Table:
         references=tuple(_reference(reference, place) for reference in meta.get("references", [])),
         files=place.texts(meta, "files"),
         optional=place.boolean(meta, "optional", default=False),
+        freshness=_freshness(meta["freshness"], place.at("freshness")) if "freshness" in meta else None,
         description=str(raw.get("description", "")).strip(),
     )
     _check_table(table, place)
@@ -317,6 +332,20 @@ def _time_range(raw: Any, place: "_Place") -> TimeRange:
     if None not in days and days[0] > days[1]:
         raise place.error("to", raw["to"], f"a date not before {raw['from']}")
     return TimeRange(*days)
+
+
+def _freshness(raw: Any, place: "_Place") -> Freshness:
+    place.only(place.mapping(raw), {"warn_after", "error_after"})
+    ages = {}
+    for key, written in raw.items():
+        age = place.at(key).mapping(written)
+        count, period = age.get("count"), age.get("period")
+        if age.keys() != {"count", "period"} or period not in PERIODS or type(count) is not int or count < 1:
+            raise place.error(key, written, f"count, a whole number above 0, and period, one of {', '.join(PERIODS)}")
+        ages[key] = count * PERIODS[period]
+    if not ages:
+        raise place.error("warn_after", None, "warn_after, error_after or both")
+    return Freshness(**ages)
 
 
 def _reference(raw: Any, table: "_Place") -> Reference:

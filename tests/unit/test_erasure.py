@@ -6,6 +6,7 @@ from datetime import date
 import duckdb
 import pytest
 
+from dagster_project.ingest import audit
 from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files, zipped
 
@@ -36,6 +37,16 @@ def load(bench):
 
 def ask(bench, learner="p-ann"):
     return request_erasure(bench.settings, bench.contract, "here", learner_id=learner)
+
+
+def unbalanced(bench) -> list:
+    """Landing files whose records are not all in raw and quarantine."""
+    found = []
+    for table in bench.contract.tables:
+        raw = audit.raw_files(bench.contract, table, "here", bench.settings)
+        records = bench.ledger.files("personal", table.name, "here")
+        found += audit.imbalances(bench.contract, table, "here", records, raw, bench.settings)
+    return found
 
 
 def everything(bench) -> dict[str, bytes]:
@@ -77,6 +88,7 @@ def test_counts_are_those_of_a_delivery_without_the_learner(bench, tmp_path):
         assert bench.ledger.table_counts("personal", table, "here") == other.ledger.table_counts(
             "personal", table, "here"
         )
+    assert unbalanced(bench) == []
 
 
 def test_days_of_the_learner_are_marked_for_a_rebuild(bench):
@@ -116,6 +128,7 @@ def test_no_load_brings_the_learner_back(bench):
     ]
     for word in (b"p-ann", b"Ann", b"ann@example.org"):
         assert [path for path, data in everything(bench).items() if word in data] == []
+    assert unbalanced(bench) == []
 
 
 def test_a_file_refused_whole_is_kept_without_the_learner(bench):

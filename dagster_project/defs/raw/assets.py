@@ -5,9 +5,9 @@ import dagster as dg
 from dagster_project.defs.automation import EVENT_MONTHS
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.progress import say
+from dagster_project.defs.raw import checks
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.contract import Contract, Table
-from dagster_project.ingest.ledger import Counts
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table
 from dagster_project.ingest.quarantine import rows_folder
 
@@ -39,20 +39,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
         partitions_def=EVENT_MONTHS if table.is_event else None,
         backfill_policy=dg.BackfillPolicy.single_run() if table.is_event else None,
         metadata={"dagster/column_schema": _column_schema(table), "delivery": table.delivery},
-        check_specs=[
-            dg.AssetCheckSpec(
-                "refused_share_is_small",
-                asset=key,
-                blocking=True,
-                description="The share of rows in quarantine is at most `maximum_refused_share` of the settings.",
-            ),
-            dg.AssetCheckSpec(
-                "files_were_readable",
-                asset=key,
-                blocking=True,
-                description="No landing file was refused as a whole: broken quoting, truncated, another encoding.",
-            ),
-        ],
+        check_specs=checks.specs(contract, table),
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
@@ -61,49 +48,19 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
                 load_table(contract, table.name, source.name, source.landing, settings, progress=say)
                 for source in warehouse.sources(contract.name)
             ]
-            counts = {
-                load.source: warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads
-            }
-        quarantine = str(rows_folder(contract, table, "", settings).parent)
+            counts = [warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads]
+            results = checks.of_table(contract, table, loads, warehouse.sources(contract.name), settings)
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": sum(count.accepted for count in counts.values()),
-                "refused rows": sum(count.refused for count in counts.values()),
-                "quarantine": dg.MetadataValue.path(quarantine),
+                "dagster/row_count": sum(count.accepted for count in counts),
+                "refused rows": sum(count.refused for count in counts),
+                "quarantine": dg.MetadataValue.path(str(rows_folder(contract, table, "", settings).parent)),
                 "files": _file_table(loads),
             },
-            check_results=[
-                _refused_share_is_small(counts, settings.maximum_refused_share, quarantine),
-                _files_were_readable(loads, quarantine),
-            ],
+            check_results=results,
         )
 
     return load
-
-
-def _refused_share_is_small(counts: dict[str, Counts], maximum: float, quarantine: str) -> dg.AssetCheckResult:
-    shares = {source: count.refused / count.records for source, count in counts.items() if count.records}
-    worst = max(shares.values(), default=0.0)
-    return dg.AssetCheckResult(
-        check_name="refused_share_is_small",
-        passed=worst <= maximum,
-        description=None
-        if worst <= maximum
-        else f"{worst:.2%} of the rows of a source were refused, {maximum:.2%} are permitted. They lie in {quarantine} "
-        "with their reasons: have the files corrected and landed again, or raise "
-        "LEARNING_WAREHOUSE_MAXIMUM_REFUSED_SHARE.",
-        metadata={"share by source": shares, "maximum": maximum},
-    )
-
-
-def _files_were_readable(loads: list[TableLoad], quarantine: str) -> dg.AssetCheckResult:
-    refused = [file for load in loads for file in load.files if file.status == "refused"]
-    return dg.AssetCheckResult(
-        check_name="files_were_readable",
-        passed=not refused,
-        description="; ".join(f"{file.name}: {file.reason}" for file in refused) or None,
-        metadata={"refused files": len(refused), "kept in": dg.MetadataValue.path(quarantine)},
-    )
 
 
 def _file_table(loads: list[TableLoad]) -> dg.TableMetadataValue:
