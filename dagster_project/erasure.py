@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster_project.ingest.erasure import Erasure, Erasures
+from dagster_project.report.data_docs import remove_older
 from dagster_project.settings import Settings
 from dagster_project.store.erasure import (
     ErasedLearners,
@@ -31,6 +32,8 @@ def unbuild(settings: Settings) -> None:
     """Remove the learners who are gone from raw from what was built of it. Call it before anything is built anew."""
     erasures = Erasures(settings)
     for erasure in erasures.at("unloaded"):
+        # His key may be among the examples of what was checked before.
+        remove_older(settings, datetime.fromisoformat(erasure.unloaded_at) if erasure.unloaded_at else datetime.max)
         removed = remove_learners(settings, ErasedLearners([erasure.tombstone], erasures.key))
         erasures.save(replace(erasure, stage="unbuilt", removed=erasure.removed | removed))
 

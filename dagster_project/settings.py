@@ -152,6 +152,10 @@ class Settings(BaseSettings):
         return self.artifacts_dir / "pages"
 
     @property
+    def data_docs_dir(self) -> Path:
+        return self.artifacts_dir / "data_docs"
+
+    @property
     def published_dir(self) -> Path:
         return self.home / "published"
 

@@ -59,6 +59,7 @@ def failure_text(settings: Settings, problems: Sequence[Problem], not_made: int)
             kept,
             f"Refused rows with their reasons: {settings.quarantine_dir}",
             f"All runs: {settings.pages_dir / 'pipeline_status.html'}",
+            f"All expectations, with examples: {settings.data_docs_dir / 'index.html'}",
             "Every step with its log, every check with examples: make ui",
         ]
     )

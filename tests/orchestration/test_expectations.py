@@ -8,9 +8,10 @@ import duckdb
 import pytest
 
 from dagster_project.defs.quality import validation
-from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks
+from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks, validation_result
 from dagster_project.defs.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
 from dagster_project.defs.quality.validation import Relation, validate
+from dagster_project.report.data_docs import write_table
 
 EXPECTATION = {
     "id": "colour_is_known",
@@ -156,6 +157,16 @@ def test_a_column_that_is_not_there_fails_with_the_reason(things, tmp_path):
     outcome = outcome_of(things, tmp_path, rule("expect_column_values_to_not_be_null", "color"))
     assert not outcome.success
     assert "no column color; there are: thing_key, colour" in outcome.error
+
+
+def test_what_was_found_is_written_to_data_docs_with_keys_only(things, tmp_path, settings):
+    suite = read_suite(write_suite(tmp_path, EXPECTATION))
+    found = validation_result(suite, validate(suite, *things), things[0], "a-run")
+    assert json.loads(json.dumps(found)) == found
+    page = write_table(settings, found).read_text()
+    assert "2 of 9,999 values (0.02 %)" in page
+    assert "uni:7" in page
+    assert "blue" not in page  # a value that nobody expected may be anything
 
 
 def test_critical_blocks_and_warning_does_not(tmp_path):

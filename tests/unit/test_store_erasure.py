@@ -7,6 +7,7 @@ import pytest
 
 from dagster_project import erasure
 from dagster_project.ingest.erasure import Erasure, Erasures, tombstone
+from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
 from dagster_project.store.erasure import ErasedLearners, count_learners
 from dagster_project.store.errors import PublishError
@@ -58,7 +59,16 @@ def ask(settings):
 def test_only_the_learner_is_removed_and_the_receipt_tells_it_without_naming_him(settings):
     publish_now(settings, "a")
     ask(settings)
+    example = {
+        "table": "marts.mart_course",
+        "validated_at": "2025-12-31T00:00:00",
+        "run_id": "a",
+        "rows": 1,
+        "part": "",
+    }
+    docs = write_table(settings, {"meta": example | {"part": ""}, "results": []})
     erasure.unbuild(settings)
+    assert not docs.exists()
     snapshot = publish_now(settings, "b")
     (receipt,) = erasure.finish(settings, snapshot)
     told = json.loads(receipt.read_text())

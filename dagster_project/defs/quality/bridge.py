@@ -2,13 +2,16 @@
 
 The suites of the tables that one step writes are checked by one step after it, so that a blocking check stops what
 comes after. How tables of any size are held against a suite in bounded memory: `validation.py`. Of a raw event table
-the days that changed and are not summarized yet are looked at, of every other table all rows.
+the days that changed and are not summarized yet are looked at, of every other table all rows. What was found is
+written to Data Docs as well (`report/data_docs.py`).
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
@@ -21,6 +24,7 @@ from dagster_project.defs.quality.suite import Expectation, Suite, read_suites
 from dagster_project.defs.quality.validation import Outcome, Relation, validate
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
+from dagster_project.report.data_docs import write_index, write_table
 from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
 
@@ -63,11 +67,13 @@ def suite_checks(name: str, suites: list[Suite]) -> dg.AssetChecksDefinition:
             if wanted:
                 with relation_of(suite, warehouse) as (relation, connection):
                     outcomes = validate(suite, relation, connection)
+                docs = write_table(warehouse.settings, validation_result(suite, outcomes, relation, context.run_id))
                 yield from (
-                    _result(suite, expectation, outcomes[expectation.id])
+                    _result(suite, expectation, outcomes[expectation.id], docs)
                     for expectation in suite.expectations
                     if expectation.id in wanted
                 )
+        write_index(warehouse.settings, {f"{suite.schema}.{suite.table}" for suite in read_suites()})
 
     return check
 
@@ -76,7 +82,47 @@ def _key(suite: Suite) -> dg.AssetKey:
     return dg.AssetKey([suite.schema, suite.table])
 
 
-def _result(suite: Suite, expectation: Expectation, outcome: Outcome) -> dg.AssetCheckResult:
+def validation_result(suite: Suite, outcomes: dict[str, Outcome], relation: Relation, run_id: str) -> dict:
+    """What a suite found, as Great Expectations writes validation results; what Data Docs show."""
+    results = [
+        {
+            "success": outcome.success,
+            "expectation_config": {
+                "id": expectation.id,
+                "type": expectation.type,
+                "columns": list(expectation.columns),
+                "rule": expectation.rule,
+                "severity": expectation.severity,
+                "notes": expectation.notes,
+            },
+            "result": {
+                "element_count": outcome.rows,
+                "judged_count": outcome.judged,
+                "unexpected_count": outcome.unexpected,
+                "unexpected_percent": 100 * outcome.unexpected_share,
+                "observed_value": {name: _plain(value) for name, value in outcome.observed.items()},
+                "partial_unexpected_index_list": outcome.examples,
+                "unexpected_index_query": outcome.query,
+                "exception": outcome.error,
+            },
+        }
+        for expectation in suite.expectations
+        for outcome in (outcomes[expectation.id],)
+    ]
+    return {
+        "success": all(result["success"] for result in results),
+        "meta": {
+            "table": f"{suite.schema}.{suite.table}",
+            "validated_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
+            "run_id": run_id,
+            "rows": max((outcome.rows for outcome in outcomes.values()), default=0),
+            "part": relation.part,
+        },
+        "results": results,
+    }
+
+
+def _result(suite: Suite, expectation: Expectation, outcome: Outcome, docs: Path) -> dg.AssetCheckResult:
     metadata: dict = {"rows": outcome.rows, **{name: _plain(value) for name, value in outcome.observed.items()}}
     description = None
     if not outcome.success:
@@ -85,6 +131,7 @@ def _result(suite: Suite, expectation: Expectation, outcome: Outcome) -> dg.Asse
         description = f"{', '.join(expectation.columns)}: {found}. {expectation.notes}"
         metadata |= {"unexpected rows": outcome.unexpected, "unexpected share": outcome.unexpected_share}
         metadata["examples"] = dg.MetadataValue.json(outcome.examples)
+        metadata["data docs"] = dg.MetadataValue.path(str(docs))
         if outcome.query:
             metadata["query"] = dg.MetadataValue.md(f"```sql\n{outcome.query}\n```")
         if outcome.error:
@@ -123,7 +170,8 @@ def relation_of(suite: Suite, warehouse: WarehouseResource) -> Iterator[tuple[Re
         }
     with raw_relation(warehouse.settings, contract.name, suite.table, days) as (connection, sql):
         types = {column.name: column.data_type.upper() for column in table.raw_columns}
-        yield Relation(sql, types, ("source", *table.key)), connection
+        part = "" if days is None else f"of the {len(days):,} event days that changed"
+        yield Relation(sql, types, ("source", *table.key), part), connection
 
 
 @dg.definitions

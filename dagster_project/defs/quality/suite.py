@@ -56,11 +56,16 @@ class Expectation:
     of_filling_sources: bool = False
 
     @property
-    def description(self) -> str:
-        """The rule in one line, and what to do when it fails."""
+    def rule(self) -> str:
+        """What must hold of the columns, in words."""
         rule = self.type.removeprefix("expect_").replace("_", " ")
         bounds = ", ".join(f"{key.replace('_', ' ')} {json.dumps(value)}" for key, value in self.kwargs.items())
-        return f"{', '.join(self.columns)}: {rule} ({bounds or 'all'}). When it fails: {self.notes}"
+        return f"{rule} ({bounds or 'all'})"
+
+    @property
+    def description(self) -> str:
+        """The rule in one line, and what to do when it fails."""
+        return f"{', '.join(self.columns)}: {self.rule}. When it fails: {self.notes}"
 
 
 @dataclass(frozen=True)

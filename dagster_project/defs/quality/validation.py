@@ -43,11 +43,13 @@ FRAME_VALUES = 50_000
 
 @dataclass(frozen=True)
 class Relation:
-    """What is checked: SQL after `from`, its columns with their types, and those that say which row it is."""
+    """What is checked: SQL after `from`, its columns with their types, those that say which row it is, and which part
+    of a table it is, in words; empty: all of it."""
 
     sql: str
     types: dict[str, str]
     keys: tuple[str, ...]
+    part: str = ""
 
 
 @dataclass
