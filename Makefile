@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
+.PHONY: help setup run demo publish-for erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
   bench-statistics lock clean
 
 help:  ## this list
@@ -30,6 +30,9 @@ demo: setup  ## a university made up at the size of the report, through all of i
 erase: setup  ## remove a learner everywhere: LEARNER=id in the source's files [SOURCE=campus]
 	@test -n "$(LEARNER)" || { echo "Say whom: make erase LEARNER=id [SOURCE=campus]"; exit 2; }
 	@$(BIN)/python -m dagster_project erase --learner "$(LEARNER)" $(if $(SOURCE),--source "$(SOURCE)")
+
+publish-for: setup  ## a file of its own, with its rows only: PROGRAM=id | ORGANIZATION=id | UNIVERSITY=name
+	@$(BIN)/python -m dagster_project publish-for $(if $(PROGRAM),--program "$(PROGRAM)") $(if $(ORGANIZATION),--organization "$(ORGANIZATION)") $(if $(UNIVERSITY),--university "$(UNIVERSITY)")
 
 search-identifiers: setup  ## search everything that runs write for the learners' names and e-mail addresses
 	@$(BIN)/python -m dagster_project search-identifiers

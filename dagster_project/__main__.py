@@ -63,6 +63,8 @@ def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
         return _demo(settings, arguments.students, arguments.seed)
     if arguments.verb == "search-identifiers":
         return _search_identifiers(settings)
+    if arguments.verb == "publish-for":
+        return _publish_for(settings, arguments)
     if arguments.verb == "erase":
         return _erase(settings, arguments.learner, arguments.source)
     return _run(settings, arguments.source, arguments.contract, arguments.landing)
@@ -81,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     erase = verbs.add_parser("erase", help="remove a learner everywhere; repeat it after an interruption")
     erase.add_argument("--learner", required=True, help="the learner's id, as the source's own files write it")
     erase.add_argument("--source", help="his source; may be left out when the warehouse has one")
+    publish_for = verbs.add_parser("publish-for", help="a file of its own for a program, university or organization")
+    publish_for.add_argument("--program", help="id or key of a program")
+    publish_for.add_argument("--university", help="name of a university, or <source>:<name>: all its programs")
+    publish_for.add_argument("--organization", help="id or key of an organization")
     verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
@@ -194,6 +200,28 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
     if left := [file for file in erasure.landing if file not in erasure.rewritten]:
         print(f"These files in {source.landing} hold the learner still; no load brings him back:")
         print("".join(f"  {file}\n" for file in left), end="")
+    return 0
+
+
+def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
+    """0 when the consumer has a new file, 2 when not."""
+    from dagster_project.consumer_files import publish_consumer
+    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.store.consumers import KINDS
+    from dagster_project.store.errors import StoreError
+
+    given = [(kind, wanted) for kind in KINDS if (wanted := getattr(arguments, kind))]
+    if len(given) != 1:
+        print("Say for whom: make publish-for PROGRAM=id | ORGANIZATION=id | UNIVERSITY=name", file=sys.stderr)
+        return 2
+    try:
+        published = publish_consumer(
+            settings, CONTRACTS.values(), *given[0], run_id=f"publish-for-{os.getpid()}", on_progress=_say
+        )
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(published)
     return 0
 
 

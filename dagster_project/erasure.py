@@ -14,6 +14,7 @@ from dagster_project.store.erasure import (
     remove_earlier_snapshots,
     remove_learners,
 )
+from dagster_project.store.publish_for import remove_consumers_files
 
 
 def receipt_path(settings: Settings, erasure: Erasure) -> Path:
@@ -39,17 +40,28 @@ def unbuild(settings: Settings) -> None:
 
 
 def finish(settings: Settings, snapshot_id: str) -> list[Path]:
-    """After the publication of a snapshot: remove the earlier ones, and write the receipts of who is now erased."""
+    """After the publication of a snapshot: remove the earlier ones, and write the receipts of who is now erased.
+
+    The files of single consumers go too: they are made anew by who publishes them.
+    """
     erasures = Erasures(settings)
     waiting = erasures.at("unbuilt")
     if not waiting:
         return []
+    consumers = remove_consumers_files(settings)
     earlier = remove_earlier_snapshots(settings, snapshot_id)
     compact_build_database(settings)
     receipts = []
     for erasure in waiting:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        done = replace(erasure, stage="finished", finished_at=now, snapshot=snapshot_id, removed_snapshots=earlier)
+        done = replace(
+            erasure,
+            stage="finished",
+            finished_at=now,
+            snapshot=snapshot_id,
+            removed_snapshots=earlier,
+            removed_consumers=tuple(dict.fromkeys((*erasure.removed_consumers, *consumers))),
+        )
         receipts.append(_write_receipt(settings, done))
         erasures.save(done)
     return receipts
@@ -66,6 +78,7 @@ def _write_receipt(settings: Settings, erasure: Erasure) -> Path:
         "rows_removed": dict(sorted(erasure.removed.items())),
         "published_without_the_learner": erasure.snapshot,
         "earlier_snapshots_removed": erasure.removed_snapshots,
+        "files_of_consumers_removed": list(erasure.removed_consumers),
         "landing_files_rewritten": list(erasure.rewritten),
         "landing_files_left_to_the_operator": [name for name in erasure.landing if name not in erasure.rewritten],
         "models": "Risk models of the source that were trained before are trained again by the first run that may "

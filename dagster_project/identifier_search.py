@@ -57,7 +57,12 @@ def search_identifiers(contracts: Iterable[Contract], settings: Settings) -> Sea
     with open_engine(settings) as connection:
         search.identifiers = load_identifiers(connection, identity_files(contracts, settings))
         databases = sorted((settings.published_dir / "snapshots").glob("*/*.duckdb"))
-        for place, paths in (("published", databases), ("build", [settings.build_database])):
+        of_consumers = sorted(settings.published_for_dir.glob("*/*/snapshots/*/*.duckdb"))
+        for place, paths in (
+            ("published", databases),
+            ("consumers'", of_consumers),
+            ("build", [settings.build_database]),
+        ):
             for path in filter(Path.exists, paths):
                 attach(connection, path, "searched")
                 _add(
@@ -69,6 +74,7 @@ def search_identifiers(contracts: Iterable[Contract], settings: Settings) -> Sea
                 connection.execute("detach searched")
         for place, folder in (
             ("published", settings.published_dir / "snapshots"),
+            ("consumers'", settings.published_for_dir),
             ("raw", settings.raw_dir),
             ("quarantine", settings.quarantine_dir),
             ("artifact", settings.artifacts_dir),

@@ -160,6 +160,11 @@ class Settings(BaseSettings):
         return self.home / "published"
 
     @property
+    def published_for_dir(self) -> Path:
+        """Snapshots of single consumers, which hold their rows only."""
+        return self.home / "published_for"
+
+    @property
     def temp_dir(self) -> Path:
         return self.home / "tmp"
 

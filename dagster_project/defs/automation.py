@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.consumer_files import publish_consumer
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
@@ -17,6 +18,8 @@ from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.report.alert import Problem, failure_text, send_alert
 from dagster_project.settings import Settings
+from dagster_project.store.consumers import KINDS
+from dagster_project.store.errors import StoreError
 from dagster_project.store.locks import WriteLock
 
 LOOK_AHEAD = timedelta(days=31)
@@ -219,6 +222,29 @@ def erase_learner() -> None:
     ask_for_erasure()
 
 
+@dg.op(
+    config_schema={
+        "kind": dg.Field(str, description=f"Kind of the consumer: {', '.join(KINDS)}"),
+        "id": dg.Field(str, description="Id of the program or organization, name of the university"),
+    }
+)
+def write_consumer_file(context: dg.OpExecutionContext) -> None:
+    """The rows of one consumer, from the published snapshot, as a file of their own."""
+    kind, wanted = context.op_config["kind"], context.op_config["id"]
+    if kind not in KINDS:
+        raise dg.Failure(f"There are files for a {', a '.join(KINDS)}, not for a {kind!r}", allow_retries=False)
+    try:
+        context.log.info(str(publish_consumer(Settings(), CONTRACTS.values(), kind, wanted, run_id=context.run_id)))
+    except StoreError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+@dg.job
+def publish_for() -> None:
+    """Publish the file of one program, university or organization, with its rows only."""
+    write_consumer_file()
+
+
 @dg.sensor(jobs=jobs, minimum_interval_seconds=60)
 def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Run a source whose learners ask to be erased, three times at most for the same ones."""
@@ -245,5 +271,7 @@ def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 @dg.definitions
 def automation() -> dg.Definitions:
     return dg.Definitions(
-        jobs=[*jobs, run_all, erase_learner], schedules=[daily], sensors=[landing, lost_runs, erasures, failed_runs]
+        jobs=[*jobs, run_all, erase_learner, publish_for],
+        schedules=[daily],
+        sensors=[landing, lost_runs, erasures, failed_runs],
     )

@@ -55,6 +55,7 @@ class Erasure:
         landing: landing files in which the learner was found when he asked.
         rewritten: those of them from which he was removed.
         unloaded_at: when raw was free of him; what was trained before knew him.
+        removed_consumers: whose own files (`make publish-for`) were removed, and are to be made anew.
     """
 
     receipt: str
@@ -70,6 +71,7 @@ class Erasure:
     finished_at: str | None = None
     snapshot: str | None = None
     removed_snapshots: int = 0
+    removed_consumers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class Erasures:
                 f"{self._path}: {len(saved['erasures'])} learners were erased under another pseudonym key; under this "
                 f"one a load would bring them back. Set the earlier {PREFIX}PSEUDONYM_KEY again"
             )
-        lists = ("identifiers", "landing", "rewritten")
-        return [Erasure(**x | {name: tuple(x[name]) for name in lists}) for x in saved["erasures"]]
+        lists = ("identifiers", "landing", "rewritten", "removed_consumers")
+        return [Erasure(**x | {name: tuple(x[name]) for name in lists if name in x}) for x in saved["erasures"]]
 
     def at(self, *stages: Stage, source: str | None = None) -> list[Erasure]:
         """Requests at one of these stages (at any, when none is named), of one source if given."""

@@ -58,13 +58,15 @@ def search_columns(connection: duckdb.DuckDBPyConnection, columns: Iterable[tupl
     searched, hits = 0, {}
     for name, relation, column in columns:
         searched += 1
+        if not count:
+            continue
         value = f"cast({identifier(column)} as varchar)"
         candidates = f"select distinct value from (select {value} as value from {relation}) where {where}"
         connection.execute(
             f"create or replace temporary table candidates as "
             f"select value, string_split({_words('value')}, ' ') as words from ({candidates})"
         )
-        if not count or not connection.execute("select count(*) from candidates").fetchall()[0][0]:
+        if not connection.execute("select count(*) from candidates").fetchall()[0][0]:
             continue
         parts = " union all ".join(
             f"select value, unnest(list_transform(range(1, len(words) - {n} + 2), "

@@ -162,12 +162,14 @@ def write_meta(
     sources: Sequence[SourceInfo],
     versions: Mapping[str, str],
     uncounted: str = "",
+    about: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
     """Create and fill schema `_meta` in an attached database that already holds the tables.
 
     Args:
         versions: software name → version; each becomes a column of `_meta.publication` (dbt-core: dbt_core_version).
         uncounted: schema whose tables and rows `_meta.publication` leaves out.
+        about: further columns of `_meta.publication`: name → (value, description).
     """
     table_rows, column_rows = [], []
     for table in tables:
@@ -194,10 +196,12 @@ def write_meta(
         sum(row[0] != uncounted for row in table_rows),
         sum(row[2] for row in table_rows if row[0] != uncounted),
         *versions.values(),
+        *(value for value, _ in (about or {}).values()),
     )
-    version_columns = tuple((f"{name.replace('-', '_')}_version", "varchar", f"Version of {name}") for name in versions)
+    further_columns = tuple((f"{name.replace('-', '_')}_version", "varchar", f"Version of {name}") for name in versions)
+    further_columns += tuple((name, "varchar", description) for name, (_, description) in (about or {}).items())
     connection.execute(f"create schema {identifier(catalog)}._meta")
-    _write(connection, catalog, "publication", [publication], version_columns)
+    _write(connection, catalog, "publication", [publication], further_columns)
     _write(connection, catalog, "tables", table_rows)
     _write(connection, catalog, "columns", column_rows)
     _write(connection, catalog, "sources", [astuple(source) for source in sorted(sources, key=lambda x: x.source)])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -51,6 +52,7 @@ asset that writes such a column lists it here.
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}Z[A-Za-z0-9_-]*")
 _MUST_HAVE_ROWS = ("core", "marts")
+Filled = TypeVar("Filled")
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,8 @@ def publish(
         WarehouseBusyError: the build database is open elsewhere; nothing was published.
     """
     started = time.monotonic()
-    if not _SNAPSHOT_ID.fullmatch(snapshot_id):
-        raise PublishError(
-            f"{snapshot_id!r} is no snapshot id: snapshots sort by their time, make_snapshot_id() gives it"
-        )
-    snapshots = settings.published_dir / "snapshots"
-    current = settings.published_dir / "current"
-    final, incoming = snapshots / snapshot_id, snapshots / f".incoming-{snapshot_id}"
-    previous = current.readlink().name if current.is_symlink() else None
-    if previous == snapshot_id:
-        raise PublishError(f"Snapshot {snapshot_id} is published already: a publication needs a new id")
-    try:
-        _remove_leftovers(settings.published_dir)
-        shutil.rmtree(final, ignore_errors=True)  # Renamed, but killed before it became the current one.
-        incoming.mkdir(parents=True)
-        _link_stable_paths(settings.published_dir)
+
+    def fill(incoming: Path) -> tuple[dict[str, int], Found]:
         if erased:
             check_nobody_erased(settings, erased)
         on_progress("Copying the public tables")
@@ -137,27 +126,68 @@ def publish(
             settings, incoming / DATABASE, snapshot_id, sources_info, versions, find_unpublished(models)
         )
         on_progress("Auditing the copy and exporting it as Parquet")
-        counts, searched = _audit(
+        counts, searched = audit(
             settings, incoming / DATABASE, tables, find_direct_identifiers(models), identities or {}
         )
-        _export_parquet(settings, incoming, counts)
+        export_parquet(settings, incoming, counts)
         _copy_pages(settings.pages_dir, incoming / "reports")
-        _sync_tree(incoming)
-        incoming.rename(final)
-        sync(snapshots)
-        _swap(settings.published_dir, snapshot_id)
-    except WarehouseBusyError:
-        raise
-    except (StoreError, duckdb.Error, OSError) as error:
-        kept = f"snapshot {previous} is untouched and stays the published one" if previous else "there is none yet"
-        kind = PublishDiskError if isinstance(error, OSError | duckdb.IOException) else PublishError
-        raise kind(f"Nothing was published; {kept}. {error}") from error
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
-    _prune(snapshots, settings.snapshots_kept, never={snapshot_id, previous})
+        return counts, searched
+
+    counts, searched = swap_in(settings.published_dir, snapshot_id, fill, settings.snapshots_kept)
+    final = settings.published_dir / "snapshots" / snapshot_id
     publication = Publication(snapshot_id, final, counts, time.monotonic() - started, searched)
     on_progress(f"Published {publication.row_count:,} rows of {len(counts)} tables as {snapshot_id}")
     return publication
+
+
+def swap_in(
+    published: Path,
+    snapshot_id: str,
+    fill: Callable[[Path], Filled],
+    kept: int,
+    stable_paths: Sequence[str] = (DATABASE, "parquet", "reports"),
+) -> Filled:
+    """Fill the folder of a new snapshot and make it the current one of a published folder, at once.
+
+    Args:
+        published: `settings.published_dir`, or the folder of one consumer.
+        fill: writes everything into the folder that it is given; what it returns is returned.
+        kept: snapshots to keep, the new one included.
+        stable_paths: names in a snapshot that the published folder links to.
+
+    Raises:
+        PublishError, PublishDiskError, WarehouseBusyError: as `publish`.
+    """
+    if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+        raise PublishError(
+            f"{snapshot_id!r} is no snapshot id: snapshots sort by their time, make_snapshot_id() gives it"
+        )
+    snapshots = published / "snapshots"
+    current = published / "current"
+    final, incoming = snapshots / snapshot_id, snapshots / f".incoming-{snapshot_id}"
+    previous = current.readlink().name if current.is_symlink() else None
+    if previous == snapshot_id:
+        raise PublishError(f"Snapshot {snapshot_id} is published already: a publication needs a new id")
+    try:
+        _remove_leftovers(published)
+        shutil.rmtree(final, ignore_errors=True)  # Renamed, but killed before it became the current one.
+        incoming.mkdir(parents=True)
+        _link_stable_paths(published, stable_paths)
+        filled = fill(incoming)
+        _sync_tree(incoming)
+        incoming.rename(final)
+        sync(snapshots)
+        _swap(published, snapshot_id)
+    except WarehouseBusyError:
+        raise
+    except (StoreError, duckdb.Error, OSError) as error:
+        stays = f"snapshot {previous} is untouched and stays the published one" if previous else "there is none yet"
+        kind = PublishDiskError if isinstance(error, OSError | duckdb.IOException) else PublishError
+        raise kind(f"Nothing was published; {stays}. {error}") from error
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    _prune(snapshots, kept, never={snapshot_id, previous})
+    return filled
 
 
 def compare_snapshots(settings: Settings, a: Path, b: Path) -> list[str]:
@@ -190,7 +220,7 @@ def _copy_tables(
         for schema in dict.fromkeys(table.schema for table in tables):
             connection.execute(f"create schema snapshot.{identifier(schema)}")
         for table in tables:
-            _copy_table(connection, table)
+            copy_table(connection, table, f"from {qualified(table.full_name, 'build')}")
         write_meta(
             connection,
             "snapshot",
@@ -211,27 +241,32 @@ def _copy_tables(
     return counts
 
 
-def _copy_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Copy a table, or the rows of a view, with its comments.
+def copy_table(connection: duckdb.DuckDBPyConnection, table: Table, query: str) -> None:
+    """Write the rows of a query into the attached database `snapshot`, as this table and with its comments.
 
     COPY FROM DATABASE would keep the comments by itself, but it takes the private schemas along.
     """
     target = qualified(table.full_name, "snapshot")
     try:
-        connection.execute(f"create table {target} as from {qualified(table.full_name, 'build')}")
+        connection.execute(f"create table {target} as {query}")
     except duckdb.Error as error:
         raise PublishError(f"{table.full_name} cannot be copied. The engine says: {error}") from error
     write_comments(connection, target, table.description, ((x.name, x.description) for x in table.columns))
 
 
-def _audit(
+def audit(
     settings: Settings,
     database: Path,
     expected: Mapping[str, int],
     direct_identifiers: Mapping[str, str],
     identities: Mapping[Path, Sequence[str]],
+    must_have_rows: Collection[str] = _MUST_HAVE_ROWS,
 ) -> tuple[dict[str, int], Found]:
     """Open the new file as a reader would and look whether it may be shown.
+
+    Args:
+        expected: rows that each table must have.
+        must_have_rows: schemas that may not be empty.
 
     Returns:
         Rows by table, with _meta's; and the result of the search for direct identifiers.
@@ -264,7 +299,7 @@ def _audit(
     for name, count in expected.items():
         if counts.get(name) != count:
             problems.append(f"{name} has {counts.get(name, 'no')} rows in the copy, {count} in the build database")
-    for schema in _MUST_HAVE_ROWS:
+    for schema in must_have_rows:
         in_schema = [count for name, count in expected.items() if name.startswith(f"{schema}.")]
         if not any(in_schema):
             problems.append(f"schema {schema} has no rows in its {len(in_schema)} tables: was everything built?")
@@ -280,7 +315,7 @@ def _audit(
     return counts, found
 
 
-def _export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:
+def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:
     """Write each table of the new file as Parquet: this also reads every row back before it is shown to anyone."""
     with open_engine(settings) as connection:
         attach(connection, incoming / DATABASE, "snapshot")
@@ -311,8 +346,8 @@ def _sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def _link_stable_paths(published: Path) -> None:
-    for name in (DATABASE, "parquet", "reports"):
+def _link_stable_paths(published: Path, names: Sequence[str]) -> None:
+    for name in names:
         link = published / name
         if link.is_symlink() and link.readlink() == Path("current", name):
             continue

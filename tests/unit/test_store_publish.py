@@ -291,14 +291,14 @@ def test_failed_audit_leaves_the_published_snapshot_and_nothing_else(published, 
 
 def test_rows_lost_in_the_copy_fail_the_audit(settings, monkeypatch):
     build(settings)
-    copy = publish_module._copy_table
+    copy = publish_module.copy_table
 
-    def copy_short(connection, table):
-        copy(connection, table)
+    def copy_short(connection, table, rows):
+        copy(connection, table, rows)
         if table.name == "dim_learner":
             connection.execute("delete from snapshot.core.dim_learner where learner_key = 'learner 1'")
 
-    monkeypatch.setattr(publish_module, "_copy_table", copy_short)
+    monkeypatch.setattr(publish_module, "copy_table", copy_short)
     with pytest.raises(PublishError, match=r"core\.dim_learner has 49 rows in the copy, 50 in the build database"):
         publish_now(settings)
     assert not (settings.published_dir / DATABASE).exists()
@@ -348,7 +348,7 @@ publish.publish(
     Settings(home=home, memory_limit="500MB"), publish.make_snapshot_id("killed"), sources_info=[], versions={}
 )
 """
-STEPS = ["_copy_table", "write_meta", "_copy_tables", "_audit", "_export_parquet", "_copy_pages", "_sync_tree"]
+STEPS = ["copy_table", "write_meta", "_copy_tables", "audit", "export_parquet", "_copy_pages", "_sync_tree"]
 
 
 @pytest.fixture(scope="module")

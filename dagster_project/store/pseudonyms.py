@@ -1,0 +1,65 @@
+"""Learners under other pseudonyms: every key of a row that begins with its learner's, put under another id of his.
+
+A learner's key is `<source>:<id>`, and the keys of what is his (enrollments, submissions, …) begin with it (macro
+entity_key). His other id is the keyed hash of that key, so that the same key gives the same id in every table and run.
+"""
+
+import duckdb
+
+from dagster_project.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.store.database import identifier
+from dagster_project.store.meta import Table
+
+_PREFIX = "'^[^:]*:[^:]*'"
+
+
+def make_pseudonyms(connection: duckdb.DuckDBPyConnection, learner_keys: str, key: bytes) -> None:
+    """Make the temporary table `pseudonyms`: learner_key, other_key, other_id.
+
+    Args:
+        learner_keys: query of one column, the keys of learners; a key may come twice.
+        key: of the hashes.
+    """
+    set_key(connection, key)
+    connection.execute(
+        "create or replace temporary table pseudonyms as select learner_key, "
+        f"{_other_key('learner_key', 'other_id')} as other_key, other_id from (select distinct learner_key, "
+        f"{keyed_hash_sql('learner_key')} as other_id from ({learner_keys}) as keys (learner_key) "
+        "where learner_key is not null)"
+    )
+
+
+def under_pseudonyms(table: Table, relation: str) -> str:
+    """Query of the rows of a relation that has the columns of a table, under the ids of `pseudonyms`.
+
+    A learner who is not in `pseudonyms` has his other key all the same where a row has his `learner_key`.
+    """
+    texts = [column.name for column in table.columns if column.data_type == "VARCHAR"]
+    keys = [name for name in texts if name.endswith("_key") and name != "learner_key"]
+    if "learner_key" in texts:
+        hashed = _other_key("rows.learner_key", keyed_hash_sql("rows.learner_key"))
+        other = f"coalesce(pseudonyms.other_key, {hashed})"
+        changed = {"learner_key": other} | {
+            name: f"case when starts_with(rows.{identifier(name)}, rows.learner_key || ':') then {other} || "
+            f"substr(rows.{identifier(name)}, length(rows.learner_key) + 1) else rows.{identifier(name)} end"
+            for name in keys
+        }
+        if "learner_id" in texts:
+            changed["learner_id"] = f"coalesce(pseudonyms.other_id, {keyed_hash_sql('rows.learner_key')})"
+        joins = " left join pseudonyms on rows.learner_key = pseudonyms.learner_key"
+    else:
+        changed, joins = {}, ""
+        for number, name in enumerate(keys):
+            column, other = f"rows.{identifier(name)}", f"pseudonyms_{number}"
+            joins += f" left join pseudonyms as {other} on regexp_extract({column}, {_PREFIX}) = {other}.learner_key"
+            changed[name] = (
+                f"coalesce({other}.other_key || substr({column}, length({other}.learner_key) + 1), {column})"
+            )
+    if not changed:
+        return f"from {relation}"
+    replaced = ", ".join(f"{expression} as {identifier(name)}" for name, expression in changed.items())
+    return f"select rows.* replace ({replaced}) from {relation} as rows{joins}"
+
+
+def _other_key(learner_key: str, other_id: str) -> str:
+    return f"left({learner_key}, position(':' in {learner_key})) || {other_id}"

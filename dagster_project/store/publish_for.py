@@ -1,0 +1,223 @@
+"""Files for single consumers: what of the published snapshot is about one program, university or organization.
+
+published_for/<source>/<kind>-<id>/
+    learning_warehouse.duckdb, parquet      stable paths, as in published/
+    current -> snapshots/<id>
+    snapshots/<id>/
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.keyed_hash import keyed_hash
+from dagster_project.settings import Settings
+from dagster_project.store.consumers import Consumer, Kind, find_consumer, find_rule, find_strangers, make_scope
+from dagster_project.store.contracts import MODELS, find_direct_identifiers
+from dagster_project.store.database import attach, identifier, open_engine, qualified
+from dagster_project.store.errors import PublishError
+from dagster_project.store.identifiers import Found
+from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
+from dagster_project.store.pseudonyms import make_pseudonyms, under_pseudonyms
+from dagster_project.store.publish import (
+    DATABASE,
+    HISTORY,
+    PUBLIC_SCHEMAS,
+    STORAGE_VERSION,
+    audit,
+    copy_table,
+    export_parquet,
+    make_snapshot_id,
+    swap_in,
+)
+
+_REMOVED = ".removed-"
+
+
+@dataclass(frozen=True)
+class ConsumerPublication:
+    """What one consumer got.
+
+    Attributes:
+        tables: rows by table, with those of `_meta`.
+        left_out: tables of the snapshot that he has no part in, with the reason.
+        without_rule: those of them that no rule covers.
+    """
+
+    consumer: Consumer
+    snapshot_id: str
+    folder: Path
+    tables: Mapping[str, int]
+    left_out: Mapping[str, str]
+    without_rule: Sequence[str]
+    searched: Found
+    seconds: float
+
+    def __str__(self) -> str:
+        reasons: dict[str, list[str]] = {}
+        for table, reason in self.left_out.items():
+            reasons.setdefault(reason, []).append(table)
+        rows = sum(count for table, count in self.tables.items() if not table.startswith("_meta."))
+        return "\n".join(
+            [
+                f"Published for {self.consumer}: {rows:,} rows in {self.folder / DATABASE} ({self.seconds:.0f} s).",
+                f"Searched {self.searched.columns} text columns for {self.searched.identifiers:,} names and e-mail "
+                "addresses: none is in it.",
+                "Left out:",
+                *(f"  {', '.join(tables)}: {reason}" for reason, tables in reasons.items()),
+            ]
+        )
+
+
+def publish_for(
+    settings: Settings,
+    kind: Kind,
+    wanted: str,
+    *,
+    key: bytes,
+    identities: Mapping[Path, Sequence[str]] | None = None,
+    models: Path = MODELS,
+    on_progress: Callable[[str], None] = lambda message: None,
+) -> ConsumerPublication:
+    """Write the rows of one consumer, from the current published snapshot. Call it while holding the `WriteLock`.
+
+    Learners have pseudonyms of their own in it, made with `key` and the consumer's name: the files of two consumers
+    cannot be joined by them.
+
+    Args:
+        wanted: id of the program or organization, name of the university; or its key.
+        key: secret of the pseudonyms.
+        identities: as `publish`.
+
+    Raises:
+        StoreError: nothing is published yet, or there is no such consumer.
+        PublishError: an audit failed; the consumer's earlier file stays.
+    """
+    started = time.monotonic()
+    origin = (settings.published_dir / "current").resolve()
+    with open_engine(settings) as connection:
+        attach(connection, origin / DATABASE, "published")
+        consumer = find_consumer(connection, "published", kind, wanted)
+    folder = settings.published_for_dir / consumer.folder
+    snapshot_id = make_snapshot_id()
+    left_out: dict[str, str] = {}
+    without_rule: list[str] = []
+
+    def fill(incoming: Path) -> tuple[dict[str, int], Found]:
+        on_progress(f"Copying what is about {consumer}")
+        with open_engine(settings) as connection:
+            attach(connection, origin / DATABASE, "published")
+            attach(connection, incoming / DATABASE, "snapshot", f"storage_version '{STORAGE_VERSION}'")
+            make_scope(connection, "published", consumer)
+            make_pseudonyms(
+                connection,
+                "select learner_key from published.core.dim_learner",
+                keyed_hash(f"published for {kind} {consumer.key}", key).encode(),
+            )
+            tables = []
+            for table in find_tables(connection, "published", PUBLIC_SCHEMAS):
+                names = [column.name for column in table.columns]
+                rule = find_rule(kind, table.full_name, names, settings.minimum_group_size)
+                if rule is None:
+                    without_rule.append(table.full_name)
+                    left_out[table.full_name] = "no rule says which of its rows are whose"
+                elif rule.condition is None:
+                    left_out[table.full_name] = rule.reason
+                else:
+                    if table.schema not in {x.schema for x in tables}:
+                        connection.execute(f"create schema snapshot.{identifier(table.schema)}")
+                    _copy(connection, table, rule.condition, rule.emptied)
+                    tables.append(table)
+            _check(connection, consumer, tables)
+            _write_meta(connection, tables, consumer, snapshot_id, origin.name)
+            expected = _counts(connection, tables)
+            connection.execute("checkpoint snapshot")
+        on_progress("Auditing the copy and exporting it as Parquet")
+        counts, searched = audit(
+            settings, incoming / DATABASE, expected, find_direct_identifiers(models), identities or {}, ("core",)
+        )
+        export_parquet(settings, incoming, counts)
+        return counts, searched
+
+    counts, searched = swap_in(folder, snapshot_id, fill, settings.snapshots_kept, (DATABASE, "parquet"))
+    seconds = time.monotonic() - started
+    return ConsumerPublication(consumer, snapshot_id, folder, counts, left_out, without_rule, searched, seconds)
+
+
+def remove_consumers_files(settings: Settings) -> list[str]:
+    """Remove every consumer's files, so that they are made anew; returns whose, as folders under `published_for`."""
+    for snapshots in list(settings.published_for_dir.glob("*/*/snapshots")):
+        folder = snapshots.parent
+        if not folder.name.startswith(_REMOVED):  # out of the readers' sight first, as a whole
+            folder.rename(folder.with_name(_REMOVED + folder.name))
+    removed = sorted(settings.published_for_dir.glob(f"*/{_REMOVED}*"))
+    for doomed in removed:
+        shutil.rmtree(doomed)
+    return [f"{doomed.parent.name}/{doomed.name.removeprefix(_REMOVED)}" for doomed in removed]
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, condition: str, emptied: Sequence[str]) -> None:
+    types = {column.name: column.data_type for column in table.columns}
+    nulls = ", ".join(f"null::{types[name]} as {identifier(name)}" for name in emptied if name in types)
+    columns = f"rows.* replace ({nulls})" if nulls else "rows.*"
+    relation = f"(select {columns} from {qualified(table.full_name, 'published')} as rows where {condition})"
+    copy_table(connection, table, under_pseudonyms(table, relation))
+
+
+def _check(connection: duckdb.DuckDBPyConnection, consumer: Consumer, tables: Sequence[Table]) -> None:
+    """Look at what was written, without the rules that wrote it.
+
+    Raises:
+        PublishError: a learner, program or organization of somebody else is in it.
+    """
+    people = "select learner_key from scope_membership" if consumer.kind == "organization" else "from scope_learner_key"
+    connection.execute(
+        "create or replace temporary table scope_other_key as "
+        f"select other_key from pseudonyms where learner_key in ({people})"
+    )
+    strangers = [
+        x for table in tables for x in find_strangers(connection, table, qualified(table.full_name, "snapshot"))
+    ]
+    if strangers:
+        raise PublishError(f"Rows of others would be in the file of {consumer}: {', '.join(strangers)}")
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> dict[str, int]:
+    return {
+        table.full_name: connection.execute(
+            f"select count(*) from {qualified(table.full_name, 'snapshot')}"
+        ).fetchall()[0][0]
+        for table in tables
+    }
+
+
+def _write_meta(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], consumer: Consumer, snapshot_id: str, origin: str
+) -> None:
+    described = connection.execute("from published._meta.publication")
+    names = [name for name, *_ in described.description]
+    values = dict(zip(names, described.fetchall()[0], strict=True))
+    sources = connection.execute(
+        "select source, contract, first_event_on, last_event_on from published._meta.sources "
+        "where source in (from scope_source)"
+    ).fetchall()
+    write_meta(
+        connection,
+        "snapshot",
+        tables,
+        snapshot_id=snapshot_id,
+        published_at=datetime.now(UTC).replace(tzinfo=None),
+        sources=[SourceInfo(*source) for source in sources],
+        versions={name.removesuffix("_version"): values[name] for name in names if name.endswith("_version")},
+        uncounted=HISTORY,
+        about={
+            "consumer_kind": (consumer.kind, "Whose file this is: program, university or organization"),
+            "consumer_key": (consumer.key, "Its key; of a university the source and its name"),
+            "from_snapshot_id": (origin, "Published snapshot that the rows come from"),
+        },
+    )
