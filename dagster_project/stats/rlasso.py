@@ -74,12 +74,12 @@ def coordinate_descent(gram, xy, penalty):
     beta = np.zeros(xy.size)
     gradient = xy.copy()
     threshold = penalty / 2
+    only_active = False
     for _ in range(MAX_SWEEPS):
-        if _sweep(gram, gradient, threshold, beta, False) < SWEEP_TOLERANCE:
+        change = _sweep(gram, gradient, threshold, beta, only_active)
+        if change < SWEEP_TOLERANCE and not only_active:
             return beta, True
-        for _ in range(MAX_SWEEPS):
-            if _sweep(gram, gradient, threshold, beta, True) < SWEEP_TOLERANCE:
-                break
+        only_active = change >= SWEEP_TOLERANCE
     return beta, False
 
 
@@ -168,11 +168,19 @@ class Rlasso:
         self.coefficients[first] = least_squares(correlation[np.ix_(chosen, chosen)], correlation[chosen, self.target])
 
     def step(self, correlation: np.ndarray, loadings: np.ndarray, post: bool) -> bool:
-        """One lasso and refit with the given loadings; True when there is nothing left to iterate."""
+        """One lasso and refit with the given loadings; True when there is nothing left to iterate.
+
+        Where the columns determine the target, loadings and penalty are rounding errors, and a lasso with these would
+        wander among equivalent columns: it ends there, with the coefficients that it has.
+        """
         self.loadings = loadings
         self.iterations += 1
         gram = correlation[np.ix_(self.columns, self.columns)]
         xy = correlation[self.columns, self.target]
+        left = 1 - 2 * self.coefficients @ xy + self.coefficients @ gram @ self.coefficients
+        if left <= COLLINEAR:
+            self.residual_sd = 0.0
+            return True
         # hdm halves the penalty of the first post-lasso: the first residual is too large, and so are its loadings
         half = 0.5 if post and self.iterations == 1 else 1.0
         beta, reached = coordinate_descent(gram, xy, half * self.lambda0 * loadings / self.n)
