@@ -104,6 +104,8 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("DAGSTER_HOME", str(home.resolve()))
     # dagster-dbt looks for dbt on the path, and this environment need not be activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Dagster's own commands import the event log that dagster.yaml names.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 
 import duckdb
 
@@ -19,27 +19,14 @@ def raw_relation(
     Args:
         days: only these event days, of a table that is partitioned by them; None: the whole table.
     """
-    pattern = literal(str(settings.raw_dir / contract / table / "**" / "*.parquet"))
-    sql = f"read_parquet({pattern}, hive_partitioning = true, union_by_name = true)"
+    folder = settings.raw_dir / contract / table
+    files, condition = [folder / "**" / "*.parquet"], ""
     if days is not None:
-        # Literal dates, so that the engine opens the files of these days only; as ranges, since it compares each file
-        # with each of them.
-        wanted = " or ".join(
-            f"event_date between date {literal(str(first))} and date {literal(str(last))}"
-            for first, last in _spans(days)
-        )
-        sql = f"(from {sql} where {wanted or 'false'}) as rows_of_changed_days"
+        # The files themselves: a condition on `event_date` is compared with every file of the table, day by day.
+        wanted = {f"event_date={day}" for day in days}
+        found = [path / "*.parquet" for path in sorted(folder.glob("*/event_date=*")) if path.name in wanted]
+        files, condition = (found, "") if found else (files, " where false")
+    patterns = ", ".join(literal(str(path)) for path in files)
+    sql = f"(from read_parquet([{patterns}], hive_partitioning = true, union_by_name = true){condition}) as raw_rows"
     with open_engine(settings) as connection:
         yield connection, sql
-
-
-def _spans(days: Collection[date]) -> Iterator[tuple[date, date]]:
-    """First and last day of each run of days without a gap."""
-    first = last = None
-    for day in sorted(days):
-        if last is not None and day - last > timedelta(days=1):
-            yield first, last
-            first = None
-        first, last = first or day, day
-    if last is not None:
-        yield first, last
