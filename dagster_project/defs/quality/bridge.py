@@ -67,7 +67,7 @@ def suite_checks(name: str, suites: list[Suite]) -> dg.AssetChecksDefinition:
             if wanted:
                 with relation_of(suite, warehouse) as (relation, connection):
                     outcomes = validate(suite, relation, connection)
-                docs = write_table(warehouse.settings, validation_result(suite, outcomes, relation, context.run_id))
+                docs = write_table(warehouse.settings, validation_result(suite, outcomes, relation, warehouse.run_id))
                 yield from (
                     _result(suite, expectation, outcomes[expectation.id], docs)
                     for expectation in suite.expectations
