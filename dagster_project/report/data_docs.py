@@ -48,6 +48,12 @@ def write_index(settings: Settings, tables: Collection[str]) -> Path:
     return index
 
 
+def is_refused(settings: Settings, table_name: str) -> bool:
+    """Whether a critical expectation of a table ("schema.table") did not hold when it was last checked."""
+    file = _results(settings) / f"{table_name}.json"
+    return file.exists() and _count([json.loads(file.read_text())], "critical") > 0
+
+
 def remove_older(settings: Settings, validated_before: datetime) -> int:
     """Remove results and pages from before a time (UTC without zone), such as those that may name an erased learner.
 

@@ -1,5 +1,6 @@
 """Learners who are to be forgotten, in the build database and in what is published."""
 
+import os
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +173,8 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLe
         f"copy (from {relation} where not ({condition})) to {literal(str(incoming))} (format parquet)"
     ).fetchall()
     sync(incoming)
+    times = path.stat()
+    os.utime(incoming, ns=(times.st_atime_ns, times.st_mtime_ns))  # when the rows were written is still asked for
     incoming.replace(path)
     return count
 

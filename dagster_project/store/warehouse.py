@@ -167,6 +167,28 @@ class Warehouse:
             self._restore(connection, contract)
         return count
 
+    def set_aside(self, contract: TableContract, written_after: float) -> list[str]:
+        """Take the rows of the runs (or days) that were written after a time out of an append-only table.
+
+        For rows that a check refused: their files stay, in the folder `<table>.refused` beside the table's own.
+
+        Args:
+            written_after: seconds since 1970.
+
+        Returns:
+            The runs (or days).
+        """
+        folder = self._append_only_folder(contract.table)
+        files = [file for file in sorted(folder.glob("*.parquet")) if file.stat().st_mtime > written_after]
+        if files:
+            refused = folder.with_name(f"{folder.name}.refused")
+            refused.mkdir(exist_ok=True)
+            for file in files:
+                file.replace(refused / file.name)
+            with self._open(for_writing=True) as connection:
+                self._restore(connection, contract)
+        return [file.stem for file in files]
+
     def restore(self, contracts: Sequence[TableContract]) -> dict[str, int]:
         """Make the append-only tables of these contracts again from their files, and the others, where absent, empty.
 

@@ -5,17 +5,23 @@ of models that changed are refused.
 from datetime import datetime, timedelta
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
+from dagster_project.defs.analytics import CONTRACTS
 from dagster_project.defs.at_risk import assets, checks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, Subject
+from dagster_project.defs.resources import WarehouseResource
+from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
 from dagster_project.stats.at_risk import Feature
+from dagster_project.stats.risk_backtest import Backtest
 from dagster_project.stats.risk_training import Columns, fit_scorer
+from dagster_project.store.warehouse import Warehouse
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 NAME = "campus/not_retained"
@@ -143,6 +149,54 @@ def test_a_former_champion_keeps_scoring_when_the_next_one_is_refused(train):
     next_day = assets._why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=1))
     assert "keeps scoring" in next_day
     assert assets._why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=8)) is None
+
+
+def trained_at_once(subject, source, matured, settings, registry, now) -> assets.Training:
+    """One champion and one row of evidence, without the work."""
+    row = {"model_version": f"{now:%S%f}", "source": source, "outcome": subject.name, "model": "lightgbm"}
+    row |= {"is_champion": True, "trained_at": now, "first_cohort": "2020-09", "last_cohort": matured["term"].max()}
+    row |= {"row_count": 9, "learner_count": 9, "features": "[]", "metrics": "[]", "file": "x", "decision": "fine"}
+    names = [column.name for column in CONTRACTS["analytics.at_risk_backtest"].columns]
+    shown = dict.fromkeys(names, 0.5) | {"split": "2021-09", "week_number": 2, "model": "lightgbm", "n": 9}
+    shown |= {"is_champion": True, "n_positive": 3, "n_positive_train": 3, "n_train": 9}
+    evidence = Backtest(pd.DataFrame([shown]), *[pd.DataFrame()] * 4, winner="lightgbm", decision="fine")
+    return assets.Training([row], evidence, checks.Judgement(pd.DataFrame()), None, "fine")
+
+
+@pytest.fixture
+def run_training(settings, monkeypatch):
+    """A run of the asset on the made cohorts, with a training that only says that it was one; returns the registry."""
+    subject = type("Made", (Subject,), {"read_matured": lambda *_: made_cohorts(2)})
+    monkeypatch.setattr(assets, "SUBJECTS", [subject(**vars(SUBJECT))])
+    monkeypatch.setattr(assets, "_sources", lambda *_: ["campus"])
+    monkeypatch.setattr(assets, "_train", trained_at_once)
+    store = Warehouse(settings)
+    store.restore([CONTRACTS[f"analytics.at_risk_{table}"] for table in assets.TRAINING_TABLES])
+
+    def run() -> pd.DataFrame:
+        assert dg.materialize([assets.at_risk_training], resources={"warehouse": WarehouseResource()}).success
+        return store.read("analytics.at_risk_models")
+
+    return run
+
+
+def test_a_training_that_a_suite_refused_is_done_anew_by_the_next_run(run_training, settings):
+    first = run_training()
+    assert first["is_champion"].sum() == 1
+    assert len(run_training()) == len(first)  # not due
+    config = {"id": "metrics_are_shares", "columns": ["auc"], "rule": "", "severity": "critical", "notes": ""}
+    found = {"judged_count": 9, "unexpected_count": 9, "unexpected_percent": 100.0, "observed_value": {}}
+    found |= {"partial_unexpected_index_list": [], "unexpected_index_query": None, "exception": None}
+    meta = {"table": "analytics.at_risk_backtest", "validated_at": "2025-01-01T00:00:00", "run_id": "", "rows": 9}
+    refusal = {"success": False, "expectation_config": config, "result": found}
+    write_table(settings, {"meta": meta | {"part": ""}, "results": [refusal]})
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("update analytics.at_risk_backtest set auc = 7")
+    anew = run_training()
+    assert len(anew) == len(first)
+    assert anew["trained_at"].min() > first["trained_at"].max()  # nobody saw the refused ones: they are set aside
+    assert Warehouse(settings).read("analytics.at_risk_backtest")["auc"].max() <= 1
+    assert list(settings.artifacts_dir.glob("append_only/analytics.at_risk_models.refused/*.parquet"))
 
 
 def judgement(auc: float = 0.7, error: float = 0.03) -> checks.Judgement:

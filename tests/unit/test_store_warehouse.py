@@ -1,5 +1,6 @@
 """Reading and writing tables from Python; what is appended survives everything."""
 
+import os
 import subprocess
 import sys
 
@@ -178,6 +179,20 @@ def test_appended_rows_survive_the_deletion_of_the_build_database(warehouse, con
     settings.build_database.unlink()
     assert warehouse.restore(list(contracts.values())) == {"analytics.effects": 0, "analytics.scores": 3}
     assert sorted(warehouse.read("analytics.scores").learner_key) == ["a", "b", "c"]
+
+
+def test_rows_that_were_refused_are_set_aside_and_kept(warehouse, contracts, settings):
+    contract = contracts["analytics.scores"]
+    warehouse.append("analytics.scores", scores("a"), contract, "run-1")
+    warehouse.append("analytics.scores", scores("b"), contract, "run-2")
+    folder = settings.artifacts_dir / "append_only" / "analytics.scores"
+    os.utime(folder / "run-1.parquet", (1000, 1000))
+    assert warehouse.set_aside(contract, written_after=2000) == ["run-2"]
+    assert len(warehouse.read("analytics.scores")) == 1
+    assert (folder.with_name("analytics.scores.refused") / "run-2.parquet").exists()
+    assert warehouse.set_aside(contract, written_after=2000) == []
+    warehouse.append("analytics.scores", scores("c"), contract, "run-2")
+    assert len(warehouse.read("analytics.scores")) == 2
 
 
 def test_same_run_appends_once(warehouse, contracts):

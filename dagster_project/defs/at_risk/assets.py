@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dagster_project.concurrency import in_order
-from dagster_project.defs.analytics import CONTRACTS, analytics_spec
+from dagster_project.defs.analytics import CONTRACTS, analytics_spec, withdraw_refused
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
@@ -42,10 +42,12 @@ READS = sorted({table for subject in SUBJECTS for table in subject.tables})
     pool=WRITER_POOL,
 )
 def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
-    """Train when a cohort has matured or the champion is a week old; else everything stays as it is."""
+    """Train when a cohort has matured, the champion is a week old or a suite refused the last training; else
+    everything stays as it is."""
     with warehouse.writing(context) as settings:
         store = Warehouse(settings)
         now = datetime.now(UTC).replace(tzinfo=None)
+        is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])
         registry = store.read("analytics.at_risk_models")
         kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}
         new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
@@ -56,7 +58,10 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
 
         def work(subject: Subject, source: str) -> tuple[Subject, str, str, Training | None]:
             matured = subject.read_matured(store, source, settings.at_risk_training_learners)
-            if reason := _why_not(subject, matured, registry, source, kept["backtest"], now, erased_at.get(source)):
+            reason = _why_not(
+                subject, matured, registry, source, kept["backtest"], now, erased_at.get(source), is_refused
+            )
+            if reason:
                 return subject, source, reason, None
             training = _train(subject, source, matured, settings, registry, now)
             return subject, source, training.decision, training
@@ -71,9 +76,9 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
                 continue
             registered += training.rows
             judgements[name] = training.judgement
-            if training.is_refused and training.former is not None:
+            if training.is_refused and training.former is not None and not is_refused:
                 continue  # the evidence stays that of the model that scores
-            if training.is_refused:
+            if training.is_refused and training.former is None:
                 without_champion.append(name)
             for table in kept:
                 frame = getattr(training.evidence, "metrics" if table == "backtest" else table)
@@ -111,6 +116,8 @@ def at_risk_scoring(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     with warehouse.writing(context) as settings:
         store = Warehouse(settings)
         now = datetime.now(UTC).replace(tzinfo=None)
+        # Scores that were refused yesterday would stop every run from today on.
+        withdraw_refused(settings, ["analytics.at_risk_scores"])
         registry = store.read("analytics.at_risk_models")
         scores, reasons, drifts, expected, gaps, told, trained = [], [], [], {}, {}, {}, []
         for subject in SUBJECTS:
@@ -173,13 +180,15 @@ def _why_not(
     evidence: pd.DataFrame,
     now: datetime,
     erased_at: datetime | None = None,
+    is_refused: bool = False,
 ) -> str | None:
-    """Why no model is trained now; None: one is. A model from before `erased_at` may know a learner who was erased."""
+    """Why no model is trained now; None: one is. A model from before `erased_at` may know a learner who was erased;
+    what of the last training a suite refused (`is_refused`) would stop every run."""
     if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
         return "too few learners with a matured outcome"
     entry = champion_of(registry, source, subject.name)
     is_shown = len(_of(evidence, source, subject)) > 0
-    if entry is None or (not is_shown and entry["metrics"] is not None):
+    if is_refused or entry is None or (not is_shown and entry["metrics"] is not None):
         return None
     if erased_at and entry["trained_at"] <= erased_at:
         return None
