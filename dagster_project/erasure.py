@@ -1,13 +1,28 @@
 """Erasure from request to receipt: what loading, building and publishing each remove, in the order of its stages."""
 
 import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster_project.ingest.erasure import Erasure, Erasures
+from dagster_project.ingest.contract import Contract
+from dagster_project.ingest.erasure import (
+    Erased,
+    Erasure,
+    ErasureError,
+    Erasures,
+    note_landing_files,
+    request_erasure,
+    write_owner_only,
+)
+from dagster_project.ingest.sources import SourceError, find_source
 from dagster_project.report.data_docs import remove_older
 from dagster_project.settings import Settings
+from dagster_project.store.database import identifier
 from dagster_project.store.erasure import (
     ErasedLearners,
     compact_build_database,
@@ -15,6 +30,9 @@ from dagster_project.store.erasure import (
     remove_learners,
 )
 from dagster_project.store.publish_for import remove_consumers_files
+
+DATABASES = (".db", ".sqlite")
+SECONDS_FOR_A_LOCK = 60
 
 
 def receipt_path(settings: Settings, erasure: Erasure) -> Path:
@@ -27,6 +45,49 @@ def erased_learners(settings: Settings) -> ErasedLearners | None:
     erasures = Erasures(settings)
     found = [x.tombstone for x in erasures.at("unloaded", "unbuilt", "finished")]
     return ErasedLearners(found, erasures.key) if found else None
+
+
+def request_file(settings: Settings) -> Path:
+    """Where the job `erase_learner` finds whom to erase: what a run is told, Dagster keeps, and this it must not."""
+    return settings.identity_dir / "erase.txt"
+
+
+def take_requests(settings: Settings, contracts: Mapping[str, Contract]) -> tuple[list[Erasure], list[str]]:
+    """Note the erasures that `request_file` asks for; the next run of their sources carries them out.
+
+    A line is the name of a source, a blank, and the learner's id as the source's files write it, or his key in
+    core.dim_learner. Lines that were noted are gone from the file, and with the last one the file. Call it while
+    holding the `WriteLock`.
+
+    Args:
+        contracts: by name.
+
+    Returns:
+        The requests, and what is wrong with the lines that are left; it names no learner.
+    """
+    path = request_file(settings)
+    lines = path.read_text().splitlines() if path.exists() else []
+    noted, wrong, left = [], [], []
+    for number, line in enumerate(lines, start=1):
+        name, _, learner = line.strip().partition(" ")
+        if not name:
+            continue
+        try:
+            source = find_source(settings, name)
+            who = "learner_key" if learner.startswith(f"{name}:") else "learner_id"
+            erasure = request_erasure(settings, contracts[source.contract], name, **{who: learner.strip()})
+            if who == "learner_id":
+                contract = contracts[source.contract]
+                erasure = note_landing_files(contract, name, source.landing, learner.strip(), erasure, settings)
+            noted.append(erasure)
+        except (ErasureError, SourceError) as error:
+            wrong.append(f"line {number}: {error}")
+            left.append(line)
+    if left:
+        write_owner_only(path, "\n".join(left) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+    return noted, wrong
 
 
 def unbuild(settings: Settings) -> None:
@@ -53,6 +114,8 @@ def finish(settings: Settings, snapshot_id: str) -> list[Path]:
     compact_build_database(settings)
     receipts = []
     for erasure in waiting:
+        masked = mask_records(settings, Erased.among([erasure], erasure.source, erasures.key))
+        erasure = replace(erasure, removed=erasure.removed | masked)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         done = replace(
             erasure,
@@ -65,6 +128,79 @@ def finish(settings: Settings, snapshot_id: str) -> list[Path]:
         receipts.append(_write_receipt(settings, done))
         erasures.save(done)
     return receipts
+
+
+def mask_records(settings: Settings, erased: Erased) -> dict[str, int]:
+    """Put asterisks for the learners' ids, pseudonyms and identifiers into what is told of runs.
+
+    That is Dagster's history (examples of checks, settings of runs), its logs, and the pages and files of artifacts,
+    Data Docs among them. Files keep their length, so that a run that writes to one goes on.
+
+    Returns:
+        Texts that were masked, by place.
+    """
+    dagster_home = Path(os.environ.get("DAGSTER_HOME") or settings.home / "dagster")
+    masked: dict[str, int] = {}
+    for folder in (dagster_home, settings.artifacts_dir):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.is_symlink() or path.suffix in (".parquet", ".duckdb", ".incoming"):
+                continue
+            if path.suffix in DATABASES:
+                count = _mask_database(path, erased)
+            elif path.name.endswith(("-wal", "-shm", "-journal")):
+                continue
+            else:
+                count = _mask_file(path, erased)
+            if count:
+                place = f"texts of {folder.name}"
+                masked[place] = masked.get(place, 0) + count
+    return masked
+
+
+def _mask_file(path: Path, erased: Erased) -> int:
+    data = path.read_bytes()
+    if not erased.is_in(data):
+        return 0
+    with path.open("r+b") as file:
+        file.write(erased.masked(data))
+    return 1
+
+
+def _mask_database(path: Path, erased: Erased) -> int:
+    with closing(sqlite3.connect(path, timeout=SECONDS_FOR_A_LOCK)) as connection:
+        connection.execute("pragma secure_delete = on")  # what was there is overwritten, not left on free pages
+        changed = list(_masked_rows(connection, erased))
+        with connection:
+            for table, row, columns, values in changed:
+                settings_of_columns = ", ".join(f"{identifier(column)} = ?" for column in columns)
+                connection.execute(
+                    f"update {identifier(table)} set {settings_of_columns} where rowid = ?",
+                    [*values, row],
+                )
+        if changed:
+            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    return len(changed)
+
+
+def _masked_rows(
+    connection: sqlite3.Connection, erased: Erased
+) -> Iterator[tuple[str, int, list[str], list[str | bytes]]]:
+    """(table, rowid, columns, new values) of the rows that have to change."""
+    for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+        columns = [row[1] for row in connection.execute(f"pragma table_info({identifier(table)})")]
+        listed = ", ".join(map(identifier, columns))
+        for row, *values in connection.execute(f"select rowid, {listed} from {identifier(table)}"):
+            new = {
+                column: _masked(value, erased)
+                for column, value in zip(columns, values, strict=True)
+                if isinstance(value, str | bytes) and erased.is_in(value.encode() if isinstance(value, str) else value)
+            }
+            if new:
+                yield table, row, list(new), list(new.values())
+
+
+def _masked(value: str | bytes, erased: Erased) -> str | bytes:
+    return erased.masked(value) if isinstance(value, bytes) else erased.masked(value.encode()).decode()
 
 
 def _write_receipt(settings: Settings, erasure: Erasure) -> Path:

@@ -13,9 +13,10 @@ from dagster_project.consumer_files import publish_consumer
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
-from dagster_project.ingest.erasure import Erasures, request_erasure
+from dagster_project.erasure import request_file, take_requests
+from dagster_project.ingest.erasure import Erasures
 from dagster_project.ingest.ledger import Ledger
-from dagster_project.ingest.sources import Source, find_source, registered_sources
+from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.report.alert import Problem, failure_text, send_alert
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import KINDS
@@ -205,20 +206,29 @@ def landing_state(landing: Path) -> str | None:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-@dg.op(config_schema={"learner_key": dg.Field(str, description="Key of the learner in core.dim_learner")})
+@dg.op
 def ask_for_erasure(context: dg.OpExecutionContext) -> None:
-    """Note that a learner is to be erased; the sensor `erasures`, or the next run of his source, does it."""
+    """Note who is to be erased; the sensor `erasures`, or the next run of his source, does it.
+
+    Whom is not told to the run, since Dagster keeps what a run is told: it stands in a file of the identity store.
+    """
     settings = Settings()
-    key = context.op_config["learner_key"]
-    source = find_source(settings, key.partition(":")[0])
     with WriteLock(settings, run_id=context.run_id, what="erase_learner", on_wait=context.log.warning):
-        erasure = request_erasure(settings, CONTRACTS[source.contract], source.name, learner_key=key)
-    context.log.info(f"Erasure {erasure.receipt}: {erasure.stage}")
+        noted, wrong = take_requests(settings, CONTRACTS)
+    for erasure in noted:
+        context.log.info(f"Erasure {erasure.receipt} of source {erasure.source}: {erasure.stage}")
+    if wrong or not noted:
+        path = request_file(settings)
+        raise dg.Failure(
+            "\n".join([f"{path}:", *wrong])
+            if wrong
+            else f"Nobody is to be erased: write a line `<source> <id of the learner in its files>` into {path}"
+        )
 
 
 @dg.job
 def erase_learner() -> None:
-    """Erase the learner with a key of core.dim_learner: asked for here, carried out by a run of his source."""
+    """Erase the learners of identity/erase.txt (a line each: source, blank, id in its files), which is gone then."""
     ask_for_erasure()
 
 

@@ -177,6 +177,16 @@ class Erased:
         return f"select _record as record from ({relation}) where {conditions or 'false'}"
 
     def _is_erased(self, word: bytes) -> bool:
+        if (known := self._looked_up.get(word)) is None:
+            known = self._looked_up[word] = self._look_up(word)
+        return known
+
+    @cached_property
+    def _looked_up(self) -> dict[bytes, bool]:
+        """Words come again and again, and each costs three hashes."""
+        return {}
+
+    def _look_up(self, word: bytes) -> bool:
         text = word.decode(errors="replace")
         hashed = tombstone(f"{self.source}:{text}", self.key)
         if hashed in self.tombstones or hashed in self.identifiers:

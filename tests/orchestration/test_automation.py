@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -10,9 +11,11 @@ import dagster as dg
 import pytest
 
 from dagster_project.defs import automation
-from dagster_project.ingest.erasure import Erasure, ErasureError, Erasures
+from dagster_project.erasure import request_file
+from dagster_project.ingest.erasure import Erasure, Erasures
 from dagster_project.ingest.ledger import FileRecord, Ledger
 from dagster_project.ingest.sources import Source, register_source
+from tests.unit.landing_files import PERSONAL, Bench
 
 SOURCE = Source("uni_a", "oulad", None)
 LOADED = {"file_key": "k", "status": "loaded", "stored_hash": "s", "contract_hash": "c"}
@@ -173,9 +176,47 @@ def test_who_asks_to_be_erased_starts_a_run_of_his_source(settings, landing):
     assert requests() == []
 
 
-def test_a_key_that_nobody_has_is_told_and_leaves_nothing(settings, landing):
-    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
-    config = {"ops": {"ask_for_erasure": {"config": {"learner_key": "uni_a:nobody"}}}}
-    with pytest.raises(ErasureError, match="No learner of source uni_a has that key"):
-        automation.erase_learner.execute_in_process(run_config=config)
-    assert Erasures(settings).all() == []
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A warehouse with learners in raw, on a contract of its own."""
+    bench = Bench(tmp_path, PERSONAL)
+    monkeypatch.setenv("LEARNING_WAREHOUSE_HOME", str(bench.settings.home))
+    monkeypatch.setitem(automation.CONTRACTS, "personal", bench.contract)
+    bench.deliver("visits.csv", b"person,minutes\np-ann,1\np-bob,2\n")
+    bench.load("visits")
+    register_source(bench.settings, Source("here", "personal", bench.landing), ["personal"])
+    return bench
+
+
+def test_whom_to_erase_is_read_from_a_file_that_is_gone_then_and_told_to_no_run(bench):
+    (pseudonym, *_), *_ = bench.rows("visits")
+    file = request_file(bench.settings)
+    file.write_text(f"here p-ann\n\nhere here:{pseudonym}\n")
+    dagster_home = bench.settings.home / "dagster"
+    dagster_home.mkdir()
+    with dg.DagsterInstance.local_temp(str(dagster_home)) as instance:
+        assert automation.erase_learner.execute_in_process(instance=instance).success
+    assert not file.exists()
+    (asked,) = Erasures(bench.settings).all()  # the same learner twice
+    assert asked.stage == "asked"
+    assert asked.landing in (("visits.csv",), ())
+    for path in bench.settings.home.rglob("*"):
+        if path.is_file() and path.suffix != ".parquet":
+            assert b"p-ann" not in path.read_bytes()
+            assert pseudonym.encode() not in path.read_bytes()
+
+
+def test_whom_nobody_knows_is_told_without_naming_him_and_stays_in_the_file(bench):
+    file = request_file(bench.settings)
+    file.write_text("here p-ann\nhere p-zoe\nelsewhere p-ann\n")
+    with pytest.raises(dg.Failure) as error:
+        automation.erase_learner.execute_in_process()
+    assert "line 2: No learner of source here has that id" in error.value.description
+    assert "line 3: Source 'elsewhere' is not known" in error.value.description
+    assert "p-zoe" not in error.value.description
+    assert file.read_text() == "here p-zoe\nelsewhere p-ann\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(Erasures(bench.settings).all()) == 1
+    file.unlink()
+    with pytest.raises(dg.Failure, match="Nobody is to be erased: write a line"):
+        automation.erase_learner.execute_in_process()

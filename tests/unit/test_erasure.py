@@ -1,13 +1,16 @@
 """A learner who asked to be forgotten is gone from all that the loader keeps, and no load brings him back."""
 
 import gzip
+import sqlite3
+from contextlib import closing
 from datetime import date
 
 import duckdb
 import pytest
 
+from dagster_project.erasure import mask_records
 from dagster_project.ingest import audit
-from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
+from dagster_project.ingest.erasure import Erased, ErasureError, Erasures, note_landing_files, request_erasure
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files, zipped
 
 PEOPLE = b"person,full_name,email,visits\np-ann,Ann Archer,ann@example.org,3\np-bob,Bob Baker,bob@example.org,4\n"
@@ -224,3 +227,41 @@ def test_landing_files_are_cleaned_when_the_setting_says_so(bench):
     assert sorted(path.name for path in bench.landing.iterdir()) == [
         "messages.csv.gz", "people.csv", "visits-3.parquet", "visits.csv",
     ]  # fmt: skip
+
+
+def test_what_is_told_of_runs_gets_asterisks_in_the_learners_place(bench, monkeypatch):
+    pseudonym = bench.rows("people")[0][0]
+    history = bench.settings.home / "dagster" / "history"
+    history.mkdir(parents=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(history.parent))
+    texts = [f'{{"key": "here:{pseudonym}:course"}}', "mail to ann@example.org of p-ann", "p-anna and p-bob"] * 500
+    with closing(sqlite3.connect(history / "index.db")) as database, database:
+        database.execute("pragma journal_mode = wal")
+        database.execute("create table event_logs (id integer primary key, event text, at integer)")
+        database.executemany("insert into event_logs (event, at) values (?, 1)", [(text,) for text in texts])
+    docs = bench.settings.artifacts_dir / "data_docs" / "index.html"
+    docs.parent.mkdir(parents=True)
+    docs.write_text(f"<td>here:{pseudonym}</td>")
+    ask(bench)
+    load(bench)
+    erased = Erased.of(bench.settings, "here")
+    with (history.parent / "run.err").open("a") as log:
+        log.write("Ann Archer, p-ann\n")
+        log.flush()
+        assert mask_records(bench.settings, erased) == {"texts of dagster": 1001, "texts of artifacts": 1}
+        log.write("the run goes on\n")
+    assert mask_records(bench.settings, erased) == {}
+    left = everything(bench)
+    for word in (b'p-ann"', b"ann@example.org", b"Ann Archer", pseudonym.encode()):
+        assert [path for path, data in left.items() if word in data] == []
+    assert left[str(history.parent / "run.err")] == b"**********,******\nthe run goes on\n"
+    assert docs.read_text() == f"<td>here:{'*' * 32}</td>"
+    with closing(sqlite3.connect(history / "index.db")) as database:
+        shown = database.execute(
+            "select event, count(*), sum(at) from event_logs group by event order by event"
+        ).fetchall()
+    assert shown == [
+        ("mail to *************** of *****", 500, 500),
+        ("p-anna and p-bob", 500, 500),
+        (f'{{"key": "here:{"*" * 32}:course"}}', 500, 500),
+    ]
