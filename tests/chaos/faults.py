@@ -1,5 +1,6 @@
 """The faults. Each disturbs a warehouse of its own and says in a few words what it did; a clean run comes after it."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from dagster_project.settings import REPOSITORY
 from tests.chaos.harness import ChaosError, Home, copy_home, draw_moment, kill_at
 
 MIB = 1 << 20
+ROOMY = 4 << 30
 
 
 class SkippedError(Exception):
@@ -46,12 +48,17 @@ class Prepared:
 
 @dataclass
 class Stage:
-    """One episode's warehouse, and the random numbers that are its own."""
+    """One episode's warehouse, and the random numbers that are its own.
+
+    Attributes:
+        expected: the warehouse to reach, where it is not the undisturbed one of the start.
+    """
 
     prepared: Prepared
     folder: Path
     start: str
     random: random.Random
+    expected: Home | None = None
 
     def home(self, folder: Path | None = None, *, own_landing: bool = False) -> Home:
         """The warehouse to disturb, as it is before the newest days (or nothing) were loaded."""
@@ -78,7 +85,6 @@ class Fault:
         own_landing: whether it changes landing files.
         clock_moved: whether snapshot ids need not grow.
         place: context of a folder to use as home instead of a plain one.
-        history: tables, by the beginnings of their names, that rightly tell which deliveries came when.
     """
 
     name: str
@@ -86,7 +92,6 @@ class Fault:
     own_landing: bool = False
     clock_moved: bool = False
     place: Callable[[Path], object] | None = None
-    history: tuple[str, ...] = ()
 
 
 # --- kill -9
@@ -111,7 +116,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
     """A file system of its own for a home; `resize` changes its size."""
     folder.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4g", "chaos", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "chaos", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         raise SkippedError(f"mount is not permitted here: {mounted.stderr.strip()}")
@@ -122,17 +130,42 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def resize(folder: Path, size: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True, capture_output=True)
 
 
-def disk_full(stage: Stage, home: Home, share: float) -> str:
-    """Leaves free only a share of what the run will need."""
+def disk_small(stage: Stage, home: Home, share: float) -> str:
+    """Leaves free, from the start, only a share of what the run will need."""
     needed = _used(stage.prepared.undisturbed[stage.start].folder) - _used(home.folder)
     free = max(int(needed * share), MIB)
     resize(home.folder, _used(home.folder) + free)
-    home.run_in_vain("disk")
-    resize(home.folder, 4 << 30)
-    return f"{free / MIB:.0f} MiB free"
+    run = home.run_in_vain("disk")
+    resize(home.folder, ROOMY)
+    return f"{free / MIB:.0f} MiB free, met by {run.last_step}"
+
+
+def disk_full(stage: Stage, home: Home, phase: str) -> str:
+    """Somebody else fills the disk while a phase of the run goes on."""
+    moment = draw_moment(stage.prepared.lines[stage.start], phase, stage.random)
+    process = home.start()
+    if process.wait_for(moment.text, moment.occurrence):
+        time.sleep(moment.delay)
+        _fill(home.folder)
+    run = process.finish()
+    if run.status == 0:
+        raise MissedError(f"the run ended before it met the full disk {moment.delay:.1f} s after {moment.text!r}")
+    home.must_have_failed(run, "disk")
+    resize(home.folder, ROOMY)
+    return f"full {moment.delay:.1f} s after “{moment.text[:50]}”, met by {run.last_step}"
+
+
+def _fill(folder: Path) -> None:
+    for _ in range(100):
+        found = os.statvfs(folder)
+        try:
+            return resize(folder, (found.f_blocks - found.f_bfree) * found.f_frsize)
+        except subprocess.CalledProcessError:  # more was written meanwhile
+            continue
+    raise ChaosError(f"{folder} could not be filled")
 
 
 def _used(folder: Path) -> int:
@@ -179,6 +212,13 @@ def late_twice_and_out_of_order(stage: Stage, home: Home) -> str:
                 (home.landing / name).write_bytes(kept[name])
     for name in parts[2]:
         (home.landing / name).write_bytes(kept[name])
+    # An item bank is frozen with the questions that had come by its day, and scales published since then rest on it: it
+    # is part of what there was before, as last year's models are. Who has the same banks has to end the same way.
+    stage.expected = copy_home(stage.prepared.earlier, stage.folder / "expected", home.landing)
+    banks = [x.folder / "artifacts" / "skills" for x in (home, stage.expected)]
+    shutil.rmtree(banks[1])
+    shutil.copytree(*banks)
+    stage.expected.run_cleanly()
     return f"{len(newest)} files in 3 deliveries"
 
 

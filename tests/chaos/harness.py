@@ -61,6 +61,11 @@ class Run:
     lines: list[Line]
     seconds: float
 
+    @property
+    def last_step(self) -> str:
+        """The step that began last."""
+        return next((line.text[2:] for line in reversed(self.lines) if line.text.startswith("▸ ")), "the start")
+
 
 class Process:
     """A run as a process group of its own, whose progress is watched."""
@@ -199,16 +204,25 @@ class Home:
         """
         before = self.snapshot
         run = self.start(as_plain_user=as_plain_user, **environment).finish()
+        self.must_have_failed(run, *words)
+        if self.snapshot != before:
+            raise ChaosError(f"a run that failed replaced snapshot {before} by {self.snapshot}:\n{run.output[-6000:]}")
+        return run
+
+    @staticmethod
+    def must_have_failed(run: Run, *words: str) -> None:
+        """Hold a run against what a failure has to say.
+
+        Raises:
+            ChaosError: it succeeded, lacks one of the words, or shows a stack trace.
+        """
         wrong = [f"its output lacks {word!r}" for word in words if word.lower() not in run.output.lower()]
         if run.status == 0:
             wrong.append("it succeeded")
         if "Traceback (most recent call last)" in run.output:
             wrong.append("it shows a stack trace")
-        if self.snapshot != before:
-            wrong.append(f"it replaced snapshot {before} by {self.snapshot}")
         if wrong:
             raise ChaosError(f"the disturbed run should have failed; {'; '.join(wrong)}:\n{run.output[-6000:]}")
-        return run
 
 
 @dataclass(frozen=True)
@@ -245,12 +259,8 @@ def kill_at(home: Home, moment: Moment, *, only_parent: bool) -> bool:
 # --- equal, row by row
 
 
-def differences(expected: Home, found: Home, but_for: tuple[str, ...] = ()) -> list[str]:
-    """What two warehouses differ in, as sentences; none when the same is published, built, loaded and kept.
-
-    Args:
-        but_for: beginnings of the names of tables that are not compared.
-    """
+def differences(expected: Home, found: Home) -> list[str]:
+    """What two warehouses differ in, as sentences; none when the same is published, built, loaded and kept."""
     settings = found.settings
     told = [f"published: {text}" for text in compare_snapshots(settings, expected.snapshot.resolve(), found.snapshot)]
     told += [
@@ -263,7 +273,6 @@ def differences(expected: Home, found: Home, but_for: tuple[str, ...] = ()) -> l
             WALL_CLOCK_COLUMNS,
         )
     ]
-    told = [text for text in told if not text.partition(": ")[2].startswith(but_for or ("\0",))]
     told += [f"loaded: {text}" for text in _loaded_differences(expected, found)]
     return told + [f"left behind: {path}" for path in leftovers(found)]
 

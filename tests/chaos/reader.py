@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 DATABASE = "learning_warehouse.duckdb"
-PAUSE = 0.5
+PAUSE = 1.5
 
 
 def look(published: Path, *, ids_grow: bool) -> tuple[str, list[str]]:
