@@ -2,6 +2,7 @@
 
 import json
 import smtplib
+import ssl
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _mail(settings: Settings, subject: str, text: str) -> None:
     message.set_content(text)
     with smtplib.SMTP(settings.alert_smtp_host, settings.alert_smtp_port, timeout=TIMEOUT_SECONDS) as server:
         if settings.alert_smtp_starttls:
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())  # else any certificate would do
         if settings.alert_smtp_user and settings.alert_smtp_password:
             server.login(settings.alert_smtp_user, settings.alert_smtp_password.get_secret_value())
         server.send_message(message)

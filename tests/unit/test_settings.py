@@ -34,8 +34,9 @@ def test_engines_side_by_side_share_memory_and_threads(limit, part):
     assert (shared.memory_limit, shared.threads) == (part, 1)
 
 
-def test_the_key_is_neither_shown_nor_handed_to_dbt():
-    key = "0123456789abcdef" * 4
-    settings = Settings(environment="production", pseudonym_key=key)
+@pytest.mark.parametrize("secret", ["pseudonym_key", "alert_webhook_url", "alert_smtp_password"])
+def test_no_secret_is_shown_or_handed_to_dbt(secret):
+    value = "0123456789abcdef" * 4
+    settings = Settings(**{"environment": "production", "pseudonym_key": "fedcba9876543210" * 4} | {secret: value})
     shown = (repr(settings), str(settings.model_dump()), settings.model_dump_json(), str(settings.environment_of_dbt()))
-    assert [text for text in shown if key in text] == []
+    assert [text for text in shown if value in text] == []

@@ -133,7 +133,9 @@ def _result(suite: Suite, expectation: Expectation, outcome: Outcome, docs: Path
         metadata["examples"] = dg.MetadataValue.json(outcome.examples)
         metadata["data docs"] = dg.MetadataValue.path(str(docs))
         if outcome.query:
-            metadata["query"] = dg.MetadataValue.md(f"```sql\n{outcome.query}\n```")
+            # A value of a source that closes the block would go on as Markdown of its own.
+            query = outcome.query.replace("```", "` ` `")
+            metadata["query"] = dg.MetadataValue.md(f"```sql\n{query}\n```")
         if outcome.error:
             metadata["error"] = outcome.error
     return dg.AssetCheckResult(

@@ -1,0 +1,89 @@
+"""What a source calls its courses, people and files is text on every page, whatever it is."""
+
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from dagster_project.report import at_risk_model, data_docs, page, pipeline_status, skill_benchmarks
+from dagster_project.settings import Settings
+
+HOSTILE = """</td></title></style><script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' x='"""
+
+
+class Found(HTMLParser):
+    """Tags and attributes of a page, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+class Made:
+    def __init__(self, **tables: pd.DataFrame) -> None:
+        self.tables = tables
+
+    def read(self, table, *_, **__) -> pd.DataFrame:
+        return self.tables[table.partition(".")[2]]
+
+
+def skills() -> str:
+    names = ["organization_name", "skill_name", "industry", "country", "size_band"]
+    names += ["first_course_name", "second_course_name", "third_course_name"]
+    row = dict.fromkeys(names, HOSTILE) | {"organization_key": f"uni:{HOSTILE}", "skill_key": "uni:S"}
+    row |= {"organization_percentile": 90.0, "percentile_low": 80.0, "percentile_high": 97.0, "comparison": "all"}
+    row |= {"is_shown": True, "member_count": 20.0, "computed_on": "2025-03-31", "band": "cutting-edge"}
+    row |= {"withheld_reason": None, "members_percentile": 70.0}
+    hidden = row | {"organization_percentile": None, "percentile_low": None, "percentile_high": None, "band": None}
+    rows = pd.DataFrame([row, hidden | {"withheld_reason": HOSTILE, "organization_key": "uni:B", "skill_name": "B"}])
+    return skill_benchmarks.make_page(Made(organization_skills=rows))
+
+
+def pipeline() -> str:
+    counts = ["failed_check_count", "warning_count", "check_count", "loaded_row_count", "refused_row_count"]
+    counts += ["loaded_file_count", "raw_row_count", "built_row_count", "built_table_count", "duration_seconds"]
+    run = dict.fromkeys(counts, 1) | {"run_id": "r", "status": HOSTILE, "problem": HOSTILE, "source": HOSTILE}
+    run |= {"started_at": pd.Timestamp("2025-01-01"), "snapshot_age_hours": 2.0, "peak_memory_mib": 1}
+    check = {"run_id": "r", "table_name": HOSTILE, "check_name": HOSTILE, "finding": HOSTILE, "is_passed": False}
+    check |= {"is_blocking": True, "unexpected_row_count": 3}
+    step = {"run_id": "r", "step": HOSTILE, "status": HOSTILE, "duration_seconds": 2.0, "peak_memory_mib": 1}
+    tables = {"pipeline_status": [run], "pipeline_checks": [check], "pipeline_steps": [step]}
+    return pipeline_status.make_page(Made(**{name: pd.DataFrame(rows) for name, rows in tables.items()}))
+
+
+def subgroups() -> str:
+    figures = ["base_rate", "mean_probability", "auc", "alert_rate", "false_negative_rate", "false_negative_low"]
+    row = dict.fromkeys([*figures, "false_negative_high"], 0.5) | {"week_number": 4, "n": 60, "n_positive": 5}
+    rows = pd.DataFrame([row | {"subgroup": HOSTILE, "value": HOSTILE}])
+    return page.document("Title", "Lead", [at_risk_model._subgroups(rows)])
+
+
+def docs(folder) -> str:
+    config = {"id": HOSTILE, "severity": "critical", "columns": [HOSTILE], "rule": HOSTILE, "notes": HOSTILE}
+    result = {"unexpected_count": 1, "judged_count": 2, "unexpected_percent": 50.0, "observed_value": {"max": HOSTILE}}
+    result |= {"exception": HOSTILE, "partial_unexpected_index_list": [{HOSTILE: HOSTILE}]}
+    result |= {"unexpected_index_query": HOSTILE}
+    meta = {"table": "marts.x", "validated_at": "2025-01-01T00:00:00", "run_id": HOSTILE, "rows": 2, "part": HOSTILE}
+    found = {"success": False, "expectation_config": config, "result": result}
+    settings = Settings(home=folder)
+    table = data_docs.write_table(settings, {"meta": meta, "results": [found]})
+    return table.read_text() + data_docs.write_index(settings, ["marts.x"]).read_text()
+
+
+@pytest.mark.parametrize("made", [skills, pipeline, subgroups, docs])
+def test_names_of_a_source_are_text_and_never_markup(made, tmp_path):
+    html = made(tmp_path) if made is docs else made()
+    found = Found(html)
+    assert HOSTILE in found.text
+    assert found.tags.isdisjoint({"script", "img", "iframe", "object"})
+    assert not [name for name in found.attributes if name.startswith("on")]
