@@ -64,7 +64,7 @@ simulations: setup  ## coverage and size of the statistics by simulation; long
 fuzz: setup  ## any bytes as landing files of every table; half an hour: [EXAMPLES=500]
 	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py
 
-chaos: setup  ## kill -9, full disks, damaged files and other faults, and what comes after them; an hour: [KILLS=54]
+chaos: setup  ## kill -9, full disks, damaged files and other faults, and what comes after them; an hour: [KILLS=52]
 	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills "$(KILLS)")
 
 bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip

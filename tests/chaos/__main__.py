@@ -30,7 +30,7 @@ from tests.chaos.faults import Fault, MissedError, Prepared, SkippedError, Stage
 from tests.chaos.harness import PHASES, ChaosError, Home, Line, Seen, copy_home, differences, reader
 
 STUDENTS, SEED = 40, 7
-KILLS = 54
+KILLS = 52
 NEWEST_FILES = 6
 FROM_NOTHING = 8  # every so many-th killed run is a first one
 LANES = 3  # two cores, and runs that wait
@@ -150,20 +150,19 @@ def _newest_files(landing: Path) -> list[str]:
 
 
 def _episodes(kills: int, only: str | None) -> list[tuple[Fault, str, tuple[str, ...]]]:
-    """(fault, start, phases of its kills) of every episode. Kills go over the phases in turn, two or three at a time.
+    """(fault, start, phases of its kills) of every episode.
 
-    The faults of other kinds come first: what is not begun in time is a kill.
+    An episode kills four runs, each in another phase, and loading first: later there is nothing left to load. The
+    faults of other kinds come first: what is not begun in time is a kill.
     """
     episodes: list[tuple[Fault, str, tuple[str, ...]]] = []
-    done = 0
-    while done < kills:
-        count = min(2 + bool(len(episodes) % 3), kills - done)
-        phases = tuple(PHASES[(done + number) % len(PHASES)] for number in range(count))
-        only_parent = len(episodes) % 5 == 3 and "dbt" in phases
+    for number in range(-(-kills // len(PHASES))):
+        later = [PHASES[1 + (number + place) % (len(PHASES) - 1)] for place in range(len(PHASES) - 1)]
+        phases = (PHASES[0], *later)[: kills - number * len(PHASES)]
+        only_parent = number % 5 == 1
         name = "kill of the parent alone" if only_parent else "kill"
-        start = "nothing" if len(episodes) % FROM_NOTHING == 0 else "increment"
+        start = "nothing" if number % FROM_NOTHING == 0 else "increment"
         episodes.append((Fault(name, partial(faults.kill, phases=phases, only_parent=only_parent)), start, phases))
-        done += count
     others = [
         *(Fault("disk full", partial(faults.disk_full, phase=phase), place=faults.small_disk) for phase in PHASES),
         Fault("disk full", partial(faults.disk_small, share=0.3), place=faults.small_disk),

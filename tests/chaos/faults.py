@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_project.settings import REPOSITORY
-from tests.chaos.harness import ChaosError, Home, copy_home, draw_moment, kill_at
+from tests.chaos.harness import ChaosError, Home, Moment, copy_home, draw_moment, kill_at
 
 MIB = 1 << 20
 ROOMY = 4 << 30
+DRAWS = 3
 
 
 class SkippedError(Exception):
@@ -101,11 +102,20 @@ def kill(stage: Stage, home: Home, phases: tuple[str, ...], *, only_parent: bool
     """Kill a run in each of the phases, one run after the other; every one meets what the one before it left."""
     told = []
     for phase in phases:
-        moment = draw_moment(stage.prepared.lines[stage.start], phase, stage.random)
-        if not kill_at(home, moment, only_parent=only_parent):
-            raise MissedError(f"the run ended before it could be killed {moment.delay:.1f} s after {moment.text!r}")
+        moment = _kill_in(stage, home, phase, only_parent=only_parent)
         told.append(f"{phase}, {moment.delay:.1f} s after “{moment.text[:50]}”")
     return "; ".join(told)
+
+
+def _kill_in(stage: Stage, home: Home, phase: str, *, only_parent: bool) -> Moment:
+    """Kill a run in a phase; one that ended before the drawn moment is followed by another."""
+    for _ in range(DRAWS):
+        moment = draw_moment(stage.prepared.lines[stage.start], phase, stage.random)
+        if kill_at(home, moment, only_parent=only_parent):
+            return moment
+        if phase == "loading":  # all is loaded now, and such a moment does not come again
+            break
+    raise MissedError(f"the run ended before it could be killed {moment.delay:.1f} s after {moment.text!r}")
 
 
 # --- the disk is full
@@ -145,17 +155,18 @@ def disk_small(stage: Stage, home: Home, share: float) -> str:
 
 def disk_full(stage: Stage, home: Home, phase: str) -> str:
     """Somebody else fills the disk while a phase of the run goes on."""
-    moment = draw_moment(stage.prepared.lines[stage.start], phase, stage.random)
-    process = home.start()
-    if process.wait_for(moment.text, moment.occurrence):
-        time.sleep(moment.delay)
-        _fill(home.folder)
-    run = process.finish()
-    if run.status == 0:
-        raise MissedError(f"the run ended before it met the full disk {moment.delay:.1f} s after {moment.text!r}")
-    home.must_have_failed(run, "disk")
-    resize(home.folder, ROOMY)
-    return f"full {moment.delay:.1f} s after “{moment.text[:50]}”, met by {run.last_step}"
+    for _ in range(DRAWS):
+        moment = draw_moment(stage.prepared.lines[stage.start], phase, stage.random)
+        process = home.start()
+        if process.wait_for(moment.text, moment.occurrence):
+            time.sleep(moment.delay)
+            _fill(home.folder)
+        run = process.finish()
+        resize(home.folder, ROOMY)
+        if run.status:
+            home.must_have_failed(run, "disk")
+            return f"full {moment.delay:.1f} s after “{moment.text[:50]}”, met by {run.last_step}"
+    raise MissedError(f"the run ended before it met the full disk {moment.delay:.1f} s after {moment.text!r}")
 
 
 def _fill(folder: Path) -> None:
