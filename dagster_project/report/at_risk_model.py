@@ -284,9 +284,11 @@ def _subgroups(subgroups: pd.DataFrame) -> str:
                 f'<td class="number">{_share(row.alert_rate)}</td><td class="number">{missed}</td></tr>'
             )
         if len(few):
+            counted = few["n"].dropna()
+            together = f" with {int(counted.sum()):,} learners together" if len(counted) == len(few) else ""
             rows.append(
-                f'<tr><td colspan="7" class="muted">{len(few)} more with {int(few["n"].sum()):,} learners together: '
-                "under 50 each, chance would speak</td></tr>"
+                f'<tr><td colspan="7" class="muted">{len(few)} more{together}: too few, so that chance would speak, or '
+                "figures from which those of so few would follow</td></tr>"
             )
     return (
         f"<h3>For whom it works, week {week}</h3><p class='muted'>Said: the mean probability; came: the share with the outcome. "

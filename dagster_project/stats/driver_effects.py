@@ -39,6 +39,7 @@ from dagster_project.stats.design import Batches
 from dagster_project.stats.double_lasso import Fits, Model, Requirements, fit_models
 from dagster_project.stats.logit import logit_percents
 from dagster_project.stats.placebos import DRAWS, Draws, swap_clusters, swap_learners
+from dagster_project.stats.suppression import MINIMUM, SharedMeans
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ def driver_effects(
     reasons: Mapping[str, str] | None = None,
     placebo_draws: int = DRAWS,
     by_program: bool = True,
+    minimum_group: int = MINIMUM,
     seed: int = 0,
 ) -> DriverResults:
     """Effects of all drivers of a catalogue, and what stands beside them.
@@ -180,6 +182,8 @@ def driver_effects(
     reasons : for a level without rows, why; otherwise "there are no rows"
     placebo_draws : of each kind of placebo; 0: none
     by_program : also estimate within each program
+    minimum_group : fewest rows that a figure may be about: drivers whose samples differ by fewer share the mean of the
+        outcome, and a program without which so few rows would be left over is not told
     seed : of placebos, Romano-Wolf and the wild bootstrap
 
     Returns
@@ -197,6 +201,7 @@ def driver_effects(
             reasons or {},
             placebo_draws,
             by_program,
+            minimum_group,
             seed,
         )
 
@@ -210,10 +215,13 @@ def _analyse(
     reasons: Mapping[str, str],
     placebo_draws: int,
     by_program: bool,
+    minimum_group: int,
     seed: int,
 ) -> DriverResults:
     levels = [
-        _Level(level, batches.get(level), catalogue, groups, eligibility, columns, seed, reasons.get(level))
+        _Level(
+            level, batches.get(level), catalogue, groups, eligibility, columns, seed, reasons.get(level), minimum_group
+        )
         for level in LEVELS
     ]
     for level in levels:
@@ -248,8 +256,11 @@ class _Level:
         columns: Columns,
         seed: int,
         reason: str | None,
+        minimum_group: int,
     ) -> None:
         self.name, self.batches, self.columns, self.seed = name, batches, columns, seed
+        self.minimum_group = minimum_group
+        self.means = SharedMeans(minimum_group)
         self.main: Fits | None = None
         self.drivers = [
             _Driver(
@@ -384,8 +395,10 @@ class _Level:
             percents = logit_percents(self.main, [d.low for d in self.fitted], [d.high for d in self.fitted])
             logits = dict(zip(self.main.table["model"], percents, strict=True))
         rows = []
+        for fit in sorted(found.values(), key=lambda fit: -fit["n"]):
+            self.means.of(fit["n"], fit["outcome_mean"])
         for driver in self.drivers:
-            row = self._describe_row(driver, found.get(driver.id))
+            row = self._describe_row(driver, found.get(driver.id), self.means)
             if row["status"] == "estimated":
                 row |= _sensitivity(row, found[driver.id])
                 row["logit_percent"] = logits[driver.id]
@@ -397,8 +410,8 @@ class _Level:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def _describe_row(self, driver: _Driver, fit: dict[str, Any] | None) -> dict[str, Any]:
-        """A driver with its contrast and, if there is a fit, its figures."""
+    def _describe_row(self, driver: _Driver, fit: dict[str, Any] | None, means: SharedMeans) -> dict[str, Any]:
+        """A driver with its contrast and, if there is a fit, its figures; `means` are those of the outcome."""
         row: dict[str, Any] = {
             "driver_id": driver.id,
             "program_key": None,
@@ -423,7 +436,7 @@ class _Level:
             "control_count": fit["n_controls"],
             "selected_control_count": len(fit["selected"]),
             "selected_controls": ", ".join(fit["selected"]),
-            "outcome_mean": fit["outcome_mean"],
+            "outcome_mean": means.of(fit["n"], fit["outcome_mean"]),
             "driver_mean": fit["driver_mean"],
             "residual_share": fit["residual_share"],
         }
@@ -468,6 +481,9 @@ class _Level:
             self.main.table.assign(model=self.main.table["model"] + "|double lasso"),
         ]
         by_id = {driver.id: driver for driver in self.drivers}
+        driver_means = {driver.id: SharedMeans(self.minimum_group) for driver in self.drivers}
+        for fit in self.main.table.to_dict("records"):
+            driver_means[fit["model"]].of(fit["n"], fit["driver_mean"])
         rows = []
         for fit in _concatenate(tables).to_dict("records"):
             driver_id, specification = fit["model"].split("|")
@@ -479,8 +495,8 @@ class _Level:
                 "reason": fit["reason"],
                 "row_count": fit["n"],
                 "control_count": len(fit["selected"]),
-                "outcome_mean": fit["outcome_mean"],
-                "driver_mean": fit["driver_mean"],
+                "outcome_mean": self.means.of(fit["n"], fit["outcome_mean"]),
+                "driver_mean": driver_means[driver_id].of(fit["n"], fit["driver_mean"]),
                 "contrast_low": by_id[driver_id].low,
                 "contrast_high": by_id[driver_id].high,
             }
@@ -551,7 +567,8 @@ class _Level:
     def _dose_rows(self, driver: _Driver, edges: np.ndarray, fits: dict[str, dict[str, Any]]) -> pd.DataFrame:
         """Retention in each bin against the lowest one, and what the straight line says."""
         position = self.fitted.index(driver)
-        alpha, mean_outcome = self.main.tasks[position].effect, self.main.tasks[position].outcome_mean
+        task = self.main.tasks[position]
+        alpha, mean_outcome = task.effect, self.means.of(task.n, task.outcome_mean)
         bounds = np.concatenate([[-np.inf], edges, [np.inf]])
         curvature = fits[f"{driver.id}|square"]
         rows, shifts = [], 0.0
@@ -602,12 +619,25 @@ class _Level:
                 require=PROGRAM_REQUIREMENTS,
                 draws=1,
             )
-            rows = [
-                self._describe_row(driver, fit)
-                for driver, fit in zip(self.fitted, fits.table.to_dict("records"), strict=True)
-            ]
+            found, means = fits.table.to_dict("records"), SharedMeans(self.minimum_group)
+            for fit in sorted(found, key=lambda fit: -fit["n"]):
+                means.of(fit["n"], fit["outcome_mean"])
+            rows = [self._describe_row(driver, fit, means) for driver, fit in zip(self.fitted, found, strict=True)]
             tables.append(pd.DataFrame(rows).assign(program_key=program))
-        return _concatenate(tables)
+        return self._without_small_rests(_concatenate(tables))
+
+    def _without_small_rests(self, programs: pd.DataFrame) -> pd.DataFrame:
+        """No count of a program without an answer; nor an answer where all others would leave a small rest."""
+        few = programs["reason"].fillna("").str.startswith("too few rows")
+        programs.loc[few, "reason"] = f"too few rows: fewer than {PROGRAM_REQUIREMENTS.rows:,} in the program's sample"
+        programs["row_count"] = programs["row_count"].astype("float64").mask(few)
+        for driver, task in zip(self.fitted, self.main.tasks, strict=True):
+            counted = programs.loc[programs["driver_id"] == driver.id, "row_count"].dropna()
+            if len(counted) and 0 < task.n - counted.sum() < self.minimum_group:
+                described = ["driver_id", "program_key", "position", "level", "contrast_rule"]
+                programs.loc[counted.idxmin(), programs.columns.difference(described)] = None
+                programs.loc[counted.idxmin(), ["status", "reason"]] = ["not estimable", WITHHELD]
+        return programs
 
     # placebos
 
@@ -687,6 +717,8 @@ class _Level:
             )
         return pd.DataFrame(rows)
 
+
+WITHHELD = "withheld: with the figures of all programs, those of a program with very few rows would follow"
 
 _LOWEST_BIN = {"status": "estimated", "effect": 0.0, "conf_low": 0.0, "conf_high": 0.0}
 

@@ -12,6 +12,7 @@ from dagster_project.stats.calibration import calibration_bins, sampling_calibra
 from dagster_project.stats.drift import SCORE, drift_table
 from dagster_project.stats.risk_metrics import foretold_auc, measure, ranking_report, subgroup_table
 from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
+from dagster_project.stats.suppression import MINIMUM
 
 WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20)
 FEWEST_TRAINING_LEARNERS = 150
@@ -81,6 +82,7 @@ def backtest(
     subgroups: Sequence[str],
     enrollment: str,
     withdrawal_day: str,
+    minimum_group: int = MINIMUM,
     seed: int = SEED,
     **fitting: Any,
 ) -> Backtest:
@@ -94,6 +96,7 @@ def backtest(
     alert_at : probability from which a learner is alerted
     subgroups : columns of the subgroup table
     enrollment, withdrawal_day : columns of the ranking report
+    minimum_group : fewest learners of a subgroup that has figures
     fitting : further arguments of `fit_scorer`
 
     Returns
@@ -132,7 +135,9 @@ def backtest(
     return Backtest(
         table,
         calibration_bins(rows["probability"], rows["outcome"]).assign(split=last),
-        subgroup_table(rows[week == _middle(week)], known, alert_at).assign(split=last, week_number=_middle(week)),
+        subgroup_table(rows[week == _middle(week)], known, alert_at, minimum=minimum_group).assign(
+            split=last, week_number=_middle(week)
+        ),
         ranking_report(ranked[week <= WEEKS[-1]]).assign(split=last),
         cohort_drift(scorers[winner], cohorts[-1].train, rows, columns.week),
         winner,

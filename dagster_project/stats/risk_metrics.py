@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from dagster_project.stats.calibration import calibration_error, calibration_slope
-from dagster_project.stats.suppression import suppress
+from dagster_project.stats.suppression import MINIMUM, suppress
 
 CALLED_SHARES = (0.05, 0.10, 0.20)
 FEWEST_IN_GROUP = 50
@@ -136,7 +136,12 @@ def bootstrap(
 
 
 def subgroup_table(
-    rows: pd.DataFrame, columns: Sequence[str], alert_at: float, *, fewest: int = FEWEST_IN_GROUP
+    rows: pd.DataFrame,
+    columns: Sequence[str],
+    alert_at: float,
+    *,
+    fewest: int = FEWEST_IN_GROUP,
+    minimum: int = MINIMUM,
 ) -> pd.DataFrame:
     """How the scores do for parts of the learners, and how often each part is alerted and missed.
 
@@ -147,8 +152,10 @@ def subgroup_table(
     alert_at : float
         Probability from which a learner is alerted.
     fewest : int
-        Smaller groups get their n and no figure: they would tell more about chance. Where one is so small that its
-        figure would be about persons (`suppression.MINIMUM`), a larger one has none either, from which it would follow.
+        Smaller groups get their n and no figure: they would tell more about chance.
+    minimum : int
+        Where a group is smaller than that, its figure would be about persons: it has not even its n, and nor has a
+        larger one from which it would follow.
 
     Returns
     -------
@@ -160,11 +167,13 @@ def subgroup_table(
     for column in columns:
         parts = list(rows.groupby(column, dropna=False, observed=True))
         # The figures of all learners are known: less those of all groups but one, they would be that one's.
-        withheld = suppress([len(part) for _, part in parts], pd.DataFrame(index=range(len(parts))))
+        withheld = suppress([len(part) for _, part in parts], pd.DataFrame(index=range(len(parts))), minimum=minimum)
         for (value, part), reason in zip(parts, withheld, strict=True):
             outcome, probability = part["outcome"].to_numpy(float), part["probability"].to_numpy(float)
             positives = int(outcome.sum())
-            row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value), "n": len(part)}
+            row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value)}
+            if reason is None:
+                row["n"] = len(part)
             if reason is None and len(part) >= fewest:
                 missed = int((outcome * (probability < alert_at)).sum())
                 low, high = wilson_interval(missed, positives)
@@ -182,7 +191,7 @@ def subgroup_table(
             found.append(row)
     names = ["subgroup", "value", "n", "n_positive", "base_rate", "mean_probability", "auc", "calibration_error"]
     names += ["alert_rate", "false_negative_rate", "false_negative_low", "false_negative_high"]
-    return pd.DataFrame(found).reindex(columns=names)
+    return pd.DataFrame(found).reindex(columns=names).astype({"n": "Int64"})
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:

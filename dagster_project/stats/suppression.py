@@ -55,6 +55,28 @@ def suppress(size, margins, *, minimum: int = MINIMUM) -> pd.Series:
     return pd.Series(reason, dtype=object)
 
 
+class SharedMeans:
+    """Means of samples that overlap, so that no two of them tell the mean of the few persons who are in one alone.
+
+    A sample that has nearly as many persons as an earlier one has that one's mean: of two means only those are told
+    apart whose samples differ by ``minimum`` persons at least. Ask for the largest samples first.
+    """
+
+    def __init__(self, minimum: int = MINIMUM) -> None:
+        self._minimum = minimum
+        self._told: list[tuple[int, float]] = []
+
+    def of(self, size: int, mean: float) -> float:
+        """The mean to publish of a sample of `size` persons; missing stays missing."""
+        if mean is None or not np.isfinite(mean):
+            return mean
+        for told_size, told in self._told:
+            if abs(told_size - size) < self._minimum:
+                return told
+        self._told.append((size, mean))
+        return mean
+
+
 def _complement(size, sums, hidden, minimum) -> int | None:
     """The smallest shown cell of a margin whose hidden cells stand alone or are too few persons."""
     for cells in sums:

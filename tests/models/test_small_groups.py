@@ -4,12 +4,15 @@ The attack is linear algebra: every published figure is an equation about groups
 what the equations span can be computed. Totals are taken as known, but where they are under the minimum themselves.
 """
 
+import re
 from itertools import chain, combinations
 
 import duckdb
 import numpy as np
 import pytest
+import yaml
 
+from dagster_project.settings import REPOSITORY
 from tests.models.made_source import MadeWarehouse
 
 MINIMUM = 10
@@ -20,7 +23,31 @@ TABLES = (
     "program_retention",
     "program_reregistration",
     "program_stackability",
+    "at_risk_programs",
 )
+
+GROUP_FIGURE = re.compile(r"_count$|_share$|_percent|_mean$|^mean_|^median_|^n$|^n_|rate$|percentile|retention|ability")
+PERSON = re.compile(r"^learner_(key|id)$")
+PROTECTED = {
+    "attacked here": {f"reporting.{table}" for table in TABLES},
+    "of one group a row, each withheld for itself; none adds up to another": {"reporting.weekly_engagement"},
+    "attacked in tests/unit/test_suppression.py and test_skill_benchmarks.py": {
+        "analytics.skill_benchmarks", "analytics.skill_gaps", "reporting.organization_skills",
+    },
+    "attacked in tests/unit/test_at_risk_metrics.py": {"analytics.at_risk_subgroups"},
+    "of samples that share a mean where they nearly agree, attacked in tests/unit/test_suppression.py": {
+        "analytics.driver_effects", "analytics.driver_specifications", "analytics.driver_dose_response",
+        "reporting.driver_effects",
+    },
+}  # fmt: skip
+NOT_OF_GROUPS = {
+    "a model's or a scale's quality over everybody": {
+        "analytics.at_risk_backtest", "analytics.at_risk_calibration", "analytics.at_risk_drift",
+        "analytics.at_risk_models", "analytics.at_risk_ranking", "analytics.driver_placebos", "analytics.skill_items",
+        "analytics.skill_scales", "analytics.skill_course_gains",
+    },
+    "rows of files and of tables, no persons": {"reporting.feature_coverage", "reporting.source_coverage"},
+}  # fmt: skip
 
 MARTS = f"""
     select setseed(0.42);
@@ -49,6 +76,10 @@ MARTS = f"""
     )
 }
         from range(30) as t (i), range(150) as u (j) where j < 4 + 5 * i;
+    -- A course of 14 learners, of whom five at most have an outcome.
+    update marts.mart_learner_course set is_passed = null where rowid in (
+        select rowid from marts.mart_learner_course where course_offering_key = 'a:c2:t' limit 9
+    );
     alter table marts.mart_learner_course add column is_withdrawn boolean;
     update marts.mart_learner_course set is_withdrawn = not is_passed;
     create table marts.mart_course_term as
@@ -69,6 +100,13 @@ MARTS = f"""
             case when random() < 0.8 then random() < 0.7 end as is_retained,
             random() < (i % 7) / 9.0 as has_stackable_enrollment
         from range(40) as t (i), range(130) as u (j) where j < 3 + 3 * i;
+    create or replace table analytics.at_risk_scores as
+        select
+            'a' as source, 'not_retained' as outcome, 'a:p' || i as program_key, timestamp '2024-03-01' as scored_at,
+            date '2024-03-01' as scored_on, random() as probability,
+            case when random() < 0.7 then random() end as probability_change,
+            ['high', 'medium', 'low'][1 + floor(3 * random())::integer] as band
+        from range(40) as t (i), range(60) as u (j) where i != 1 and j < 2 * i + 4;
     alter table marts.mart_learner_program add column is_reregistered_next_year boolean;
     alter table marts.mart_learner_program add column has_stackable_completion boolean;
     update marts.mart_learner_program set
@@ -173,6 +211,67 @@ def test_no_small_group_follows_from_the_others_and_their_sum(warehouse, table, 
         large = [number for number, learners in enumerate(sizes) if learners >= MINIMUM]
         unprotected += len(attack(sizes, [{one} for one in large]))
     assert unprotected > 0  # the attack works: with the small groups alone withheld it finds them
+
+
+SCORED = """
+    select source, program_name, count(*) as learner_count_, count(probability_change) as changed_count_
+    from analytics.at_risk_scores inner join core.dim_program using (program_key) group by all
+"""
+PARTITIONED_ONCE = [
+    ("at_risk_programs", ("source",), "program_name", "learner_count_", "learner_count", SCORED),
+    ("at_risk_programs", ("source",), "program_name", "learner_count_", "mean_probability", SCORED),
+    ("at_risk_programs", ("source",), "program_name", "changed_count_", "mean_probability_change", SCORED),
+]
+
+
+@pytest.mark.parametrize("figure", PARTITIONED_ONCE, ids=[f"{x[0]}.{x[4]}" for x in PARTITIONED_ONCE])
+def test_no_small_program_follows_from_all_others(warehouse, figure):
+    ((sizes, shown),) = partitions(warehouse, *figure)
+    assert len(shown) > 20
+    hidden = [size for number, size in enumerate(sizes) if number not in shown]
+    assert min(size for number, size in enumerate(sizes) if number in shown) >= MINIMUM
+    assert 0 < min(hidden) < MINIMUM
+    assert len(hidden) > 1
+    assert sum(hidden) >= MINIMUM
+
+
+def test_outcomes_of_few_are_not_counted_although_the_course_is_large(warehouse):
+    query = """
+        select followed, list([distinction_count, pass_count, fail_count, withdrawn_count, passed_share]) as shown
+        from reporting.course_outcomes inner join (
+            select course_offering_key, pass_count + withdrawn_count as followed from marts.mart_course_term
+        ) using (course_offering_key)
+        where learner_count is not null group by followed
+    """
+    rows = warehouse.query(query)
+    few = [shown for followed, shown in rows if followed < MINIMUM]
+    assert few
+    assert {value for shown in few for row in shown for value in row} == {None}
+    assert len(rows) > len(few)
+
+
+def test_every_published_figure_of_a_group_is_protected_or_its_table_says_why_not():
+    """A new table with a figure of persons and without the persons themselves has to be put into one of the lists.
+
+    Tables of `core` and `marts` stand beside the rows of single learners, and are for those who may see these.
+    """
+    tables = {}
+    for path in (REPOSITORY / "dbt" / "models").rglob("*.yml"):
+        described = yaml.safe_load(path.read_text())
+        for model in described.get("models", []):
+            if path.parent.name == "reporting":
+                tables[f"reporting.{model['name']}"] = model["columns"]
+        for source in described.get("sources", []):
+            if source["name"] == "analytics":
+                tables |= {f"analytics.{table['name']}": table["columns"] for table in source["tables"]}
+    names = {table: [column["name"] for column in columns] for table, columns in tables.items()}
+    of_groups = {
+        table
+        for table, columns in names.items()
+        if not any(map(PERSON.search, columns)) and any(map(GROUP_FIGURE.search, columns))
+    }
+    listed = [table for group in (PROTECTED, NOT_OF_GROUPS) for tables in group.values() for table in tables]
+    assert sorted(listed) == sorted(of_groups)
 
 
 ENTRANTS = ("completed", "enrolled", "other")

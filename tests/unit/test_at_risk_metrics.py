@@ -73,6 +73,9 @@ def test_small_groups_get_no_figures_and_missed_learners_are_counted(scored):
     rows.loc[9, "gender"] = "female"
     table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5).set_index("value")
     assert table["base_rate"].isna().all(), "the nine follow from all learners less the others"
+    assert table["n"].isna().all()
+    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5, minimum=9).set_index("value")
+    assert table.loc["other", "n"] == 9
 
 
 def test_ranking_report_by_hand():

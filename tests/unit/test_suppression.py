@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.suppression import suppress
+from dagster_project.stats.suppression import SharedMeans, suppress
 
 
 def determined(size, margins, hidden):
@@ -75,3 +75,11 @@ def test_margins_that_cross_do_not_reveal_a_group_that_each_of_them_hides():
     margins = pd.DataFrame({"industry": list("aabbcc"), "country": list("xyxyxy")})
     reason = suppress([4, 20, 30, 5, 40, 50], margins)
     assert determined([4, 20, 30, 5, 40, 50], margins, reason.notna().to_numpy()) == []
+
+
+def test_means_of_samples_that_nearly_agree_are_one_and_tell_nothing_of_the_few_between():
+    outcomes = np.random.default_rng(3).random(400) < 0.7
+    means = SharedMeans(minimum=10)
+    shown = [(size, means.of(size, outcomes[:size].mean())) for size in (400, 399, 392, 385, 300, 299)]
+    assert [told for _, told in shown] == [outcomes[:size].mean() for size in (400, 400, 400, 385, 300, 300)]
+    assert np.isnan(means.of(5, np.nan))

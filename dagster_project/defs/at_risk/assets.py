@@ -232,6 +232,7 @@ def _train(
         incumbent=former["model"] if former is not None else BoostedTrees.kind,
         alert_at=settings.at_risk_alert_from,
         subgroups=subject.subgroups,
+        minimum_group=settings.minimum_group_size,
         enrollment="enrollment_key",
         withdrawal_day="withdrawal_day",
         folds=FOLDS,

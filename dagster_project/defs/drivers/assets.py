@@ -14,6 +14,7 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
 from dagster_project.stats.design import Batches
 from dagster_project.stats.driver_effects import Columns, driver_effects
+from dagster_project.stats.suppression import MINIMUM
 from dagster_project.store.database import identifier, literal
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
@@ -45,7 +46,7 @@ def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
     with warehouse.writing(context) as settings:
         store = Warehouse(settings)
         settings.temp_dir.mkdir(parents=True, exist_ok=True)
-        results = analyse_sources(store, settings.temp_dir, context.log.info)
+        results = analyse_sources(store, settings.temp_dir, context.log.info, settings.minimum_group_size)
         figures = _draw(store, results["effects"])
         for name, table in TABLES.items():
             count = store.write(table, to_arrow(results[name], CONTRACTS[table]), CONTRACTS[table])
@@ -53,10 +54,13 @@ def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
             yield dg.MaterializeResult(asset_key=asset_key(table), metadata=metadata)
 
 
-def analyse_sources(store: Warehouse, folder: Path, on_progress=lambda _: None) -> dict[str, pd.DataFrame]:
+def analyse_sources(
+    store: Warehouse, folder: Path, on_progress=lambda _: None, minimum_group: int = MINIMUM
+) -> dict[str, pd.DataFrame]:
     """The four tables over all sources of the marts; a source without the outcome has rows that say so.
 
-    The rows are sorted once, into a file in `folder`: the analysis passes over them some fifty times.
+    The rows are sorted once, into a file in `folder`: the analysis passes over them some fifty times. No figure is
+    about fewer rows than `minimum_group`.
     """
     seeds = {name: store.read(table) for name, table in SEEDS.items()}
     results: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
@@ -65,7 +69,7 @@ def analyse_sources(store: Warehouse, folder: Path, on_progress=lambda _: None) 
             batches = {level: _rows(store, seeds, level, source, Path(spool) / level) for level in MARTS}
             reasons = {level: NO_OUTCOME for level, rows in batches.items() if rows is None}
             on_progress(f"{source}: {', '.join(level for level in batches if level not in reasons) or NO_OUTCOME}")
-            found = driver_effects(batches, **seeds, reasons=reasons)
+            found = driver_effects(batches, **seeds, reasons=reasons, minimum_group=minimum_group)
         for name in TABLES:
             results[name].append(getattr(found, name).assign(source=source))
     return {name: pd.concat(frames or [pd.DataFrame()], ignore_index=True) for name, frames in results.items()}

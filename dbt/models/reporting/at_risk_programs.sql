@@ -35,17 +35,26 @@ by_program as (
             and scores.outcome = last_scorings.outcome
             and scores.scored_at = last_scorings.scored_at
     group by scores.source, scores.outcome, scores.program_key
+),
+
+-- How many are scored and at risk in all is told elsewhere: what is withheld must not be the rest.
+protected as (
+    select
+        *,
+        {{ is_withheld("learner_count", ["source", "outcome"], "program_key") }} as is_withheld,
+        {{ is_withheld("changed_count", ["source", "outcome"], "program_key") }} as is_change_withheld
+    from by_program
 )
 
 select
-    by_program.source,
-    by_program.outcome,
+    protected.source,
+    protected.outcome,
     programs.program_name,
-    by_program.scored_on,
-    {{ shown("by_program", [
+    protected.scored_on,
+    {{ shown("protected", [
         "learner_count", "high_count", "medium_count", "mean_probability",
-    ], "learner_count") }},
-    {{ shown("by_program", ["mean_probability_change"], "changed_count") }}
-from by_program
+    ], "learner_count", "is_withheld") }},
+    {{ shown("protected", ["mean_probability_change"], "changed_count", "is_change_withheld") }}
+from protected
 inner join programs
-    on by_program.program_key = programs.program_key
+    on protected.program_key = programs.program_key

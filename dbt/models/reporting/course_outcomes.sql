@@ -29,10 +29,12 @@ select
     course_terms.ends_on,
     course_terms.graded_item_count,
     {{ shown("course_terms", [
-        "learner_count", "active_learner_count", "distinction_count", "pass_count", "fail_count", "withdrawn_count",
+        "learner_count", "active_learner_count",
         "median_click_count", "median_active_days", "median_weighted_score_share", "first_item_on_time_share",
     ], "learner_count") }},
-    {{ shown("course_terms", ["passed_share", "withdrawn_share"], "followed_count") }}
+    {{ shown("course_terms", [
+        "distinction_count", "pass_count", "fail_count", "withdrawn_count", "passed_share", "withdrawn_share",
+    ], "followed_count") }}
 from course_terms
 inner join courses
     on course_terms.course_key = courses.course_key
