@@ -1,27 +1,34 @@
-"""Memory and time of the expectations on one table, at its size and at 16 times its rows.
+"""Memory and time of the expectations on large tables, at their size and at 16 times their rows.
 
-    python -m benchmarks.quality --database warehouse/build.duckdb [--table marts.mart_learner_course_week]
+    LEARNING_WAREHOUSE_HOME=warehouse python -m benchmarks.quality [--table marts.mart_learner_course_week …]
 
-The rows are repeated as they are, each as often as the factor says, so that every count grows by it. Each size is
-measured in a process of its own: peak resident memory, of which the engine may take the setting `memory_limit`, and
-seconds, the import of Great Expectations apart.
+Without `--table`: the raw events, all days of them as a first load looks at them, and the largest mart. The rows are
+repeated as they are, each as often as the factor says, so that every count grows by it: of a mart in a copy of the
+table, of raw in the query, since its files only become larger. Each size is measured in a process of its own: peak
+resident memory, of which the engine may take the setting `memory_limit`, and seconds, the import of Great Expectations
+apart.
 """
 
 import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.defs.quality.suite import EXPECTATIONS, read_suite
+from dagster_project.defs.quality.validation import Relation, validate
 from dagster_project.settings import Settings
 from dagster_project.store.database import attach, literal, open_engine, qualified
 
 FACTORS = (1, 16)
+TABLES = ("raw_campus.events", "marts.mart_learner_course_week")
 
 
 def make_copy(database: Path, table: str, factor: int, file: Path) -> None:
@@ -34,26 +41,46 @@ def make_copy(database: Path, table: str, factor: int, file: Path) -> None:
         )
 
 
-def measure(file: Path, table: str) -> dict:
+@contextmanager
+def repeated(table: str, factor: int, database: Path) -> Iterator[tuple[Relation, duckdb.DuckDBPyConnection]]:
+    """The rows of a table, each `factor` times, and a connection that reads them."""
+    schema, name = table.split(".")
+    if schema.startswith("raw_"):
+        contract = CONTRACTS[schema.removeprefix("raw_")]
+        types = {column.name: column.data_type.upper() for column in contract.table(name).raw_columns}
+        pattern = literal(str(Settings().raw_dir / contract.name / name / "**" / "*.parquet"))
+        files = f"read_parquet({pattern}, hive_partitioning = true, union_by_name = true)"
+        with open_engine(Settings()) as connection:
+            yield Relation(f"(select t.* from {files} as t, range({factor})) as raw_rows", types, ()), connection
+        return
+    with tempfile.TemporaryDirectory(dir=Settings().home) as folder:
+        file = Path(folder) / "copy.duckdb"
+        # In a process of its own: its memory is not the validation's.
+        copying = multiprocessing.get_context("spawn").Process(target=make_copy, args=(database, table, factor, file))
+        copying.start()
+        copying.join()
+        with open_engine(Settings()) as connection:
+            attach(connection, file, "copy")
+            sql = qualified(table, "copy")
+            types = {name: kind for name, kind, *_ in connection.execute(f"describe {sql}").fetchall()}
+            yield Relation(sql, types, ()), connection
+
+
+def measure(table: str, factor: int, database: Path) -> dict:
     """Peak bytes, seconds, rows and unexpected values of one validation, in this process."""
     import great_expectations  # noqa: F401 - so that its import is not measured
 
-    from dagster_project.defs.quality.suite import EXPECTATIONS, read_suite
-    from dagster_project.defs.quality.validation import Relation, validate
-
     suite = read_suite(EXPECTATIONS / f"{table}.json")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.monotonic()
-    with open_engine(Settings()) as connection:
-        attach(connection, file, "copy")
-        sql = qualified(table, "copy")
-        types = {name: kind for name, kind, *_ in connection.execute(f"describe {sql}").fetchall()}
-        outcomes = validate(suite, Relation(sql, types, ()), connection)
+    with repeated(table, factor, database) as (relation, connection):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.monotonic()
+        outcomes = validate(suite, relation, connection)
+        seconds = time.monotonic() - started
     return {
         "rows": max(outcome.rows for outcome in outcomes.values()),
         "checks": len(outcomes),
         "failed": sum(not outcome.success for outcome in outcomes.values()),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
         "mib_before": round(before / 1024),
         "mib_at_most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -62,25 +89,20 @@ def measure(file: Path, table: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", type=Path, default=Settings().build_database)
-    parser.add_argument("--table", default="marts.mart_learner_course_week")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--table", nargs="+", default=TABLES)
     arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(measure(arguments.measure, arguments.table)))
-        return
-    print(f"{arguments.table}, memory_limit {Settings().memory_limit}, threads {Settings().threads}")
-    print(f"{'factor':>6}{'rows':>14}{'checks':>8}{'failed':>8}{'seconds':>9}{'MiB before':>12}{'MiB at most':>13}")
-    with tempfile.TemporaryDirectory() as folder:
+    print(f"memory_limit {Settings().memory_limit}, threads {Settings().threads}")
+    print(
+        f"{'table':<32}{'factor':>7}{'rows':>14}{'checks':>8}{'failed':>8}{'seconds':>9}{'MiB before':>12}{'most':>7}"
+    )
+    for table in arguments.table:
         for factor in FACTORS:
-            file = Path(folder) / f"{factor}.duckdb"
-            make_copy(arguments.database, arguments.table, factor, file)
-            command = [sys.executable, "-m", "benchmarks.quality", "--measure", file, "--table", arguments.table]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            file.unlink()
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                found = process.submit(measure, table, factor, arguments.database).result()
             print(
-                f"{factor:>6}{found['rows']:>14,}{found['checks']:>8}{found['failed']:>8}{found['seconds']:>9}"
-                f"{found['mib_before']:>12,}{found['mib_at_most']:>13,}"
+                f"{table:<32}{factor:>7}{found['rows']:>14,}{found['checks']:>8}{found['failed']:>8}"
+                f"{found['seconds']:>9}{found['mib_before']:>12,}{found['mib_at_most']:>7,}",
+                flush=True,
             )
 
 

@@ -7,11 +7,12 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.defs.quality import validation
+from dagster_project.defs.quality import bridge, validation
 from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks, validation_result
 from dagster_project.defs.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
 from dagster_project.defs.quality.validation import Relation, validate
-from dagster_project.report.data_docs import write_table
+from dagster_project.defs.resources import WarehouseResource
+from dagster_project.report.data_docs import is_refused, write_table
 
 EXPECTATION = {
     "id": "colour_is_known",
@@ -167,6 +168,25 @@ def test_what_was_found_is_written_to_data_docs_with_keys_only(things, tmp_path,
     assert "2 of 9,999 values (0.02 %)" in page
     assert "uni:7" in page
     assert "blue" not in page  # a value that nobody expected may be anything
+
+
+def test_a_run_of_the_checks_says_what_broke_and_leaves_data_docs(tmp_path, settings, monkeypatch):
+    settings.build_database.parent.mkdir(parents=True)
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("create schema marts")
+        connection.execute("create table marts.things as select 'uni:1' as thing_key, 'pink' as colour")
+    table = dg.AssetSpec(dg.AssetKey(["marts", "things"]))
+    suite = read_suite(write_suite(tmp_path, EXPECTATION))
+    monkeypatch.setattr(bridge, "read_suites", lambda: [suite])
+    asset = dg.multi_asset(specs=[table], name="build")(lambda: dg.MaterializeResult(asset_key=table.key))
+    result = dg.materialize(
+        [asset, suite_checks("checks", [suite])], resources={"warehouse": WarehouseResource()}, raise_on_error=False
+    )
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "1 of 1 values (100.00%). Add the new colour." in found.description
+    assert "uni:1" in (settings.data_docs_dir / "marts.things.html").read_text()
+    assert is_refused(settings, "marts.things")
 
 
 def test_critical_blocks_and_warning_does_not(tmp_path):

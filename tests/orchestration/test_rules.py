@@ -2,8 +2,9 @@
 
 import pytest
 
+from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.quality.suite import read_suites
-from dagster_project.defs.transform.assets import MANIFEST, NODES
+from dagster_project.defs.transform.assets import ANALYTICS, MANIFEST, NODES, PUBLIC_MODELS
 
 MARTS = {name: node for name, node in NODES.items() if node["schema"] == "marts" and node["resource_type"] == "model"}
 
@@ -23,10 +24,10 @@ GUARDED_ELSEWHERE = {
 }
 
 
-def columns_under_a_rule() -> set[tuple[str, str]]:
-    """(table, column) of all rules."""
+def columns_under_a_rule(tables: dict = MARTS) -> set[tuple[str, str]]:
+    """(table, column) of all rules of these tables."""
     found = set()
-    names = {node["unique_id"]: name for name, node in MARTS.items()}
+    names = {node["unique_id"]: name for name, node in tables.items()}
     for test in MANIFEST["nodes"].values():
         if test["resource_type"] == "test" and (table := names.get(test.get("attached_node"))):
             arguments = test["test_metadata"]["kwargs"]
@@ -35,7 +36,7 @@ def columns_under_a_rule() -> set[tuple[str, str]]:
     for test in MANIFEST["unit_tests"].values():
         for row in test["expect"]["rows"] or []:
             found |= {(f"marts.{test['model']}", column) for column in row}
-    for name, node in MARTS.items():
+    for name, node in tables.items():
         found |= {(name, column) for column, described in node["columns"].items() if described["constraints"]}
     for suite in read_suites():
         for expectation in suite.expectations:
@@ -43,8 +44,17 @@ def columns_under_a_rule() -> set[tuple[str, str]]:
     return found
 
 
-def test_every_mart_has_a_suite():
-    assert {f"{suite.schema}.{suite.table}" for suite in read_suites()} >= MARTS.keys()
+def test_every_raw_table_mart_and_analytics_table_has_a_suite():
+    raw = {f"{contract.schema}.{table.name}" for contract in CONTRACTS.values() for table in contract.tables}
+    expected = raw | MARTS.keys() | ANALYTICS.keys()
+    assert {f"{suite.schema}.{suite.table}" for suite in read_suites()} >= expected
+
+
+def test_every_published_table_is_under_some_rule():
+    tested = {table for table, _ in columns_under_a_rule(NODES)}
+    assert [
+        name for name in (key.to_user_string().replace("/", ".") for key in PUBLIC_MODELS) if name not in tested
+    ] == []
 
 
 @pytest.mark.parametrize("table", MARTS)

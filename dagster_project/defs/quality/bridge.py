@@ -25,6 +25,7 @@ from dagster_project.defs.quality.validation import Outcome, Relation, validate
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
 from dagster_project.report.data_docs import write_index, write_table
+from dagster_project.store.database import literal
 from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
 
@@ -173,7 +174,9 @@ def relation_of(suite: Suite, warehouse: WarehouseResource) -> Iterator[tuple[Re
     with raw_relation(warehouse.settings, contract.name, suite.table, days) as (connection, sql):
         types = {column.name: column.data_type.upper() for column in table.raw_columns}
         part = "" if days is None else f"of the {len(days):,} event days that changed"
-        yield Relation(sql, types, ("source", *table.key), part), connection
+        files = literal(str(warehouse.settings.raw_dir / contract.name / suite.table / "**" / "*.parquet"))
+        shown = f"read_parquet({files}, hive_partitioning = true, union_by_name = true)"
+        yield Relation(sql, types, ("source", *table.key), part, shown), connection
 
 
 @dg.definitions

@@ -43,13 +43,21 @@ FRAME_VALUES = 50_000
 
 @dataclass(frozen=True)
 class Relation:
-    """What is checked: SQL after `from`, its columns with their types, those that say which row it is, and which part
-    of a table it is, in words; empty: all of it."""
+    """What is checked.
+
+    Attributes:
+        sql: what stands after `from`.
+        types: its columns with their types.
+        keys: the columns that say which row it is.
+        part: which part of a table it is, in words; empty: all of it.
+        shown: what stands after `from` in a query for people, where `sql` lists a thousand files.
+    """
 
     sql: str
     types: dict[str, str]
     keys: tuple[str, ...]
     part: str = ""
+    shown: str = ""
 
 
 @dataclass
@@ -223,7 +231,9 @@ class _Engine:
     def find_examples(self, expectation: Expectation, outcome: Outcome, kinds: list[Kind]) -> None:
         condition = " or ".join(dict.fromkeys(f"({kind.condition})" for kind in kinds))
         keys = self._relation.keys
-        outcome.query = f"select * from {self._relation.sql} where {_broken_rule(expectation) or condition}"
+        outcome.query = (
+            f"select * from {self._relation.shown or self._relation.sql} where {_broken_rule(expectation) or condition}"
+        )
         if keys:
             rows = self._connection.execute(
                 f"select {', '.join(map(identifier, keys))} from {self._relation.sql} "
