@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo publish-for erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
+.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
   bench-statistics lock clean
 
 help:  ## this list
@@ -33,6 +33,10 @@ erase: setup  ## remove a learner everywhere: LEARNER=id in the source's files [
 
 publish-for: setup  ## a file of its own, with its rows only: PROGRAM=id | ORGANIZATION=id | UNIVERSITY=name
 	@$(BIN)/python -m dagster_project publish-for $(if $(PROGRAM),--program "$(PROGRAM)") $(if $(ORGANIZATION),--organization "$(ORGANIZATION)") $(if $(UNIVERSITY),--university "$(UNIVERSITY)")
+
+find-learner: setup  ## from a published pseudonym back to the learner: PSEUDONYM=id or key
+	@test -n "$(PSEUDONYM)" || { echo "Say which: make find-learner PSEUDONYM=learner_id or learner_key"; exit 2; }
+	@$(BIN)/python -m dagster_project find-learner --pseudonym "$(PSEUDONYM)"
 
 search-identifiers: setup  ## search everything that runs write for the learners' names and e-mail addresses
 	@$(BIN)/python -m dagster_project search-identifiers

@@ -65,6 +65,8 @@ def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
         return _search_identifiers(settings)
     if arguments.verb == "publish-for":
         return _publish_for(settings, arguments)
+    if arguments.verb == "find-learner":
+        return _find_learner(settings, arguments.pseudonym)
     if arguments.verb == "erase":
         return _erase(settings, arguments.learner, arguments.source)
     return _run(settings, arguments.source, arguments.contract, arguments.landing)
@@ -87,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     publish_for.add_argument("--program", help="id or key of a program")
     publish_for.add_argument("--university", help="name of a university, or <source>:<name>: all its programs")
     publish_for.add_argument("--organization", help="id or key of an organization")
+    find = verbs.add_parser("find-learner", help="from a published pseudonym back to the learner")
+    find.add_argument("--pseudonym", required=True, help="a learner_id, a learner_key or a key that begins with one")
     verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=int, default=3000)
@@ -224,6 +228,20 @@ def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     print(published)
+    return 0
+
+
+def _find_learner(settings: Settings, pseudonym: str) -> int:
+    """0 when somebody bears the pseudonym, 2 when nobody does."""
+    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.learner_lookup import find_learner
+    from dagster_project.store.errors import StoreError
+
+    try:
+        print(*find_learner(settings, CONTRACTS.values(), pseudonym), sep="\n")
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

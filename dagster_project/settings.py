@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     memory_limit: str = Field("1GB", description="Memory limit of the engine, as DuckDB writes it")
     threads: PositiveInt = Field(2, description="Threads of the engine")
     pseudonym_key: SecretStr | None = Field(None, description="Key of the pseudonyms; generated once for a demo")
+    publication_key: SecretStr | None = Field(
+        None, description="Key of other pseudonyms in all that is published; another one changes them all"
+    )
     lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(
         3600, description="How long a run waits for another one that writes"
     )
@@ -89,14 +92,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_weak_key(self) -> "Settings":
-        if self.environment == "production":
-            key = self.pseudonym_key.get_secret_value() if self.pseudonym_key else ""
+        keys = {"PSEUDONYM_KEY": self.pseudonym_key, "PUBLICATION_KEY": self.publication_key}
+        for name, secret in keys.items():
+            if self.environment != "production" or (secret is None and name == "PUBLICATION_KEY"):
+                continue
+            key = secret.get_secret_value() if secret else ""
             if len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < 10:
                 raise ValueError(
-                    f"{PREFIX}PSEUDONYM_KEY is {'missing' if not key else 'weak'}: in production it must have at least "
+                    f"{PREFIX}{name} is {'missing' if not key else 'weak'}: in production it must have at least "
                     f"{MINIMUM_KEY_LENGTH} characters, 10 of them different. "
                     "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
                 )
+        if self.publication_key and self.publication_key == self.pseudonym_key:
+            raise ValueError(f"{PREFIX}PUBLICATION_KEY is the same as {PREFIX}PSEUDONYM_KEY: it must be another one")
+        if self.publication_key and not self.publication_key.get_secret_value():
+            raise ValueError(f"{PREFIX}PUBLICATION_KEY is empty: leave it out to publish the inner pseudonyms")
         return self
 
     def share(self, workers: int) -> "Settings":

@@ -4,6 +4,9 @@ A learner's key is `<source>:<id>`, and the keys of what is his (enrollments, su
 entity_key). His other id is the keyed hash of that key, so that the same key gives the same id in every table and run.
 """
 
+import re
+from collections.abc import Iterable
+
 import duckdb
 
 from dagster_project.keyed_hash import keyed_hash_sql, set_key
@@ -11,6 +14,9 @@ from dagster_project.store.database import identifier
 from dagster_project.store.meta import Table
 
 _PREFIX = "'^[^:]*:[^:]*'"
+_UNKNOWN = "'^[^:]*:[0-9a-f]{32}'"
+_KEY_IN_TEXT = re.compile(r"[A-Za-z0-9][\w.-]*:[\w-]+(?:\.[\w-]+)*")
+_ID_IN_TEXT = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def make_pseudonyms(connection: duckdb.DuckDBPyConnection, learner_keys: str, key: bytes) -> None:
@@ -27,6 +33,44 @@ def make_pseudonyms(connection: duckdb.DuckDBPyConnection, learner_keys: str, ke
         f"{keyed_hash_sql('learner_key')} as other_id from ({learner_keys}) as keys (learner_key) "
         "where learner_key is not null)"
     )
+
+
+def learner_keys(catalog: str, tables: Iterable[Table]) -> str:
+    """Query of the keys of all learners of a database, for `make_pseudonyms`.
+
+    Of those too whom what was computed remembers, or whom a held row names, and no learners table any more.
+    """
+    queries = []
+    for table in tables:
+        columns = {column.name for column in table.columns}
+        name = ".".join(map(identifier, (catalog, table.schema, table.name)))
+        if table.full_name == "core.dim_learner" or (table.schema == "analytics" and "learner_key" in columns):
+            queries.append(f"select learner_key from {name}")
+        elif table.full_name == "core.fct_held_rows":
+            queries.append(f"select nullif(regexp_extract(example_key, {_UNKNOWN}), '') as learner_key from {name}")
+    return " union all ".join(queries) or "select null::varchar as learner_key"
+
+
+def rewrite_texts(connection: duckdb.DuckDBPyConnection, texts: Iterable[str]) -> dict[str, str]:
+    """Texts in which keys or ids of learners of `pseudonyms` stand → the same with their others."""
+    found = {text: {*_KEY_IN_TEXT.findall(text), *_ID_IN_TEXT.findall(text)} for text in texts}
+    others = dict(
+        connection.execute(
+            "with words as (select unnest(?::varchar[]) as word) "
+            "select word, other_key from words inner join pseudonyms on word = learner_key union all "
+            "select word, other_id from words inner join pseudonyms "
+            "on word = substr(learner_key, position(':' in learner_key) + 1)",
+            [sorted(set().union(*found.values()))],
+        ).fetchall()
+    )
+    rewritten = {}
+    for text, words in found.items():
+        new = text
+        for pattern in (_KEY_IN_TEXT, _ID_IN_TEXT) if not words.isdisjoint(others) else ():
+            new = pattern.sub(lambda match: others.get(match[0], match[0]), new)
+        if new != text:
+            rewritten[text] = new
+    return rewritten
 
 
 def under_pseudonyms(table: Table, relation: str) -> str:

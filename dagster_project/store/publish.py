@@ -28,6 +28,7 @@ from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
+from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms
 
 PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting", "ops")
 HISTORY = "ops"
@@ -98,6 +99,8 @@ def publish(
 ) -> Publication:
     """Publish the build database as a new snapshot. Call it while holding the `WriteLock`.
 
+    Where the settings have a publication key, learners bear other pseudonyms in it than in the build database.
+
     Readers of the stable paths see the old snapshot, whole, until the last step, and then the new one, whole: also
     when the process is killed at any point. What a killed publication leaves is removed by the next one.
 
@@ -130,7 +133,7 @@ def publish(
             settings, incoming / DATABASE, tables, find_direct_identifiers(models), identities or {}
         )
         export_parquet(settings, incoming, counts)
-        _copy_pages(settings.pages_dir, incoming / "reports")
+        _copy_pages(settings, incoming)
         return counts, searched
 
     counts, searched = swap_in(settings.published_dir, snapshot_id, fill, settings.snapshots_kept)
@@ -219,8 +222,12 @@ def _copy_tables(
         tables = [x for x in find_tables(connection, "build", PUBLIC_SCHEMAS) if x.full_name not in private]
         for schema in dict.fromkeys(table.schema for table in tables):
             connection.execute(f"create schema snapshot.{identifier(schema)}")
+        is_renamed = _rename_learners(connection, settings, tables)
         for table in tables:
-            copy_table(connection, table, f"from {qualified(table.full_name, 'build')}")
+            relation = qualified(table.full_name, "build")
+            copy_table(connection, table, under_pseudonyms(table, relation) if is_renamed else f"from {relation}")
+            if is_renamed and table.schema == HISTORY:
+                _rewrite_texts(connection, table)
         write_meta(
             connection,
             "snapshot",
@@ -239,6 +246,23 @@ def _copy_tables(
         }
         connection.execute("checkpoint snapshot")
     return counts
+
+
+def _rename_learners(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Sequence[Table]) -> bool:
+    """Make the pseudonyms of the publication key, if one is set, from the attached build database."""
+    if settings.publication_key is None:
+        return False
+    make_pseudonyms(connection, learner_keys("build", tables), settings.publication_key.get_secret_value().encode())
+    return True
+
+
+def _rewrite_texts(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Put other pseudonyms in the place of those that sentences of the history name."""
+    name = qualified(table.full_name, "snapshot")
+    for column in (identifier(x.name) for x in table.columns if x.data_type == "VARCHAR"):
+        texts = connection.execute(f"select distinct {column} from {name} where {column} is not null").fetchall()
+        for old, new in rewrite_texts(connection, [text for (text,) in texts]).items():
+            connection.execute(f"update {name} set {column} = ? where {column} = ?", [new, old])
 
 
 def copy_table(connection: duckdb.DuckDBPyConnection, table: Table, query: str) -> None:
@@ -329,10 +353,20 @@ def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 
 
-def _copy_pages(pages: Path, target: Path) -> None:
+def _copy_pages(settings: Settings, incoming: Path) -> None:
+    target = incoming / "reports"
     target.mkdir()
-    for page in sorted(pages.glob("*.html")):
-        shutil.copyfile(page, target / page.name)
+    pages = sorted(settings.pages_dir.glob("*.html"))
+    if settings.publication_key is None or not pages:
+        for page in pages:
+            shutil.copyfile(page, target / page.name)
+        return
+    with open_engine(settings) as connection:
+        attach(connection, settings.build_database, "build")
+        _rename_learners(connection, settings, find_tables(connection, "build", PUBLIC_SCHEMAS))
+        for page in pages:
+            text = page.read_text()
+            (target / page.name).write_text(rewrite_texts(connection, [text]).get(text, text))
 
 
 def _sync_tree(folder: Path) -> None:

@@ -117,7 +117,7 @@ def publish_for(
             make_pseudonyms(
                 connection,
                 "select learner_key from published.core.dim_learner",
-                keyed_hash(f"published for {kind} {consumer.key}", key).encode(),
+                consumer_key(kind, consumer.key, key),
             )
             tables = []
             for table in find_tables(connection, "published", PUBLIC_SCHEMAS):
@@ -147,6 +147,23 @@ def publish_for(
     counts, searched = swap_in(folder, snapshot_id, fill, settings.snapshots_kept, (DATABASE, "parquet"))
     seconds = time.monotonic() - started
     return ConsumerPublication(consumer, snapshot_id, folder, counts, left_out, without_rule, searched, seconds)
+
+
+def consumer_key(kind: str, key: str, secret: bytes) -> bytes:
+    """Key of the pseudonyms in one consumer's file, from the consumer's kind and key."""
+    return keyed_hash(f"published for {kind} {key}", secret).encode()
+
+
+def published_consumers(settings: Settings) -> list[tuple[str, str]]:
+    """Kind and key of everybody who has a file, from the files themselves."""
+    found = []
+    for file in sorted(settings.published_for_dir.glob(f"*/*/{DATABASE}")):
+        with open_engine(settings) as connection:
+            attach(connection, file.resolve(), "published")
+            found += connection.execute(
+                "select consumer_kind, consumer_key from published._meta.publication"
+            ).fetchall()
+    return found
 
 
 def remove_consumers_files(settings: Settings) -> list[str]:
