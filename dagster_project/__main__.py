@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from dagster_project.memory import memory_watch
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
@@ -27,7 +28,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         settings = Settings()
-    except ValidationError as error:
+    except (ValidationError, SettingsError) as error:
         _say(f"A setting is wrong, and nothing was done. {error}")
         return 2
     try:

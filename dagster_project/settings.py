@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     maximum_refused_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01, description="Share of a table's rows in quarantine above which the run stops"
     )
+    raw_retention_days: dict[str, PositiveInt] = Field(
+        {}, description='Days that raw keeps an event table, as JSON: {"events": 1095}, or {"campus.events": 1095}'
+    )
     maximum_file_bytes: PositiveInt = Field(
         64 << 30, description="Largest landing file that is unpacked, in bytes of its uncompressed content"
     )

@@ -46,6 +46,12 @@ def raw_files(contract: Contract, table: Table, source: str, settings: Settings)
     return [RawFile(path.stem, _day(path), rows) for path, rows in _rows(folder, "**/*.parquet")]
 
 
+def refused_rows(contract: Contract, table: Table, source: str, settings: Settings) -> dict[str, int]:
+    """Rows in quarantine of a table and source, by file key."""
+    folder = quarantine.rows_folder(contract, table, source, settings)
+    return {path.stem: rows for path, rows in _rows(folder, "*.parquet")}
+
+
 def imbalances(
     contract: Contract,
     table: Table,
@@ -57,7 +63,7 @@ def imbalances(
     """Landing files for which records = rows in raw + rows in quarantine does not hold.
 
     The records of a landing file were counted in its bytes when it was loaded. A superseded snapshot has no rows
-    anywhere; rows that an erasure removed are not counted among the records.
+    anywhere; rows that an erasure or their age removed are not counted among the records.
 
     Args:
         records: what the ledger says of the table and source.
@@ -66,9 +72,7 @@ def imbalances(
     found: dict[str, int] = defaultdict(int)
     for file in raw:
         found[file.file_key] += file.rows
-    refused = {
-        path.stem: rows for path, rows in _rows(quarantine.rows_folder(contract, table, source, settings), "*.parquet")
-    }
+    refused = refused_rows(contract, table, source, settings)
     loaded = {record.file_key: record for record in records if record.status == "loaded"}
     compared = [
         Imbalance(

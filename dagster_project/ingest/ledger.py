@@ -30,6 +30,13 @@ create table if not exists changed_dates (
 );
 create index if not exists changed_dates_of_source on changed_dates (contract, source);
 create table if not exists operations (load_id text primary key, operation text);
+create table if not exists expired_rows (
+    contract text, table_name text, source text, file text, rows integer,
+    primary key (contract, table_name, source, file)
+);
+create table if not exists expiring (
+    contract text, table_name text, source text, primary key (contract, table_name, source)
+);
 """
 
 
@@ -69,6 +76,7 @@ class Operation:
         removals: files that are gone afterwards.
         dates: event dates whose rows change.
         supersedes: whether every other loaded file of the table and source is superseded.
+        expired: rows of the file that were too old to be kept, and are in no count of the record.
     """
 
     load_id: str
@@ -77,6 +85,7 @@ class Operation:
     removals: tuple[str, ...] = ()
     dates: tuple[date, ...] = ()
     supersedes: bool = False
+    expired: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,73 @@ class Ledger:
                     (*left, sum(left), contract, table, source, file),
                 )
 
+    # --- rows past their retention
+
+    def expired_rows(self, contract: str, table: str, source: str) -> dict[str, int]:
+        """By landing file, the rows of its content that are no longer kept (`ingest.retention`)."""
+        with self._transaction() as connection:
+            return dict(
+                connection.execute(
+                    "select file, rows from expired_rows where contract = ? and table_name = ? and source = ?",
+                    (contract, table, source),
+                ).fetchall()
+            )
+
+    def is_expiring(self, contract: str, table: str, source: str) -> bool:
+        """Whether a `begin_expiry` was not finished."""
+        with self._transaction() as connection:
+            query = "select count(*) from expiring where contract = ? and table_name = ? and source = ?"
+            return connection.execute(query, (contract, table, source)).fetchone()[0] > 0
+
+    def begin_expiry(self, contract: str, table: str, source: str, dates: Iterable[date]) -> None:
+        """Marks event dates that are about to be removed, and that their rows must be counted out."""
+        with self._transaction() as connection:
+            connection.execute("insert or ignore into expiring values (?, ?, ?)", (contract, table, source))
+            connection.executemany(
+                "insert into changed_dates (contract, table_name, source, event_date) values (?, ?, ?, ?)",
+                [(contract, table, source, day.isoformat()) for day in dates],
+            )
+
+    def finish_expiry(
+        self,
+        contract: str,
+        table: str,
+        source: str,
+        accepted: Mapping[str, int],
+        refused: Mapping[str, int],
+        oldest: Mapping[str, date],
+    ) -> int:
+        """Takes the rows that are left of the loaded files, and their oldest dates, by file key; returns how many went.
+
+        Files not named have none.
+        """
+        key = (contract, table, source)
+        gone = 0
+        with self._transaction() as connection:
+            loaded = connection.execute(
+                "select file, file_key, records from files "
+                "where contract = ? and table_name = ? and source = ? and status = 'loaded'",
+                key,
+            ).fetchall()
+            for file, file_key, records in loaded:
+                left = accepted.get(file_key, 0), refused.get(file_key, 0)
+                if records == sum(left):
+                    continue
+                gone += records - sum(left)
+                day = oldest.get(file_key)
+                connection.execute(
+                    "update files set accepted = ?, refused = ?, records = ?, first_date = coalesce(?, first_date) "
+                    "where contract = ? and table_name = ? and source = ? and file = ? and status = 'loaded'",
+                    (*left, sum(left), day and day.isoformat(), *key, file),
+                )
+                connection.execute(
+                    "insert into expired_rows values (?, ?, ?, ?, ?) "
+                    "on conflict do update set rows = rows + excluded.rows",
+                    (*key, file, records - sum(left)),
+                )
+            connection.execute("delete from expiring where contract = ? and table_name = ? and source = ?", key)
+        return gone
+
     # --- changed dates
 
     def mark(self, contract: str, table: str, source: str, dates: Iterable[date]) -> None:
@@ -212,6 +288,12 @@ class Ledger:
                     (record.contract, record.table, record.source),
                 )
             _write_record(connection, record)
+            key = (record.contract, record.table, record.source, record.file)
+            connection.execute(
+                "delete from expired_rows where contract = ? and table_name = ? and source = ? and file = ?", key
+            )
+            if operation.expired:
+                connection.execute("insert into expired_rows values (?, ?, ?, ?, ?)", (*key, operation.expired))
             connection.execute("delete from operations where load_id = ?", (operation.load_id,))
 
     def interrupted(self) -> list[Operation]:
@@ -283,4 +365,5 @@ def _from_json(text: str) -> Operation:
         removals=tuple(values["removals"]),
         dates=tuple(date.fromisoformat(day) for day in values["dates"]),
         supersedes=values["supersedes"],
+        expired=values.get("expired", 0),  # not in what an earlier version left
     )

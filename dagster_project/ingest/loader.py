@@ -27,7 +27,7 @@ from typing import Literal
 import duckdb
 
 from dagster_project.concurrency import in_order
-from dagster_project.ingest import erasure, identity, landing, quarantine, sql
+from dagster_project.ingest import erasure, identity, landing, quarantine, retention, sql
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
@@ -135,7 +135,10 @@ def load_table(
     with only_loader(settings):
         finish_interrupted(Ledger(settings), settings)
         erasure.unload(contract, source, settings, progress or (lambda line: None))
-        return _TableLoader(contract, table, source, settings, progress or (lambda line: None)).run(landing_place)
+        expired = retention.expire(contract, table, source, settings, progress or (lambda line: None))
+        loader = _TableLoader(contract, table, source, settings, progress or (lambda line: None))
+        loader.changed.update(expired)
+        return loader.run(landing_place)
 
 
 def ensure_empty_files(contract: Contract, settings: Settings) -> None:
@@ -241,6 +244,7 @@ class _TableLoader:
                     self._keep(content.path, file, self.table)
                     kept = True
                     raise
+                converted, expired = retention.without_expired(converted, self.contract, self.table, self.settings)
                 if _state(file) != state:
                     raise LandingError(
                         f"{file.container}: changed while it was being read; load it again when it is complete"
@@ -248,7 +252,7 @@ class _TableLoader:
             record = self._record(file, "loaded", stored_hash, content.content_hash, converted)
             on_disk(folders.raw)
             with self.swapping:
-                operation = self._operation(load_id, record, converted)
+                operation = self._operation(load_id, record, converted, expired)
                 self.ledger.begin(operation)
                 put_in_place(operation, self.ledger, self.settings)
         except BrokenFile as error:
@@ -263,7 +267,10 @@ class _TableLoader:
                 shutil.rmtree(folder, ignore_errors=True)
         self.changed.update(operation.dates)
         seconds = time.monotonic() - started
-        self.say(f"{file.name}: {record.accepted:,} rows loaded, {record.refused:,} refused, in {seconds:.1f} s")
+        passed_over = f", {expired:,} too old to be kept" if expired else ""
+        self.say(
+            f"{file.name}: {record.accepted:,} rows loaded, {record.refused:,} refused{passed_over}, in {seconds:.1f} s"
+        )
         return FileLoad(file.name, "loaded", record.records, record.accepted, record.refused, warnings=record.warnings)
 
     def _is_settled(self, known: FileRecord) -> bool:
@@ -316,7 +323,7 @@ class _TableLoader:
             **counts,
         )
 
-    def _operation(self, load_id: str, record: FileRecord, converted: Converted) -> Operation:
+    def _operation(self, load_id: str, record: FileRecord, converted: Converted, expired: int) -> Operation:
         """What moves where, and what vanishes: rows, refused rows and identities of the file's earlier content, and of
         every other file of a snapshot."""
         supersedes = self.table.delivery == "snapshot"
@@ -346,6 +353,7 @@ class _TableLoader:
             ),
             dates=tuple(sorted(day for day in dates if day)),
             supersedes=supersedes,
+            expired=expired,
         )
 
     def _keep(self, path: Path, file: LandingFile, table: Table | None) -> None:

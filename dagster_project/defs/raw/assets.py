@@ -10,6 +10,7 @@ from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResourc
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table
 from dagster_project.ingest.quarantine import rows_folder
+from dagster_project.ingest.retention import check_periods
 
 FILE_COLUMNS = {
     "source": "string",
@@ -43,6 +44,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
+            check_periods(CONTRACTS.values(), settings)
             ensure_empty_files(contract, settings)
             loads = [
                 load_table(contract, table.name, source.name, source.landing, settings, progress=say)
@@ -54,6 +56,10 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": sum(count.accepted for count in counts),
                 "refused rows": sum(count.refused for count in counts),
+                "rows past their retention": sum(
+                    sum(warehouse.ledger.expired_rows(contract.name, table.name, load.source).values())
+                    for load in loads
+                ),
                 "quarantine": dg.MetadataValue.path(str(rows_folder(contract, table, "", settings).parent)),
                 "files": _file_table(loads),
             },
