@@ -8,6 +8,7 @@ published/
     snapshots/<id>/reports/                         the pages of the same run
 """
 
+import errno
 import os
 import re
 import shutil
@@ -185,8 +186,10 @@ def swap_in(
         raise
     except (StoreError, duckdb.Error, OSError) as error:
         stays = f"snapshot {previous} is untouched and stays the published one" if previous else "there is none yet"
-        kind = PublishDiskError if isinstance(error, OSError | duckdb.IOException) else PublishError
-        raise kind(f"Nothing was published; {stays}. {error}") from error
+        # The engine tells of a full disk in the words of the system, whatever error it wraps them in.
+        if isinstance(error, OSError | duckdb.IOException) or os.strerror(errno.ENOSPC) in str(error):
+            raise PublishDiskError(f"Nothing was published; {stays}. The disk failed: {error}") from error
+        raise PublishError(f"Nothing was published; {stays}. {error}") from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     _prune(snapshots, kept, never={snapshot_id, previous})

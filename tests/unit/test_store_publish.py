@@ -310,12 +310,19 @@ def test_build_database_in_use_is_an_error_that_a_retry_may_cure(settings):
         publish_now(settings)
 
 
-def test_failing_disk_is_an_error_that_a_retry_may_cure(published, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        PublishError('The engine says: Failed to commit: Could not write file "x": No space left on device'),
+    ],
+)
+def test_failing_disk_is_an_error_that_a_retry_may_cure(published, monkeypatch, error):
     def fail(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(publish_module, "_copy_pages", fail)
-    with pytest.raises(PublishDiskError, match="No space left on device"):
+    with pytest.raises(PublishDiskError, match="The disk failed: .*No space left on device"):
         publish_now(published)
     assert read_published(published)[1] == 1
 
