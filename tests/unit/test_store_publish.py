@@ -322,7 +322,7 @@ def test_failing_disk_is_an_error_that_a_retry_may_cure(published, monkeypatch, 
         raise error
 
     monkeypatch.setattr(publish_module, "_copy_pages", fail)
-    with pytest.raises(PublishDiskError, match="The disk failed: .*No space left on device"):
+    with pytest.raises(PublishDiskError, match=r"The disk failed: .*No space left on device"):
         publish_now(published)
     assert read_published(published)[1] == 1
 
