@@ -148,7 +148,7 @@ def disk_small(stage: Stage, home: Home, share: float) -> str:
     needed = _used(stage.prepared.undisturbed[stage.start].folder) - _used(home.folder)
     free = max(int(needed * share), MIB)
     resize(home.folder, _used(home.folder) + free)
-    run = home.run_in_vain("disk")
+    run = home.run_in_vain("disk|no space left on device")
     resize(home.folder, ROOMY)
     return f"{free / MIB:.0f} MiB free, met by {run.last_step}"
 
@@ -164,7 +164,7 @@ def disk_full(stage: Stage, home: Home, phase: str) -> str:
         run = process.finish()
         resize(home.folder, ROOMY)
         if run.status:
-            home.must_have_failed(run, "disk")
+            home.must_have_failed(run, "disk|no space left on device")
             return f"full {moment.delay:.1f} s after “{moment.text[:50]}”, met by {run.last_step}"
     raise MissedError(f"the run ended before it met the full disk {moment.delay:.1f} s after {moment.text!r}")
 

@@ -214,9 +214,9 @@ class Home:
         """Hold a run against what a failure has to say.
 
         Raises:
-            ChaosError: it succeeded, lacks one of the words, or shows a stack trace.
+            ChaosError: it succeeded, has nothing that fits one of the words (patterns), or shows a stack trace.
         """
-        wrong = [f"its output lacks {word!r}" for word in words if word.lower() not in run.output.lower()]
+        wrong = [f"its output lacks {word!r}" for word in words if not re.search(word, run.output, re.IGNORECASE)]
         if run.status == 0:
             wrong.append("it succeeded")
         if "Traceback (most recent call last)" in run.output:
