@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS, help=f"runs to kill, {KILLS} unless told otherwise")
-    parser.add_argument("--only", help="faults whose names begin so, such as 'kill' or 'disk'")
+    parser.add_argument("--only", nargs="+", help="faults whose names begin so, such as 'kill' or 'disk'")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="after which no episode begins")
     parser.add_argument("--folder", type=Path, help="where the warehouses lie; default: in memory")
     parser.add_argument("--keep", action="store_true", help="leave the warehouses where they are")
@@ -149,7 +150,7 @@ def _newest_files(landing: Path) -> list[str]:
     return [*events, *others[0], *others[1]]
 
 
-def _episodes(kills: int, only: str | None) -> list[tuple[Fault, str, tuple[str, ...]]]:
+def _episodes(kills: int, only: Sequence[str] | None) -> list[tuple[Fault, str, tuple[str, ...]]]:
     """(fault, start, phases of its kills) of every episode.
 
     An episode kills four runs, each in another phase, and loading first: later there is nothing left to load. The
@@ -181,7 +182,7 @@ def _episodes(kills: int, only: str | None) -> list[tuple[Fault, str, tuple[str,
         *(Fault("clock moved", partial(faults.clock_moved, days=days), clock_moved=True) for days in (-400, 2)),
     ]
     episodes = [*((fault, "increment", ()) for fault in others), *episodes]
-    return [episode for episode in episodes if only is None or episode[0].name.startswith(only)]
+    return [episode for episode in episodes if only is None or episode[0].name.startswith(tuple(only))]
 
 
 def _play(
