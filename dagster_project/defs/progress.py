@@ -61,11 +61,17 @@ class ProgressHandler(logging.Handler):
 def reason_of(failure) -> str:
     """What went wrong, in the words of the error that a step ended with."""
     if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
+        return without_trace(failure.user_failure_data.description)
     error = failure.error
     while error.cause:
         error = error.cause
-    return error.message
+    return without_trace(error.message)
+
+
+def without_trace(text: str) -> str:
+    """A message without the stack trace that another program, such as dbt, put into it: why, and not where."""
+    before, trace, inside = text.partition("Traceback (most recent call last)")
+    return f"{before}{inside.rstrip().splitlines()[-1].strip()}" if trace else text
 
 
 @dg.logger(description="One line per step, message and failed check")

@@ -150,7 +150,7 @@ class WarehouseResource(dg.ConfigurableResource):
             context.log.warning(f"Trying again in {RETRY_WAIT_SECONDS} s, {RETRIES} times at most: {error}")
             raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
         except DagsterDbtCliRuntimeError as error:
-            if "IO Error" in str(error):
+            if any(words in str(error) for words in ("IO Error", "No space left on device")):
                 raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
             raise dg.Failure(str(error), allow_retries=False) from error
         except Exception as error:

@@ -24,7 +24,7 @@ def make_page(warehouse: Warehouse) -> str:
     last = runs.iloc[0]
     return document(
         "Pipeline status",
-        f"{len(runs)} runs, the last one begun on {last['started_at']:%Y-%m-%d at %H:%M} UTC. What went in, what came out, "
+        f"The last run began on {last['started_at']:%Y-%m-%d at %H:%M} UTC. What went in, what came out, "
         "what the checks found and what each step cost.",
         [
             _cards(last),

@@ -96,7 +96,7 @@ def backtest(
     alert_at : probability from which a learner is alerted
     subgroups : columns of the subgroup table
     enrollment, withdrawal_day : columns of the ranking report
-    minimum_group : fewest learners of a subgroup that has figures
+    minimum_group : fewest learners of a week or subgroup that has figures
     fitting : further arguments of `fit_scorer`
 
     Returns
@@ -117,6 +117,8 @@ def backtest(
             if is_last:
                 scored[kind], scorers[kind] = test, scorer
             for week, rows in test[test[columns.week].isin(WEEKS)].groupby(columns.week):
+                if len(rows) < minimum_group:
+                    continue
                 found = measure(rows["probability"], rows["outcome"])
                 by_chance = sampling_calibration_error(rows["probability"], draws=50)
                 line = {"split": split.name, "week_number": int(week), "model": kind}

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_project.defs.progress import progress
+from dagster_project.defs.progress import progress, without_trace
 
 
 @dg.asset
@@ -36,3 +36,18 @@ def test_steps_messages_and_failed_checks_are_shown_as_they_happen(capfd):
     assert lines[2].startswith("✓ table  (")
     assert "✗ check table: is_full  It is empty." in lines
     assert "! check table: is_fresh  It is old." in lines
+
+
+def test_a_stack_trace_of_dbt_is_told_by_what_it_ends_with():
+    told = """The dbt CLI process failed with exit code `2`.
+
+Errors parsed from dbt logs:
+
+Encountered an error:
+Traceback (most recent call last):
+  File "dbt/compilation.py", line 172, in write_graph
+    pickle.dump(out_graph, outfh)
+OSError: [Errno 28] No space left on device
+"""
+    assert without_trace(told).endswith("Encountered an error:\nOSError: [Errno 28] No space left on device")
+    assert without_trace("Binder Error: no such column") == "Binder Error: no such column"
