@@ -265,7 +265,7 @@ class Conversion:
         for column in self.table.columns:
             if column.name not in names:
                 nearest = _nearest(column.name, [name for name in names if name not in _names(self.table)])
-                hint = f" (renamed to {nearest}?)" if nearest else ""
+                hint = f" (renamed to {_shown(nearest)}?)" if nearest else ""
                 problems.append(f"column {column.name} is missing{hint}")
             elif names.count(column.name) > 1:
                 problems.append(f"column {column.name} is there {names.count(column.name)} times")
@@ -343,8 +343,14 @@ def _names(table: Table) -> list[str]:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    listed = ", ".join(name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES])
+    listed = ", ".join(map(_shown, names[:SHOWN_NAMES]))
     return listed + (f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else "")
+
+
+def _shown(name: str) -> str:
+    """A name of a landing file on one line: cut off, and with `\\n` and the like for what moves the cursor."""
+    cut = name[:SHOWN_CHARACTERS]
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
 
 
 def _nearest(wanted: str, names: list[str]) -> str | None:

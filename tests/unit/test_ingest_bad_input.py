@@ -68,6 +68,13 @@ def test_missing_column_names_file_table_column_and_the_nearest_name(bench):
     assert bench.kept("events")[0].read_bytes() == (bench.landing / "events.csv").read_bytes()
 
 
+@pytest.mark.parametrize("header", [b"\x01\x0b\x01", b'"occurred_at\nevent_id",note', b'"event_\x1b[2Jid"'])
+def test_names_that_break_lines_do_not_break_the_message(bench, header):
+    bench.deliver("events.csv", header + b"\n1\n")
+    load = refused_whole(bench, "events", "column occurred_at is missing")
+    assert load.files[0].reason.isprintable()
+
+
 def test_swapped_columns_are_read_by_name_not_by_position(bench):
     bench.deliver("events.csv", b"minutes,event_id,note,received_at,occurred_at\n1.5,7,x,,2024-01-01\n")
     bench.load("events")
