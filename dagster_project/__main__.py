@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
         _say(f"Erasure {erasure.receipt} is noted; a run of source {source.name} carries it out …")
         if status := _run(settings, source.name, None, None):
             print("The learner is NOT erased yet: earlier snapshots hold him. Put right what failed, and erase again.")
+            _print_troubled(source.landing, erasure.troubled)
             return status
         (erasure,) = (x for x in Erasures(settings).all() if x.receipt == erasure.receipt)
         print(f"\nErased, with {sum(erasure.removed.values()):,} rows in {len(erasure.removed)} tables and files.")
@@ -207,7 +209,14 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
     if left := [file for file in erasure.landing if file not in erasure.rewritten]:
         print(f"These files in {source.landing} hold the learner still; no load brings him back:")
         print("".join(f"  {file}\n" for file in left), end="")
+    _print_troubled(source.landing, erasure.troubled)
     return 0
+
+
+def _print_troubled(landing: Path, troubled: Mapping[str, str]) -> None:
+    if troubled:
+        print(f"These in {landing} could not be searched or cleaned: look yourself whether they hold the learner.")
+        print("".join(f"  {file}: {reason}\n" for file, reason in troubled.items()), end="")
 
 
 def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:

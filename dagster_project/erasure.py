@@ -451,6 +451,7 @@ def _write_receipt(settings: Settings, erasure: Erasure) -> Path:
         "files_of_consumers_removed": list(erasure.removed_consumers),
         "landing_files_rewritten": list(erasure.rewritten),
         "landing_files_left_to_the_operator": [name for name in erasure.landing if name not in erasure.rewritten],
+        "landing_files_not_searched_or_not_cleaned": erasure.troubled,
         "models": "Risk models of the source that were trained before are trained again by the first run that may "
         "train; item banks hold figures of questions only.",
     }

@@ -217,6 +217,11 @@ def ask_for_erasure(context: dg.OpExecutionContext) -> None:
         noted, wrong = take_requests(settings, CONTRACTS)
     for erasure in noted:
         context.log.info(f"Erasure {erasure.receipt} of source {erasure.source}: {erasure.stage}")
+        if erasure.troubled:
+            context.log.warning(
+                f"Erasure {erasure.receipt}: {len(erasure.troubled)} landing files could not be searched or cleaned; "
+                "its receipt will name them: look whether they hold the learner"
+            )
     if wrong or not noted:
         path = request_file(settings)
         raise dg.Failure(

@@ -16,24 +16,26 @@ import gzip
 import html
 import json
 import mmap
+import os
 import re
 import secrets
 import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import duckdb
 
 from dagster_project.ingest import identity, landing, quarantine, sql
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Ledger
-from dagster_project.ingest.records import Splitter, read_header
+from dagster_project.ingest.records import BrokenFile, Splitter, read_header
 from dagster_project.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.settings import PREFIX, Settings
 
@@ -65,6 +67,8 @@ NESTED_ESCAPES = 3
 """How often a text may be escaped: JSON in JSON, in a page, say."""
 KNOWN_WORDS = 1_000_000
 """Words whose answer is kept in memory."""
+OUR_COPIES = ".erasing"
+"""Ending of the hidden copies that stand beside a landing file while it is replaced."""
 
 
 class Span(NamedTuple):
@@ -89,6 +93,7 @@ class Erasure:
         identifiers: keyed hashes of his direct identifiers.
         landing: landing files in which the learner was found when he asked.
         rewritten: those of them from which he was removed.
+        troubled: landing files that could not be searched or cleaned, with the reason.
         unloaded_at: when raw was free of him; what was trained before knew him.
         removed_consumers: whose own files (`make publish-for`) were removed, and are to be made anew.
     """
@@ -102,6 +107,7 @@ class Erasure:
     identifiers: tuple[str, ...] = ()
     landing: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
+    troubled: dict[str, str] = field(default_factory=dict)
     unloaded_at: str | None = None
     finished_at: str | None = None
     snapshot: str | None = None
@@ -508,28 +514,44 @@ def note_landing_files(
 ) -> Erasure:
     """List the landing files that hold a learner and, when the setting `erase_from_landing` says so, clean them.
 
+    A file that cannot be read or replaced stops nothing: it is among the `troubled` ones of the request.
+
     Returns:
         The request, with the names of the files. Archives are listed and left alone.
     """
-    found, rewritten = [], set(erasure.rewritten)
-    folder = identity.owner_only(settings.temp_dir / "_erasure", settings.temp_dir)
+    found, rewritten, troubled = [], set(erasure.rewritten), {}
+    folder = settings.temp_dir / "_erasure"
+    shutil.rmtree(folder, ignore_errors=True)  # copies of an earlier attempt that was killed
+    identity.owner_only(folder, settings.temp_dir)
     try:
-        for table in contract.tables:
-            for file in landing.find_files(table, landing_place, settings) if landing_place.exists() else ():
-                if file.defect:
-                    continue
-                with landing.content_of(file, folder, settings) as content:
-                    holds = _holds(content.path, file, table, learner_id)
-                if not holds:
-                    continue
-                found.append(file.name)
-                if settings.erase_from_landing and file.member is None:
-                    _clean_landing_file(file, table, contract, learner_id)
-                    rewritten.add(file.name)
+        for table in contract.tables if landing_place.exists() else ():
+            try:
+                files = landing.find_files(table, landing_place, settings)
+            except landing.LandingError as error:
+                troubled[f"files of table {table.name}"] = str(error)
+                continue
+            for file in files:
+                try:
+                    _remove_left_copies(file.container)
+                    with landing.content_of(file, folder, settings) as content:
+                        if not _holds(content.path, file, table, learner_id):
+                            continue
+                        found.append(file.name)
+                        if settings.erase_from_landing and file.member is None:
+                            _clean_landing_file(file, content.path, table, contract, learner_id, folder)
+                            rewritten.add(file.name)
+                except (BrokenFile, landing.LandingError) as error:
+                    troubled[file.name] = str(error)
+                except OSError as error:
+                    troubled[file.name] = f"the system says {error.strerror or type(error).__name__}"
+                except duckdb.Error as error:  # its words may hold values of rows
+                    troubled[file.name] = f"the engine cannot read it ({type(error).__name__})"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     files = tuple(sorted({*found, *erasure.landing}))
-    return Erasures(settings).save(replace(erasure, landing=files, rewritten=tuple(sorted(rewritten))))
+    return Erasures(settings).save(
+        replace(erasure, landing=files, rewritten=tuple(sorted(rewritten)), troubled=dict(sorted(troubled.items())))
+    )
 
 
 def write_owner_only(path: Path, text: str) -> None:
@@ -539,6 +561,16 @@ def write_owner_only(path: Path, text: str) -> None:
     incoming.touch(0o600)
     incoming.write_text(text)
     incoming.replace(path)
+
+
+def _put_on_disk(incoming: Path, path: Path) -> None:
+    """Moves a file, whose content is on the disk, to its place, and waits until that is on the disk, too."""
+    incoming.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- raw and the identity store
@@ -725,7 +757,9 @@ def _holds(path: Path, file: landing.LandingFile, table: Table, learner_id: str)
             return connection.execute(query).fetchall()[0][0] > 0
     if not path.stat().st_size:
         return False
-    pattern = re.compile(rb"(?<![\w.@+-])" + re.escape(learner_id.encode()) + rb"(?![\w.@+-])")
+    written = (learner_id, learner_id.replace('"', '""'), learner_id.replace('"', '\\"'))
+    ids = b"|".join(re.escape(text.encode()) for text in dict.fromkeys(written))
+    pattern = re.compile(rb"(?<![\w.@+-])(?:" + ids + rb")(?![\w.@+-])")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return pattern.search(content) is not None
 
@@ -739,29 +773,79 @@ def _is_id(path: Path, table: Table, learner_id: str, connection: duckdb.DuckDBP
     return " or ".join(conditions) or "false"
 
 
-def _clean_landing_file(file: landing.LandingFile, table: Table, contract: Contract, learner_id: str) -> None:
-    """Replaces a landing file by one without the learner's records; all others keep their exact bytes (of text)."""
-    incoming = file.container.with_name(f".{file.container.name}.incoming")
-    if file.format == "parquet" and not file.is_gzip:
+def _clean_landing_file(
+    file: landing.LandingFile, content: Path, table: Table, contract: Contract, learner_id: str, folder: Path
+) -> None:
+    """Replaces a landing file by one without the learner's records; all others keep their exact bytes (of text).
+
+    Args:
+        content: its uncompressed bytes.
+        folder: of the warehouse, where its owner only may read.
+    """
+    rest = folder / "rest"
+    rest.unlink(missing_ok=True)
+    if file.format == "parquet":
         with duckdb.connect() as connection:
-            condition = _is_id(file.container, table, learner_id, connection)
-            rest = f"select * from read_parquet({sql.literal(file.container)}) where not ({condition})"
-            connection.execute(f"copy ({rest}) to {sql.literal(incoming)} (format parquet)").fetchall()
+            condition = _is_id(content, table, learner_id, connection)
+            rows = f"select * from read_parquet({sql.literal(content)}) where not ({condition})"
+            connection.execute(f"copy ({rows}) to {sql.literal(rest)} (format parquet)").fetchall()
+        if file.is_gzip:
+            with rest.open("rb") as plain, gzip.open(packed := folder / "packed", "wb") as out:
+                shutil.copyfileobj(plain, out)
+            packed.replace(rest)
     else:
-        plain = file.container.with_name(f".{file.container.name}.plain")
-        opener = gzip.open if file.is_gzip else open
-        with opener(file.container, "rb") as stream, plain.open("wb") as copy:
-            shutil.copyfileobj(stream, copy)
-        header = read_header(plain, contract.dialect)
-        splitter = Splitter(contract.dialect, header)
-        with plain.open("rb") as stream, opener(incoming, "wb") as out:
-            out.write(stream.read(header.start))
-            for record in splitter.records(plain):
-                if learner_id.encode() not in record or learner_id.encode() not in splitter.fields(record):
+        splitter = Splitter(contract.dialect, read_header(content, contract.dialect))
+        with content.open("rb") as stream, (gzip.open if file.is_gzip else open)(rest, "wb") as out:
+            out.write(stream.read(splitter.header.start))
+            for record in splitter.records(content):
+                if not _is_record_of(record, splitter, table, learner_id):
                     out.write(record)
-        plain.unlink()
-    incoming.chmod(file.container.stat().st_mode)
-    incoming.replace(file.container)
+    _replace(file.container, rest)
+
+
+def _is_record_of(record: bytes, splitter: Splitter, table: Table, learner_id: str) -> bool:
+    """Whether a record is the learner's: by the columns of people or, where it has not its fields, by any of them."""
+    fields = [_unquoted(text, splitter) for text in splitter.fields(record)]
+    if learner_id not in fields:
+        return False
+    names = splitter.header.names or tuple(column.name for column in table.columns)
+    people = {column.name for column in table.person_columns}
+    if len(fields) != splitter.header.fields or len(names) != len(fields) or not people.intersection(names):
+        return True
+    return learner_id in {text for name, text in zip(names, fields, strict=True) if name in people}
+
+
+def _unquoted(text: bytes, splitter: Splitter) -> str:
+    quote = splitter.dialect.quote
+    plain = text.decode(errors="replace")
+    return plain.replace((splitter.dialect.escape or quote) + quote, quote) if quote else plain
+
+
+def _replace(original: Path, fresh: Path) -> None:
+    """Replaces a landing file at once by one of the warehouse's folder, which may be of another file system."""
+    status = original.stat()
+    beside = original.with_name(f".{original.name}{OUR_COPIES}")
+    try:
+        with fresh.open("rb") as stream, _owner_only_file(beside) as out:
+            shutil.copyfileobj(stream, out)
+            out.flush()
+            with suppress(PermissionError):
+                os.fchown(out.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(out.fileno(), status.st_mode & 0o7777)
+            os.fsync(out.fileno())
+        _put_on_disk(beside, original)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _owner_only_file(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _remove_left_copies(container: Path) -> None:
+    """Removes what an attempt that was killed left beside a landing file: whole copies of it."""
+    for ending in (OUR_COPIES, ".plain"):
+        container.with_name(f".{container.name}{ending}").unlink(missing_ok=True)
 
 
 # --- quarantine
