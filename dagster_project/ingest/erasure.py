@@ -555,12 +555,17 @@ def note_landing_files(
 
 
 def write_owner_only(path: Path, text: str) -> None:
-    """Replaces a file as a whole, readable by its owner only."""
+    """Replaces a file as a whole, readable by its owner only; it is on the disk when this returns.
+
+    Of what was erased nothing else is known: a power failure must leave the earlier file or the new one, whole.
+    """
     incoming = path.with_suffix(".incoming")
     incoming.unlink(missing_ok=True)
-    incoming.touch(0o600)
-    incoming.write_text(text)
-    incoming.replace(path)
+    with os.fdopen(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    _put_on_disk(incoming, path)
 
 
 def _put_on_disk(incoming: Path, path: Path) -> None:

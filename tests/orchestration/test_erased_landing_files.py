@@ -169,3 +169,24 @@ def test_a_record_is_found_however_its_field_is_quoted(bench, learner):
     assert (bench.landing / "visits.csv").read_bytes() == b"person,minutes\np-bob,2\n"
     bench.load("visits")
     assert [row[1] for row in bench.rows("visits")] == [2]
+
+
+def test_who_was_erased_is_on_the_disk_before_anything_is_removed(bench, monkeypatch):
+    """A power failure after the rows are gone and before the tombstone is written would bring the learner back."""
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor: int) -> None:
+        done.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        sync(descriptor)
+
+    def note_replace(source, target) -> None:
+        done.append(("in place", Path(target).name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    assert ask(bench).success
+    first = [step for step in done if step[1] in ("erased.incoming", "erased.json", "identity")][:3]
+    assert first == [("on disk", "erased.incoming"), ("in place", "erased.json"), ("on disk", "identity")]
+    assert stat.S_IMODE((bench.settings.identity_dir / "erased.json").stat().st_mode) == 0o600
