@@ -376,7 +376,8 @@ def _spans_of_json(text: str, erased: Erased, untold: Collection[str] = ()) -> l
                 level.is_dagsters |= bool(untold) and plain == CLASS
             elif level.key == CLASS and untold and plain in UNTOLD_CLASSES:
                 level.is_left_alone = True
-            if not (level.is_left_alone if level.expects_key else _is_left_alone(level, untold)):
+            is_field = level.expects_key and level.is_dagsters  # a name that Dagster's own class has for it
+            if not (is_field or _is_left_alone(level, untold)):
                 start = token.start() + 1
                 found = _spans_of_string(plain, erased, untold)
                 spans += [

@@ -18,8 +18,8 @@ from dagster_project.settings import REPOSITORY
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, oulad_files
 
 NUMBER = "11391"
-WORD = "some"
-"""An id that is also the name of an asset."""
+WORDS = ("some", "text")
+"""Ids that are also the name of an asset, and of a field of Dagster's own JSON."""
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("holds", asset="some")])
@@ -34,7 +34,12 @@ def some(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             dg.AssetCheckResult(
                 passed=True,
                 check_name="holds",
-                metadata={"example": NUMBER, "text": f'{{"learner": "{NUMBER}", "clicks": {NUMBER}}}', "word": WORD},
+                metadata={
+                    "example": NUMBER,
+                    "text": f'{{"learner": "{NUMBER}", "clicks": {NUMBER}}}',
+                    "word": WORDS[0],
+                    "other": WORDS[1],
+                },
             )
         ],
     )
@@ -139,14 +144,15 @@ def test_a_learner_whose_id_is_a_number_is_masked_and_every_figure_is_read_as_be
     assert event.asset_materialization.metadata["row_count"].value == int(NUMBER)
 
 
-def test_a_learner_who_is_called_like_a_part_of_the_pipeline_leaves_it_whole(instance, tmp_path):
+@pytest.mark.parametrize(("word", "label"), [(WORDS[0], "word"), (WORDS[1], "other")])
+def test_a_learner_who_is_called_like_a_part_of_the_pipeline_leaves_it_whole(instance, tmp_path, word, label):
     run = dg.materialize([some], instance=instance)
     count = len(instance.all_logs(run.run_id))
     bench = Bench(tmp_path, PERSONAL)
-    bench.deliver("people.csv", f"person,full_name,email,visits\n{WORD},Ann Archer,a@example.org,1\n".encode())
-    bench.deliver("visits.csv", f"person,minutes\n{WORD},1\n".encode())
-    bench.deliver("messages.csv", f"sender,plain,receiver,sent_at\n{WORD},x,{WORD},2024-01-01 10:00:00\n".encode())
-    erase(bench, WORD)
+    bench.deliver("people.csv", f"person,full_name,email,visits\n{word},Ann Archer,a@example.org,1\n".encode())
+    bench.deliver("visits.csv", f"person,minutes\n{word},1\n".encode())
+    bench.deliver("messages.csv", f"sender,plain,receiver,sent_at\n{word},x,{word},2024-01-01 10:00:00\n".encode())
+    erase(bench, word)
     event = instance.get_latest_materialization_event(dg.AssetKey("some"))
     assert event is not None, "the asset is not found by its key"
     assert (event.run_id, event.step_key) == (run.run_id, "some")
@@ -155,7 +161,7 @@ def test_a_learner_who_is_called_like_a_part_of_the_pipeline_leaves_it_whole(ins
     assert len(entries) == count
     check = evaluation(entries)
     assert check.asset_check_key == dg.AssetCheckKey(dg.AssetKey("some"), "holds")
-    assert check.metadata["word"].value == "****"
+    assert check.metadata[label].value == "****"
     assert dg.materialize([some], instance=instance).success
 
 
