@@ -1,5 +1,7 @@
 """What can go wrong in the warehouse, told to the user."""
 
+from collections.abc import Mapping
+
 
 class StoreError(Exception):
     """The message says what was found, where, what was expected and what to do next. Trying again does not help."""
@@ -19,3 +21,16 @@ class PublishError(StoreError):
 
 class PublishDiskError(PublishError, OSError):
     """Nothing was published, because of the disk: trying again may help."""
+
+
+class PublishedIdentifierError(PublishError):
+    """Nothing was published: columns of the new snapshot hold direct identifiers of learners, or bear their names.
+
+    Attributes:
+        columns: how many different values of each ("schema.table.column") hold one; None where only its name says so.
+            The identifiers themselves stand nowhere, the message included.
+    """
+
+    def __init__(self, message: str, columns: Mapping[str, int | None]) -> None:
+        super().__init__(message)
+        self.columns = dict(columns)

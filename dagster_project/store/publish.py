@@ -26,7 +26,13 @@ from dagster_project.store.compare import compare_databases
 from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
 from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
-from dagster_project.store.errors import PublishDiskError, PublishError, StoreError, WarehouseBusyError
+from dagster_project.store.errors import (
+    PublishDiskError,
+    PublishedIdentifierError,
+    PublishError,
+    StoreError,
+    WarehouseBusyError,
+)
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms
@@ -116,7 +122,8 @@ def publish(
             Python stay private.
 
     Raises:
-        PublishError: an audit failed; nothing was published.
+        PublishedIdentifierError: a column holds direct identifiers of learners; nothing was published.
+        PublishError: another audit failed; nothing was published.
         PublishDiskError: the disk failed; nothing was published.
         WarehouseBusyError: the build database is open elsewhere; nothing was published.
     """
@@ -160,7 +167,7 @@ def swap_in(
         stable_paths: names in a snapshot that the published folder links to.
 
     Raises:
-        PublishError, PublishDiskError, WarehouseBusyError: as `publish`.
+        PublishedIdentifierError, PublishError, PublishDiskError, WarehouseBusyError: as `publish`.
     """
     if not _SNAPSHOT_ID.fullmatch(snapshot_id):
         raise PublishError(
@@ -189,7 +196,10 @@ def swap_in(
         # The engine tells of a full disk in the words of the system, whatever error it wraps them in.
         if isinstance(error, OSError | duckdb.IOException) or os.strerror(errno.ENOSPC) in str(error):
             raise PublishDiskError(f"Nothing was published; {stays}. The disk failed: {error}") from error
-        raise PublishError(f"Nothing was published; {stays}. {error}") from error
+        message = f"Nothing was published; {stays}. {error}"
+        if isinstance(error, PublishedIdentifierError):
+            raise PublishedIdentifierError(message, error.columns) from error
+        raise PublishError(message) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     _prune(snapshots, kept, never={snapshot_id, previous})
@@ -299,9 +309,10 @@ def audit(
         Rows by table, with _meta's; and the result of the search for direct identifiers.
 
     Raises:
-        PublishError: with everything that is wrong.
+        PublishedIdentifierError, PublishError: with everything that is wrong.
     """
     problems = []
+    identified: dict[str, int | None] = {}
     with open_engine(settings) as connection:
         attach(connection, database, "snapshot")
         tables = find_tables(connection, "snapshot", (*PUBLIC_SCHEMAS, "_meta"))
@@ -317,6 +328,7 @@ def audit(
         load_identifiers(connection, identities)
         found = search_columns(connection, text_columns(connection, "snapshot"))
     for column, count in found.hits.items():
+        identified[column] = count
         problems.append(
             f"{column} holds direct identifiers of learners in {count:,} different values: find out which model or "
             "which column of a landing file they come from, and mark that column `pii` in the contract"
@@ -333,12 +345,14 @@ def audit(
     for table in tables:
         for column in table.columns:
             if origin := direct_identifiers.get(column.name.lower()):
+                identified.setdefault(f"{table.full_name}.{column.name}", None)
                 problems.append(
                     f"{table.full_name}.{column.name} bears the name of a direct identifier ({origin}): it may never "
                     "be published; leave it out of the model, or rename it if it is something else"
                 )
     if problems:
-        raise PublishError("The audit of the new snapshot failed: " + "; ".join(problems))
+        message = "The audit of the new snapshot failed: " + "; ".join(problems)
+        raise PublishedIdentifierError(message, identified) if identified else PublishError(message)
     return counts, found
 
 
