@@ -38,19 +38,22 @@ class EventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
-        if shard not in self._initialized_dbs:  # the first connection makes the tables
-            with super()._connect(shard) as connection:
-                yield connection
-            return
+        if shard not in self._initialized_dbs:
+            with super()._connect(shard):  # makes the tables
+                pass
+        has_written = False
         with self._db_lock:
             try:
                 with self._engine(shard).connect() as connection, connection.begin():
+                    before = _rows_written(connection)
                     yield connection
+                    has_written = _rows_written(connection) > before
             except BaseException:  # a full disk, say: the next one begins anew
                 self._close(shard)
                 raise
-        if shard != INDEX_SHARD_NAME:
-            # The UI looks at a run when this file is modified; what an open connection writes is in another one.
+        if has_written and shard != INDEX_SHARD_NAME:
+            # The UI looks at a run when this file is modified; what an open connection writes is in another one. A look
+            # must leave it alone, or it brings about the next look.
             os.utime(self.path_for_shard(shard))
 
     def _engine(self, shard: str) -> sqlalchemy.Engine:
@@ -84,3 +87,8 @@ class EventLog(SqliteEventLogStorage):
         with self._db_lock:
             for shard in list(self._engines):
                 self._close(shard)
+
+
+def _rows_written(connection: sqlalchemy.Connection) -> int:
+    """Rows that this connection has inserted, updated or deleted since it was opened."""
+    return connection.connection.driver_connection.total_changes

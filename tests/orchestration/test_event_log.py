@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -78,3 +81,74 @@ def test_few_files_stay_open(run, monkeypatch):
     for shard in (run_id, "another", "another"):
         storage.get_logs_for_run(shard)
     assert list(storage._engines) == ["index", "another"]
+
+
+@pytest.fixture
+def statements():
+    """Every SQL statement of this process from here on."""
+    seen = []
+
+    def note(connection, cursor, statement, *_) -> None:
+        seen.append(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    yield seen
+    sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
+def wait_until(condition, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def test_an_open_page_of_a_run_is_told_of_an_event_once_and_then_costs_nothing(run, statements):
+    instance, run_id = run
+    told = []
+
+    def tell(entry, cursor) -> None:
+        told.append(entry.dagster_event.message)
+
+    instance.watch_event_logs(run_id, instance.get_records_for_run(run_id).cursor, tell)
+    try:
+        statements.clear()
+        instance.report_engine_event("something", run_id=run_id, job_name="job")
+        wait_until(lambda: told)
+        time.sleep(2)
+    finally:
+        instance.end_watch_event_logs(run_id, tell)
+    assert told == ["something"]
+    assert len(statements) <= 4
+
+
+def test_looking_at_a_run_leaves_its_file_alone(run):
+    instance, run_id = run
+    file = Path(instance.event_log_storage.path_for_shard(run_id))
+    instance.all_logs(run_id)
+    before = file.stat().st_mtime_ns
+    instance.all_logs(run_id)
+    instance.get_run_stats(run_id)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_a_page_that_was_open_before_the_first_event_of_another_process_is_told_of_it(run):
+    instance, run_id = run
+    new = "11111111-1111-4111-8111-111111111111"
+    told = []
+
+    def tell(entry, cursor) -> None:
+        told.append(entry.dagster_event.message)
+
+    instance.get_records_for_run(new)
+    instance.watch_event_logs(new, instance.get_records_for_run(new).cursor, tell)
+    try:
+        code = (
+            "import dagster as dg\n"
+            "with dg.DagsterInstance.get() as instance:\n"
+            f"    instance.report_engine_event('first', run_id='{new}', job_name='job')\n"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+        wait_until(lambda: told)
+    finally:
+        instance.end_watch_event_logs(new, tell)
+    assert told == ["first"]
