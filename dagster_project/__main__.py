@@ -135,7 +135,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     from dagster_project.defs import automation
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.defs.failures import problems_of
-    from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
+    from dagster_project.defs.lost_runs import fail_lost_runs
     from dagster_project.defs.ops.history import record_end
     from dagster_project.ingest.sources import Source, SourceError, find_source, register_source
     from dagster_project.report.summary import run_summary
@@ -155,7 +155,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
                 "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
             ),
             instance=instance,
-            tags={**arguments["tags"], PROCESS_TAG: this_process()},
+            tags=arguments["tags"],
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
         if not_recorded := record_end(instance, result.run_id, settings):

@@ -2,13 +2,17 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psutil
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 
 PROCESS_TAG = "learning_warehouse/process"
-"""Where a run works: host, process, and second in which that process began, since numbers of processes recur."""
+"""Where a run works: its id, host, process, and second in which that process began, since numbers of processes recur.
+The id, because a run that is started again gets the tags of the first one."""
 SETTLED = timedelta(minutes=10)
 """Age from which a run that never said where it works is taken for lost."""
 CLOCK_STEP = 60.0
@@ -16,30 +20,62 @@ CLOCK_STEP = 60.0
 
 
 def this_process() -> str:
-    """Value of `PROCESS_TAG` for a run of this process."""
+    """Host, number and second of the beginning of this process."""
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+
+
+def work_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Tags of a run that begins to work in this process.
+
+    Started again, it begins with its first step: what another run has written in between is in it then.
+    """
+    return {PROCESS_TAG: f"{run.run_id} {this_process()}", RETRY_STRATEGY_TAG: "ALL_STEPS"}
+
+
+class RecordedExecutor(InProcessExecutor):
+    """Every step in the process of the run, which is written down before the first one begins."""
+
+    def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
+        run = plan_context.dagster_run
+        plan_context.instance.add_run_tags(run.run_id, work_tags(run))
+        yield from super().execute(plan_context, execution_plan)
+
+
+@dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema)
+def recorded_in_process(context: dg.InitExecutorContext) -> RecordedExecutor:
+    """The executor of every job of the definitions: assets, ops, and whatever is chosen in the UI."""
+    dagsters_own = dg.in_process_executor.executor_creation_fn(context)
+    return RecordedExecutor(
+        retries=dagsters_own.retries,
+        step_dependency_config=dagsters_own.step_dependency_config,
+        marker_to_close=dagsters_own.marker_to_close,
+    )
 
 
 def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     """Record as failed every run that was killed together with its process; returns their ids.
 
-    Runs of other hosts are left alone: their processes cannot be seen from here.
+    One that somebody was stopping at that moment is recorded as canceled, so that nothing starts it again. Runs of
+    other hosts are left alone: their processes cannot be seen from here.
     """
     active = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     lost = []
     for record in instance.get_run_records(active):
-        if _is_lost(record.dagster_run.tags.get(PROCESS_TAG), record.start_time):
-            instance.report_run_failed(
-                record.dagster_run,
-                "Its process is gone: it was killed, or the machine went down. Nothing was lost; "
-                "the next run takes up what it left.",
-            )
-            lost.append(record.dagster_run.run_id)
+        run = record.dagster_run
+        if not _is_lost(run, record.start_time):
+            continue
+        why = "Its process is gone: it was killed, or the machine went down. Nothing was lost; "
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, why + "it was about to be stopped, and is not started again.")
+        else:
+            instance.report_run_failed(run, why + "the next run takes up what it left.")
+        lost.append(run.run_id)
     return lost
 
 
-def _is_lost(process: str | None, started: float | None) -> bool:
-    if process is None:
+def _is_lost(run: dg.DagsterRun, started: float | None) -> bool:
+    run_id, _, process = run.tags.get(PROCESS_TAG, "").partition(" ")
+    if run_id != run.run_id:
         age = datetime.now(UTC) - datetime.fromtimestamp(started or 0, UTC)
         return started is not None and age > SETTLED
     host, pid, created = process.rsplit(" ", 2)

@@ -14,7 +14,6 @@ from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
 from dagster_project.defs.automation import DAILY_EVENTS, days_of_run
-from dagster_project.defs.lost_runs import PROCESS_TAG, this_process
 from dagster_project.defs.transform.arguments import rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
@@ -97,8 +96,6 @@ class WarehouseResource(dg.ConfigurableResource):
         memory_watch()  # The history of runs asks it for every step's memory.
         if context.run:
             self._run_id, self._run_tags = context.run.run_id, dict(context.run.tags)
-            if context.instance and PROCESS_TAG not in self._run_tags:
-                context.instance.add_run_tags(self._run_id, {PROCESS_TAG: this_process()})
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if self._is_holder:

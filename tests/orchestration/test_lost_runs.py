@@ -1,14 +1,26 @@
 """A run that was killed with its process is recorded as failed; one that goes on, here or elsewhere, is left alone."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import DagsterRunStatus
 
+from dagster_project.definitions import defs
+from dagster_project.defs import lost_runs
 from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
-from dagster_project.defs.resources import WarehouseResource
+from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.store.locks import WriteLock
+
+SECONDS = 150
 
 
 @dg.op
@@ -18,6 +30,18 @@ def nothing() -> None: ...
 @dg.job
 def work() -> None:
     nothing()
+
+
+def started(
+    instance: dg.DagsterInstance,
+    process: str,
+    status: DagsterRunStatus = DagsterRunStatus.STARTED,
+    wrote: str | None = None,
+) -> str:
+    """A run that says it works in a process, or has the tag that run `wrote`; its id."""
+    own = str(uuid.uuid4())
+    tags = {PROCESS_TAG: f"{wrote or own} {process}"}
+    return instance.create_run_for_job(work, run_id=own, status=status, tags=tags).run_id
 
 
 def gone_process() -> str:
@@ -38,15 +62,100 @@ def gone_process() -> str:
 )
 def test_a_run_without_its_process_is_recorded_as_failed(process, status):
     with dg.DagsterInstance.ephemeral() as instance:
-        run = instance.create_run_for_job(work, status=DagsterRunStatus.STARTED, tags={PROCESS_TAG: process()})
-        assert fail_lost_runs(instance) == ([run.run_id] if status is DagsterRunStatus.FAILURE else [])
-        assert instance.get_run_by_id(run.run_id).status is status
+        run_id = started(instance, process())
+        assert fail_lost_runs(instance) == ([run_id] if status is DagsterRunStatus.FAILURE else [])
+        assert instance.get_run_by_id(run_id).status is status
 
 
-def test_a_run_says_where_it_works(settings):
-    @dg.asset
-    def table(warehouse: WarehouseResource) -> None: ...
-
+def test_a_run_that_was_killed_while_somebody_stopped_it_is_canceled_and_not_failed():
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([table], resources={"warehouse": WarehouseResource()}, instance=instance)
-        assert instance.get_run_by_id(result.run_id).tags[PROCESS_TAG] == this_process()
+        run_id = started(instance, gone_process(), DagsterRunStatus.CANCELING)
+        fail_lost_runs(instance)
+        assert instance.get_run_by_id(run_id).status is DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_is_started_again_is_not_judged_by_the_process_of_the_first_one():
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = started(instance, gone_process(), DagsterRunStatus.FAILURE)
+        started(instance, gone_process(), wrote=first)  # tags are taken over
+        assert fail_lost_runs(instance) == []
+
+
+@pytest.mark.parametrize("name", sorted(job.name for job in defs.get_repository_def().get_all_jobs()))
+def test_every_job_writes_down_where_it_works(name):
+    assert isinstance(defs.resolve_job_def(name).executor_def, dg.ExecutorDefinition)
+    assert defs.resolve_job_def(name).executor_def is defs.executor
+    assert defs.executor is not dg.in_process_executor
+
+
+class Command:
+    """A job in a process of its own, as Dagster's command line starts it, and the instance that it is recorded in."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "DAGSTER_HOME": str(folder),
+            "LEARNING_WAREHOUSE_HOME": str(home),
+            "PYTHONPATH": str(REPOSITORY),  # for the event log that dagster.yaml names
+        }
+        (folder / "dagster.yaml").write_text((REPOSITORY / "dagster_project" / "dagster.yaml").read_text())
+
+    def start(self, *arguments: str, program: str = "dagster") -> subprocess.Popen:
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / program), *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=(self.folder / f"{program} {arguments[0]}.out").open("a"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setenv("LEARNING_WAREHOUSE_HOME", str(tmp_path / "warehouse"))
+    return Command(folder, tmp_path / "warehouse")
+
+
+def wait_for(found, seconds: float = SECONDS):
+    """The first value of a function that is not empty."""
+    end = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert value, f"nothing came of it in {seconds:.0f} s"
+    return value
+
+
+@pytest.mark.parametrize(
+    ("job", "config"),
+    [
+        ("erase_learner", {}),
+        ("publish_for", {"ops": {"write_consumer_file": {"config": {"kind": "program", "id": "bsc"}}}}),
+    ],
+)
+def test_a_job_that_takes_long_is_left_alone_and_fails_once_it_is_killed(command, tmp_path, monkeypatch, job, config):
+    monkeypatch.setattr(lost_runs, "SETTLED", timedelta(0))  # it has been at work for longer than that
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = ["-m", "dagster_project.definitions", "-j", job, "-c", str(tmp_path / "config.yaml")]
+    with (
+        WriteLock(Settings(), run_id="other", what="another run"),  # the op waits for it
+        dg.DagsterInstance.get() as instance,
+    ):
+        process = command.start("job", "execute", *arguments)
+        try:
+            at_work = {dg.DagsterEventType.STEP_START}
+            run = wait_for(lambda: next(iter(instance.get_runs()), None))
+            wait_for(lambda: instance.all_logs(run.run_id, of_type=at_work))
+            assert fail_lost_runs(instance) == []
+            assert instance.get_run_by_id(run.run_id).status is DagsterRunStatus.STARTED
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert fail_lost_runs(instance) == [run.run_id]
+            assert instance.get_run_by_id(run.run_id).status is DagsterRunStatus.FAILURE
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
