@@ -150,12 +150,17 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     with dg.DagsterInstance.get() as instance:
         fail_lost_runs(instance)
         arguments = automation.run_request_arguments(source, settings, datetime.now(UTC).date())
+        tags = arguments["tags"] | {automation.MAX_RETRIES_TAG: "0"}  # Dagster can start again what it started only
+        # The sensors then know what this run loads and whom it erases.
+        landed, erased = automation.landing_state(source.landing), automation.erasures_state(source, settings)
+        tags |= {automation.LANDING_TAG: landed} if landed else {}
+        tags |= {automation.ERASURES_TAG: erased} if erased else {}
         result = dg.execute_job(
             dg.build_reconstructable_job(
                 "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
             ),
             instance=instance,
-            tags=arguments["tags"],
+            tags=tags,
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
         )
         if not_recorded := record_end(instance, result.run_id, settings):

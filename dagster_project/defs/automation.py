@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -24,9 +25,9 @@ from dagster_project.store.errors import StoreError
 from dagster_project.store.locks import WriteLock
 
 LOOK_AHEAD = timedelta(days=31)
-SETTLED_SECONDS = 60
+SETTLED_SECONDS = 45
+"""Between two looks of the sensor that find the same files; less than its interval, which is not kept to the second."""
 ATTEMPTS = 3
-FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 # The tags by which Dagster runs a range of partitions at once; `learning_warehouse/…` are ours.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -34,6 +35,10 @@ SOURCE_TAG = "learning_warehouse/source"
 LANDING_TAG = "learning_warehouse/landing"
 ERASURES_TAG = "learning_warehouse/erasures"
 ALERTED_TAG = "learning_warehouse/alerted"
+# Dagster's own: how often it starts a run again that was killed, that it will, and which run it then was.
+MAX_RETRIES_TAG = "dagster/max_retries"
+WILL_RETRY_TAG = "dagster/will_retry"
+AUTO_RETRY_RUN_ID_TAG = "dagster/auto_retry_run_id"
 
 # The event days that a run rebuilds besides those that the ledger marks; where they are not said, its months.
 FIRST_DAY_TAG = "learning_warehouse/first_day"
@@ -135,34 +140,87 @@ def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 @dg.sensor(jobs=jobs, minimum_interval_seconds=60)
-def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Run a source when its landing place has changed.
 
-    The cursor holds, per source, the state of the landing place that was last loaded with success: a failed run is
-    asked for again, three times for the same files. Files that changed in the last minute are still being written.
+    Files are settled when two looks, a minute apart, find them the same: by what they look like, since clocks are
+    wrong and files are dated in the future. A run that failed is asked for again, three times at most for the same
+    files; one that somebody stopped is not, until the files change. The cursor holds, per source, the state that was
+    last loaded with success, and the one that waits, with the time of the first look at it.
     """
     settings = Settings()
-    loaded: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
-    requests = []
+    cursor = _LandingCursor.read(context.cursor)
+    requests, reasons = [], []
     for source in registered_sources(settings):
         state = landing_state(source.landing)
-        if state is None or loaded.get(source.name) == state:
+        if state is None or cursor.loaded.get(source.name) == state:
+            cursor.seen.pop(source.name, None)
             continue
-        runs = context.instance.get_run_records(
-            dg.RunsFilter(tags={LANDING_TAG: state, SOURCE_TAG: source.name}), limit=ATTEMPTS
-        )
-        statuses = [record.dagster_run.status for record in runs]
-        if dg.DagsterRunStatus.SUCCESS in statuses:
-            loaded[source.name] = state
-        elif all(status in FAILED for status in statuses) and len(statuses) < ATTEMPTS:
-            arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
-            arguments["tags"][LANDING_TAG] = state
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{source.name}:{state}:{len(statuses)}", job_name=job_name(source.contract), **arguments
-                )
-            )
-    return dg.SensorResult(run_requests=requests, cursor=json.dumps(loaded, sort_keys=True))
+        runs = _runs_for(context.instance, source, LANDING_TAG, state)
+        if any(run.status is dg.DagsterRunStatus.SUCCESS for run in runs):
+            cursor.loaded[source.name] = state
+            cursor.seen.pop(source.name, None)
+        elif not _is_settled(cursor.seen, source.name, state, time.time()):
+            reasons.append(f"{source.name}: its files changed since the last look")
+        elif reason := _why_not_again(runs):
+            reasons.append(f"{source.name}: {reason}")
+        else:
+            requests.append(_request(source, settings, LANDING_TAG, state, len(runs)))
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason="; ".join(reasons) if reasons and not requests else None,
+        cursor=json.dumps(asdict(cursor), sort_keys=True),
+    )
+
+
+@dataclass
+class _LandingCursor:
+    """What the sensor knows, by source: the state that was loaded; the one that waits, and when it was first seen."""
+
+    loaded: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str | None) -> "_LandingCursor":
+        """Begins anew where there is none or one of another form: the runs know what was loaded."""
+        found = json.loads(text) if text else {}
+        if found.keys() != {"loaded", "seen"} or not all(isinstance(part, dict) for part in found.values()):
+            return cls()
+        return cls(**found)
+
+
+def _is_settled(seen: dict[str, tuple[str, float]], name: str, state: str, now: float) -> bool:
+    """Whether a state was there at a look long enough ago; notes it where it was not there yet."""
+    before, since = seen.get(name, (None, now))
+    if before != state:
+        seen[name] = (state, now)
+        return False
+    # A clock that was set back must not keep a delivery waiting until it has caught up.
+    return abs(now - since) >= SETTLED_SECONDS
+
+
+def _runs_for(instance: dg.DagsterInstance, source: Source, tag: str, state: str) -> list[dg.DagsterRun]:
+    """The newest runs of a source for one state of what it waits for, `ATTEMPTS` at most."""
+    wanted = dg.RunsFilter(tags={tag: state, SOURCE_TAG: source.name})
+    return [record.dagster_run for record in instance.get_run_records(wanted, limit=ATTEMPTS)]
+
+
+def _why_not_again(runs: Sequence[dg.DagsterRun]) -> str | None:
+    """Why no further run is asked for after these of the same state, newest first; None: it is."""
+    statuses = [run.status for run in runs]
+    if dg.DagsterRunStatus.CANCELED in statuses:
+        return "a run was stopped by hand, and is not started again for the same state"
+    if any(status is not dg.DagsterRunStatus.FAILURE for status in statuses):
+        return "a run waits or goes on"
+    if any(run.tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in run.tags for run in runs):
+        return "Dagster is about to start a killed run again"
+    return f"{ATTEMPTS} runs failed" if len(runs) >= ATTEMPTS else None
+
+
+def _request(source: Source, settings: Settings, tag: str, state: str, attempt: int) -> dg.RunRequest:
+    arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+    arguments["tags"][tag] = state
+    return dg.RunRequest(run_key=f"{source.name}:{state}:{attempt}", job_name=job_name(source.contract), **arguments)
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -180,9 +238,10 @@ def alert(
     Both the process that ran it and the sensor, where it is on, come to know of the failure.
     """
     run = instance.get_run_by_id(run_id)
-    if run is None or ALERTED_TAG in run.tags:
+    if run is None or run.tags.get(ALERTED_TAG) == run_id:
         return []
-    instance.add_run_tags(run_id, {ALERTED_TAG: "true"})
+    # Its own id: a run that is started again gets the tags of the first one.
+    instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
     subject = f"learning-warehouse: run {run_id[:8]} of {run.tags.get(SOURCE_TAG) or run.job_name} failed"
     return send_alert(settings, subject, failure_text(settings, problems, not_made))
 
@@ -196,14 +255,18 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
 
 def landing_state(landing: Path) -> str | None:
-    """What lies at a landing place (names, sizes, times) as one hash; None while it is absent or still changes."""
+    """What lies at a landing place (names, sizes, times) as one hash; None where there is nothing."""
     if not landing.exists():
         return None
     files = [landing] if landing.is_file() else sorted(path for path in landing.rglob("*") if path.is_file())
     facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
-    if not facts or time.time() - max(changed for *_, changed in facts) / 1e9 < SETTLED_SECONDS:
-        return None
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32] if facts else None
+
+
+def erasures_state(source: Source, settings: Settings) -> str | None:
+    """Receipts of the learners of a source who wait to be erased; None: nobody does."""
+    waiting = Erasures(settings).at("asked", "unloaded", "unbuilt", source=source.name)
+    return ",".join(sorted(erasure.receipt for erasure in waiting)) or None
 
 
 @dg.op
@@ -262,25 +325,22 @@ def publish_for() -> None:
 
 @dg.sensor(jobs=jobs, minimum_interval_seconds=60)
 def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Run a source whose learners ask to be erased, three times at most for the same ones."""
+    """Run a source whose learners ask to be erased, three times at most for the same ones.
+
+    A run that somebody stopped is not started again for the same ones; the next run of the source erases them.
+    """
     settings = Settings()
-    requests = []
+    requests, reasons = [], []
     for source in registered_sources(settings):
-        waiting = [x.receipt for x in Erasures(settings).at("asked", "unloaded", "unbuilt", source=source.name)]
-        state = ",".join(sorted(waiting))
-        runs = context.instance.get_run_records(
-            dg.RunsFilter(tags={ERASURES_TAG: state, SOURCE_TAG: source.name}), limit=ATTEMPTS
-        )
-        statuses = [record.dagster_run.status for record in runs]
-        if waiting and all(status in FAILED for status in statuses) and len(statuses) < ATTEMPTS:
-            arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
-            arguments["tags"][ERASURES_TAG] = state
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{source.name}:{state}:{len(statuses)}", job_name=job_name(source.contract), **arguments
-                )
-            )
-    return dg.SensorResult(run_requests=requests)
+        state = erasures_state(source, settings)
+        if state is None:
+            continue
+        runs = _runs_for(context.instance, source, ERASURES_TAG, state)
+        if reason := _why_not_again(runs):
+            reasons.append(f"{source.name}: {reason}")
+        else:
+            requests.append(_request(source, settings, ERASURES_TAG, state, len(runs)))
+    return dg.SensorResult(run_requests=requests, skip_reason="; ".join(reasons) if reasons and not requests else None)
 
 
 @dg.definitions

@@ -11,9 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 
+from dagster_project.defs import automation
+from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import compare_snapshots
 from tests.models.made_source import contract_tables, make_source
@@ -88,6 +91,20 @@ class Run:
                 return
         pytest.fail(f"The run ended without printing {line!r}")
 
+    def asked_by_the_sensor(self) -> list[dg.RunRequest]:
+        """What the landing sensor of the UI, switched on now, asks for in its first ticks."""
+        requests, cursor = [], None
+        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            patch.setenv("LEARNING_WAREHOUSE_HOME", str(self.home))
+            patch.setenv("DAGSTER_HOME", str(self.dagster_home))
+            patch.setattr(automation, "SETTLED_SECONDS", 0)
+            fail_lost_runs(instance)
+            for _ in range(3):
+                result = automation.landing(dg.build_sensor_context(instance=instance, cursor=cursor))
+                requests += result.run_requests or []
+                cursor = result.cursor
+        return requests
+
     @property
     def snapshot(self) -> Path:
         return (self.home / "published" / "current").resolve()
@@ -119,6 +136,11 @@ def test_run_ends_with_what_was_built_and_where_to_look(published):
 def test_nothing_is_exported_in_which_a_value_could_be_a_formula(published):
     run, _ = published
     assert [path for ending in ("csv", "tsv", "xlsx") for path in run.home.rglob(f"*.{ending}")] == []
+
+
+def test_the_landing_sensor_knows_what_the_command_line_has_loaded(published):
+    run, _ = published
+    assert run.asked_by_the_sensor() == []
 
 
 def test_every_click_is_published(published):
@@ -227,6 +249,7 @@ def test_killed_while_building_leaves_the_snapshot_and_the_next_run_finishes(pub
     run.run_until_killed("START sql incremental model marts.mart_learner_course_week")
     assert run.snapshot == first
     assert run.query("select count(*) > 0 from marts.mart_learner_course") == [(True,)]
+    assert {request.tags[automation.SOURCE_TAG] for request in run.asked_by_the_sensor()} == {"uni_a"}
     status, output = run.run()
     assert status == 0, output[-4000:]
     assert run.snapshot != first

@@ -50,9 +50,9 @@ def instance():
         yield instance
 
 
-def run_of(instance, *assets, checks=()):
+def run_of(instance, *assets, checks=(), tags=None):
     definitions = dg.Definitions(assets=assets, asset_checks=checks, jobs=[dg.define_asset_job("job")])
-    return definitions.resolve_job_def("job").execute_in_process(instance=instance, raise_on_error=False)
+    return definitions.resolve_job_def("job").execute_in_process(instance=instance, raise_on_error=False, tags=tags)
 
 
 @pytest.fixture
@@ -134,6 +134,16 @@ def test_the_webhook_gets_the_screen_once(failed, instance, receiver, settings):
     (message,) = receiver.received
     assert failed.run_id[:8] in message["subject"]
     assert "table: rows_are_right" in message["text"]
+
+
+@pytest.mark.parametrize("receiver", [(HTTPServer, Webhook)], indirect=True)
+def test_a_run_that_is_started_again_and_fails_again_is_told_too(failed, instance, receiver, settings):
+    told = Settings(home=settings.home, alert_webhook_url=f"http://127.0.0.1:{receiver.server_address[1]}/hook")
+    automation.alert(instance, failed.run_id, told, *problems_of(instance, failed.run_id))
+    tags = instance.get_run_by_id(failed.run_id).tags  # Dagster gives them to the run that follows
+    again = run_of(instance, table, after_it, checks=[rows_are_right], tags=tags)
+    automation.alert(instance, again.run_id, told, *problems_of(instance, again.run_id))
+    assert len(receiver.received) == 2
 
 
 @pytest.mark.parametrize("receiver", [(socketserver.TCPServer, Mailbox)], indirect=True)

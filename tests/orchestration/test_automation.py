@@ -29,10 +29,10 @@ def landing(tmp_path):
     return folder
 
 
-def write(path, text):
+def write(path, text, seconds_ago=3600.0):
     path.write_text(text)
-    long_ago = time.time() - 2 * automation.SETTLED_SECONDS
-    os.utime(path, (long_ago, long_ago))
+    at = time.time() - seconds_ago
+    os.utime(path, (at, at))
 
 
 def test_first_load_asks_for_the_time_that_the_contract_permits(settings):
@@ -78,11 +78,6 @@ def test_months_chosen_in_the_ui_are_rebuilt_whole(tags, days):
     assert automation.days_of_run(tags) == days
 
 
-def test_a_file_that_is_still_being_written_starts_nothing(landing):
-    (landing / "vle.csv").write_text("half a li")
-    assert automation.landing_state(landing) is None
-
-
 def test_state_changes_with_the_files(landing):
     before = automation.landing_state(landing)
     write(landing / "vle.csv", "more")
@@ -90,66 +85,145 @@ def test_state_changes_with_the_files(landing):
 
 
 class Ticks:
-    """The sensor, evaluated again and again on one instance."""
+    """A sensor, evaluated again and again on one instance."""
 
-    def __init__(self, instance):
+    def __init__(self, instance, sensor=automation.landing):
         self.instance = instance
+        self.sensor = sensor
         self.cursor = None
 
     def tick(self) -> list[dg.RunRequest]:
-        result = automation.landing(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
+        result = self.sensor(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
         self.cursor = result.cursor
-        return result.run_requests
+        return list(result.run_requests or [])
 
-    def end_run(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    def settled(self) -> list[dg.RunRequest]:
+        """What is asked for once the files were the same at two looks."""
+        return self.tick() + self.tick()
+
+    def end_run(self, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str) -> None:
         job = dg.GraphDefinition(name=request.job_name).to_job()
-        self.instance.create_run_for_job(job, status=status, tags=request.tags)
+        self.instance.create_run_for_job(job, status=status, tags={**request.tags, **tags})
 
 
 @pytest.fixture
-def ticks(settings, landing):
+def ticks(settings, landing, monkeypatch):
+    # Two looks follow each other at once; a clock of the files is for the tests that say so.
+    monkeypatch.setattr(automation, "SETTLED_SECONDS", 0)
     register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
     with dg.DagsterInstance.ephemeral() as instance:
         yield Ticks(instance)
 
 
 def test_new_files_start_a_run_of_their_source(ticks):
-    (request,) = ticks.tick()
+    (request,) = ticks.settled()
     assert request.job_name == "run_oulad"
     assert request.run_config["resources"]["warehouse"]["config"] == {"source": "uni_a"}
 
 
-def test_cursor_moves_only_after_success(ticks):
-    (request,) = ticks.tick()
-    assert json.loads(ticks.cursor) == {}
-    ticks.end_run(request, dg.DagsterRunStatus.STARTED)
-    assert not ticks.tick()
-    assert json.loads(ticks.cursor) == {}
+def test_a_file_that_is_still_being_written_starts_nothing(ticks, landing):
+    for text in ("half", "half a", "half a li"):
+        write(landing / "vle.csv", text)
+        assert not ticks.tick()
+    assert len(ticks.tick()) == 1
+
+
+def test_two_looks_at_the_same_files_must_lie_apart(ticks, monkeypatch):
+    monkeypatch.setattr(automation, "SETTLED_SECONDS", 1)
+    assert not ticks.settled()
+    time.sleep(1.1)
+    assert len(ticks.tick()) == 1
+
+
+@pytest.mark.parametrize("seconds_ago", [-86400 * 365, 0, 86400 * 365], ids=["in a year", "as of now", "a year ago"])
+def test_a_file_is_loaded_whatever_time_it_is_dated(ticks, landing, seconds_ago):
+    write(landing / "vle.csv", "all", seconds_ago)
+    assert len(ticks.settled()) == 1
+
+
+def test_a_clock_that_was_set_back_keeps_nothing_waiting(ticks, monkeypatch):
+    monkeypatch.setattr(automation, "SETTLED_SECONDS", 60)
+    ticks.tick()
+    now = time.time()
+    monkeypatch.setattr(automation.time, "time", lambda: now - 86400)
+    assert len(ticks.tick()) == 1
 
 
 def test_success_ends_it(ticks):
-    (request,) = ticks.tick()
+    (request,) = ticks.settled()
     ticks.end_run(request, dg.DagsterRunStatus.SUCCESS)
-    assert not ticks.tick()
-    assert json.loads(ticks.cursor) == {"uni_a": request.tags[automation.LANDING_TAG]}
-    assert not ticks.tick()
+    assert not ticks.settled()
+    assert not ticks.settled()
+
+
+def test_what_was_loaded_is_known_without_its_run_and_without_the_cursor(ticks):
+    (request,) = ticks.settled()
+    ticks.end_run(request, dg.DagsterRunStatus.SUCCESS)
+    ticks.cursor = None
+    assert not ticks.settled()
+    for record in ticks.instance.get_run_records():
+        ticks.instance.delete_run(record.dagster_run.run_id)
+    assert not ticks.settled()
+
+
+def test_a_cursor_of_another_form_is_begun_anew(ticks):
+    (request,) = ticks.settled()
+    ticks.cursor = json.dumps({"uni_a": request.tags[automation.LANDING_TAG]})
+    assert len(ticks.settled()) == 1
+
+
+def test_nothing_is_asked_for_while_a_run_goes_on(ticks):
+    (request,) = ticks.settled()
+    ticks.end_run(request, dg.DagsterRunStatus.STARTED)
+    assert not ticks.settled()
 
 
 def test_a_failed_run_is_asked_for_again_but_not_for_ever(ticks):
     keys = []
+    ticks.tick()
     for _ in range(automation.ATTEMPTS):
         (request,) = ticks.tick()
         keys.append(request.run_key)
         ticks.end_run(request, dg.DagsterRunStatus.FAILURE)
     assert len(set(keys)) == automation.ATTEMPTS
     assert not ticks.tick()
-    assert json.loads(ticks.cursor) == {}
 
 
 def test_new_files_after_a_failure_are_tried(ticks, landing):
+    ticks.tick()
     for _ in range(automation.ATTEMPTS):
         ticks.end_run(ticks.tick()[0], dg.DagsterRunStatus.FAILURE)
     write(landing / "vle.csv", "mended")
+    assert len(ticks.settled()) == 1
+
+
+def test_what_somebody_stopped_is_not_started_again_until_the_files_change(ticks, landing):
+    (request,) = ticks.settled()
+    ticks.end_run(request, dg.DagsterRunStatus.CANCELED)
+    assert not ticks.settled()
+    write(landing / "vle.csv", "more")
+    assert len(ticks.settled()) == 1
+
+
+def test_what_somebody_stopped_at_its_second_attempt_is_not_started_again(ticks):
+    (request,) = ticks.settled()
+    ticks.end_run(request, dg.DagsterRunStatus.FAILURE)
+    (request,) = ticks.tick()
+    ticks.end_run(request, dg.DagsterRunStatus.CANCELED)
+    assert not ticks.tick()
+
+
+def test_a_run_that_dagster_is_about_to_start_again_is_not_started_twice(ticks):
+    (request,) = ticks.settled()
+    ticks.end_run(request, dg.DagsterRunStatus.FAILURE, **{"dagster/will_retry": "true"})
+    assert not ticks.tick()
+
+
+def test_what_failed_again_after_dagster_had_started_it_again_is_asked_for(ticks):
+    (request,) = ticks.settled()
+    retried = {"dagster/will_retry": "true", "dagster/auto_retry_run_id": "another"}
+    ticks.end_run(request, dg.DagsterRunStatus.FAILURE, **retried)
+    ticks.end_run(request, dg.DagsterRunStatus.FAILURE, **{"dagster/will_retry": "false"})
     assert len(ticks.tick()) == 1
 
 
@@ -160,20 +234,29 @@ def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month():
     assert automation.days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
 
 
-def test_who_asks_to_be_erased_starts_a_run_of_his_source(settings, landing):
+@pytest.fixture
+def asked(settings, landing):
+    """Somebody of a source asked to be erased."""
     register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
-    erasures = Erasures(settings)
-    asked = erasures.save(Erasure("a1b2c3", "uni_a", "no personal data", "2026-01-01T00:00:00"))
+    return Erasures(settings).save(Erasure("a1b2c3", "uni_a", "no personal data", "2026-01-01T00:00:00"))
 
-    def requests():
-        context = dg.build_sensor_context(instance=dg.DagsterInstance.ephemeral())
-        return automation.erasures(context).run_requests
 
-    assert [(request.job_name, request.tags[automation.ERASURES_TAG]) for request in requests()] == [
-        ("run_oulad", "a1b2c3")
-    ]
-    erasures.save(replace(asked, stage="finished"))
-    assert requests() == []
+def test_who_asks_to_be_erased_starts_a_run_of_his_source(settings, asked):
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = Ticks(instance, automation.erasures)
+        (request,) = ticks.tick()
+        assert (request.job_name, request.tags[automation.ERASURES_TAG]) == ("run_oulad", "a1b2c3")
+        Erasures(settings).save(replace(asked, stage="finished"))
+        assert not ticks.tick()
+
+
+def test_an_erasure_that_somebody_stopped_is_not_started_again_until_another_is_asked_for(settings, asked):
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = Ticks(instance, automation.erasures)
+        ticks.end_run(ticks.tick()[0], dg.DagsterRunStatus.CANCELED)
+        assert not ticks.tick()
+        Erasures(settings).save(Erasure("d4e5f6", "uni_a", "nor here", "2026-01-02T00:00:00"))
+        assert len(ticks.tick()) == 1
 
 
 @pytest.fixture

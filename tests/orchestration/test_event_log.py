@@ -132,7 +132,7 @@ def test_looking_at_a_run_leaves_its_file_alone(run):
 
 
 def test_a_page_that_was_open_before_the_first_event_of_another_process_is_told_of_it(run):
-    instance, run_id = run
+    instance, _ = run
     new = "11111111-1111-4111-8111-111111111111"
     told = []
 

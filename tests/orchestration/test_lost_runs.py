@@ -37,11 +37,13 @@ def started(
     process: str,
     status: DagsterRunStatus = DagsterRunStatus.STARTED,
     wrote: str | None = None,
+    first: str | None = None,
 ) -> str:
-    """A run that says it works in a process, or has the tag that run `wrote`; its id."""
+    """A run that says it works in a process, or has the tag that run `wrote`; another attempt at `first`. Its id."""
     own = str(uuid.uuid4())
     tags = {PROCESS_TAG: f"{wrote or own} {process}"}
-    return instance.create_run_for_job(work, run_id=own, status=status, tags=tags).run_id
+    ids = {"run_id": own, "root_run_id": first, "parent_run_id": first}
+    return instance.create_run_for_job(work, **ids, status=status, tags=tags).run_id
 
 
 def gone_process() -> str:
@@ -159,3 +161,66 @@ def test_a_job_that_takes_long_is_left_alone_and_fails_once_it_is_killed(command
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+DEFINITIONS = """
+import os, time
+from pathlib import Path
+import dagster as dg
+from dagster_project.defs.lost_runs import recorded_in_process
+
+HERE = Path(__file__).parent
+
+@dg.asset
+def first():
+    with (HERE / "first").open("a") as file:
+        file.write("made\\n")
+
+@dg.asset(deps=[first])
+def second():
+    if not (HERE / "process").exists():
+        (HERE / "process.incoming").write_text(str(os.getpid()))
+        (HERE / "process.incoming").rename(HERE / "process")
+        time.sleep(600)
+
+defs = dg.Definitions([first, second], jobs=[dg.define_asset_job("every")], executor=recorded_in_process)
+"""
+
+
+def test_dagster_starts_a_killed_run_again_from_its_first_step(command, tmp_path):
+    """Launched as the UI and the schedules do: by the daemon from the queue, in a process of the code server."""
+    (tmp_path / "made.py").write_text(DEFINITIONS)
+    place = ["-f", str(tmp_path / "made.py"), "-d", str(REPOSITORY)]
+    daemon = command.start("run", *place, program="dagster-daemon")
+    try:
+        assert command.start("job", "launch", *place, "-j", "every").wait(SECONDS) == 0
+        with dg.DagsterInstance.get() as instance:
+            (run,) = instance.get_runs()
+            wait_for((tmp_path / "process").exists)
+            os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
+            wait_for(lambda: fail_lost_runs(instance) == [run.run_id])
+            (again,) = wait_for(lambda: instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS])), 60)
+            assert again.parent_run_id == run.run_id
+            assert (tmp_path / "first").read_text() == "made\nmade\n"
+    finally:
+        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.wait(60)
+
+
+def test_a_run_in_which_a_step_failed_is_not_started_again_by_dagster_and_a_killed_one_twice(command):
+    @dg.asset
+    def broken() -> None:
+        raise dg.Failure("The rows are wrong")
+
+    def is_started_again(run_id: str) -> bool:
+        return instance.get_run_by_id(run_id).tags["dagster/will_retry"] == "true"
+
+    with dg.DagsterInstance.get() as instance:
+        assert not is_started_again(dg.materialize([broken], instance=instance, raise_on_error=False).run_id)
+        first = started(instance, gone_process())
+        fail_lost_runs(instance)
+        assert is_started_again(first)
+        for is_last in (False, True):
+            again = started(instance, gone_process(), first=first)
+            fail_lost_runs(instance)
+            assert is_started_again(again) is not is_last
