@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
+    """Exit status: 0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why."""
     arguments = _parser().parse_args()
     try:
         settings = Settings()
@@ -35,6 +36,9 @@ def main() -> int:
     try:
         return _perform(arguments, settings)
     except Exception as error:
+        if isinstance(error, _known_errors()):
+            _say(f"\n{error}")
+            return 2
         fault = fault_of_the_machine(error)
         if fault is None:
             raise
@@ -43,6 +47,19 @@ def main() -> int:
             f"{settings.home} can be written and has room, then run it again: it takes up where it was."
         )
         return 1
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message says what was found, where, and what to do: a traceback would only hide it."""
+    from dagster_project.defs.quality.suite import SuiteError
+    from dagster_project.ingest.contract import ContractError
+    from dagster_project.ingest.erasure import ErasureError
+    from dagster_project.ingest.landing import LandingError
+    from dagster_project.ingest.retention import RetentionError
+    from dagster_project.ingest.sources import SourceError
+    from dagster_project.store.errors import StoreError
+
+    return ContractError, ErasureError, LandingError, RetentionError, SourceError, StoreError, SuiteError
 
 
 def fault_of_the_machine(error: BaseException | None) -> str | None:
@@ -137,16 +154,12 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     from dagster_project.defs.failures import problems_of
     from dagster_project.defs.lost_runs import fail_lost_runs
     from dagster_project.defs.ops.history import record_end
-    from dagster_project.ingest.sources import Source, SourceError, find_source, register_source
+    from dagster_project.ingest.sources import Source, find_source, register_source
     from dagster_project.report.summary import run_summary
 
-    try:
-        if landing:
-            register_source(settings, Source(name, contract or name, landing), CONTRACTS)
-        source = find_source(settings, name)
-    except SourceError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if landing:
+        register_source(settings, Source(name, contract or name, landing), CONTRACTS)
+    source = find_source(settings, name)
     with dg.DagsterInstance.get() as instance:
         fail_lost_runs(instance)
         arguments = automation.run_request_arguments(source, settings, datetime.now(UTC).date())
@@ -181,24 +194,20 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.erasure import receipt_path
     from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
-    from dagster_project.ingest.sources import SourceError, find_source, registered_sources
+    from dagster_project.ingest.sources import find_source, registered_sources
     from dagster_project.store.locks import WriteLock
 
-    try:
-        known = registered_sources(settings)
-        if name is None and len(known) != 1:
-            raise ErasureError(
-                f"The warehouse {settings.home} has {len(known) or 'no'} sources"
-                + (f" ({', '.join(x.name for x in known)}): say whose learner it is with SOURCE=…" if known else "")
-            )
-        source = find_source(settings, name or known[0].name)
-        contract = CONTRACTS[source.contract]
-        with WriteLock(settings, run_id=f"erase-{os.getpid()}", what="make erase", on_wait=_say):
-            erasure = request_erasure(settings, contract, source.name, learner_id=learner)
-            erasure = note_landing_files(contract, source.name, source.landing, learner, erasure, settings)
-    except (ErasureError, SourceError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    known = registered_sources(settings)
+    if name is None and len(known) != 1:
+        raise ErasureError(
+            f"The warehouse {settings.home} has {len(known) or 'no'} sources"
+            + (f" ({', '.join(x.name for x in known)}): say whose learner it is with SOURCE=…" if known else "")
+        )
+    source = find_source(settings, name or known[0].name)
+    contract = CONTRACTS[source.contract]
+    with WriteLock(settings, run_id=f"erase-{os.getpid()}", what="make erase", on_wait=_say):
+        erasure = request_erasure(settings, contract, source.name, learner_id=learner)
+        erasure = note_landing_files(contract, source.name, source.landing, learner, erasure, settings)
     receipt = receipt_path(settings, erasure)
     if erasure.stage == "finished":
         print(f"Erased before, on {erasure.finished_at}: nothing is left to do. Receipt: {receipt}")
@@ -229,19 +238,14 @@ def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
     from dagster_project.consumer_files import publish_consumer
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.store.consumers import KINDS
-    from dagster_project.store.errors import StoreError
 
     given = [(kind, wanted) for kind in KINDS if (wanted := getattr(arguments, kind))]
     if len(given) != 1:
         print("Say for whom: make publish-for PROGRAM=id | ORGANIZATION=id | UNIVERSITY=name", file=sys.stderr)
         return 2
-    try:
-        published = publish_consumer(
-            settings, CONTRACTS.values(), *given[0], run_id=f"publish-for-{os.getpid()}", on_progress=_say
-        )
-    except StoreError as error:
-        print(error, file=sys.stderr)
-        return 2
+    published = publish_consumer(
+        settings, CONTRACTS.values(), *given[0], run_id=f"publish-for-{os.getpid()}", on_progress=_say
+    )
     print(published)
     return 0
 
@@ -250,13 +254,8 @@ def _find_learner(settings: Settings, pseudonym: str) -> int:
     """0 when somebody bears the pseudonym, 2 when nobody does."""
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.learner_lookup import find_learner
-    from dagster_project.store.errors import StoreError
 
-    try:
-        print(*find_learner(settings, CONTRACTS.values(), pseudonym), sep="\n")
-    except StoreError as error:
-        print(error, file=sys.stderr)
-        return 2
+    print(*find_learner(settings, CONTRACTS.values(), pseudonym), sep="\n")
     return 0
 
 

@@ -33,16 +33,20 @@ def run_summary(
     if not is_success:
         return f"\nNot published ({cost}).\n{failure_text(settings, problems, not_made)}"
     with duckdb.connect(str(database), read_only=True) as connection:
-        loaded = connection.execute("from _meta.sources where source = ?", [source]).fetchdf().iloc[0]
+        files, rows, refused, first, last = connection.execute(
+            "select file_count, row_count, refused_count, first_event_on, last_event_on from _meta.sources "
+            "where source = ?",
+            [source],
+        ).fetchone()
         schemas = connection.execute(
             "select schema_name, count(*), sum(row_count) from _meta.tables group by schema_name order by schema_name"
         ).fetchall()
         snapshot = connection.execute("select snapshot_id from _meta.publication").fetchone()[0]
     lines = [
         f"\nPublished snapshot {snapshot} ({cost}).",
-        f"Source {source}: {loaded.row_count:,} rows from {loaded.file_count} files, {loaded.refused_count:,} refused; "
-        f"events from {loaded.first_event_on:%Y-%m-%d} to {loaded.last_event_on:%Y-%m-%d}.",
-        *(f"  {schema:<10} {tables:>3} tables  {int(rows):>12,} rows" for schema, tables, rows in schemas),
+        f"Source {source}: {rows:,} rows from {files} files, {refused:,} refused; "
+        + ("no dated events." if first is None else f"events from {first:%Y-%m-%d} to {last:%Y-%m-%d}."),
+        *(f"  {schema:<10} {tables:>3} tables  {int(count):>12,} rows" for schema, tables, count in schemas),
         "Seconds: "
         + ", ".join(f"{step} {of_step:.0f}" for step, of_step in step_seconds.items() if of_step >= 0.5)
         + f", start and rest {seconds - sum(step_seconds.values()):.0f}",

@@ -271,6 +271,18 @@ def test_a_failed_check_stops_the_publication_and_says_why(published):
     assert str(run.home / "quarantine") in output
 
 
+def test_a_source_without_dated_events_is_published_and_says_so(tmp_path):
+    run = Run(tmp_path)
+    run.deliver(seed=1)
+    run.write("studentVle", [])
+    status, output = run.run()
+    shutil.rmtree(run.dagster_home)
+    assert "Published snapshot" in output, output[-4000:]
+    assert "0 refused; no dated events." in output
+    assert "Traceback" not in output
+    assert status == 0
+
+
 def test_an_unknown_source_is_told_what_to_do(tmp_path):
     run = Run(tmp_path)
     command = [sys.executable, "-m", "dagster_project", "run", "--source", "nobody"]
