@@ -41,7 +41,7 @@ def started(
 ) -> str:
     """A run that says it works in a process, or has the tag that run `wrote`; another attempt at `first`. Its id."""
     own = str(uuid.uuid4())
-    tags = {PROCESS_TAG: f"{wrote or own} {process}"}
+    tags = {PROCESS_TAG: f"{wrote or own} {process}"} | ({"dagster/root_run_id": first} if first else {})
     ids = {"run_id": own, "root_run_id": first, "parent_run_id": first}
     return instance.create_run_for_job(work, **ids, status=status, tags=tags).run_id
 
@@ -217,10 +217,11 @@ def test_a_run_in_which_a_step_failed_is_not_started_again_by_dagster_and_a_kill
 
     with dg.DagsterInstance.get() as instance:
         assert not is_started_again(dg.materialize([broken], instance=instance, raise_on_error=False).run_id)
-        first = started(instance, gone_process())
+        gone = gone_process()
+        first = started(instance, gone)
         fail_lost_runs(instance)
         assert is_started_again(first)
         for is_last in (False, True):
-            again = started(instance, gone_process(), first=first)
+            again = started(instance, gone, first=first)
             fail_lost_runs(instance)
             assert is_started_again(again) is not is_last
