@@ -155,6 +155,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
     from dagster_project.defs.lost_runs import fail_lost_runs
     from dagster_project.defs.ops.history import record_end
     from dagster_project.ingest.sources import Source, find_source, register_source
+    from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
 
     if landing:
@@ -178,11 +179,10 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
         )
         if not_recorded := record_end(instance, result.run_id, settings):
             _say(not_recorded)
-        failure = ()
-        if not result.success:
-            failure = problems_of(instance, result.run_id)
-            for line in automation.alert(instance, result.run_id, settings, *failure):
-                _say(line)
+        failure = () if result.success else problems_of(instance, result.run_id)
+        told = automation.alert(instance, result.run_id, settings, *failure) if failure else send_waiting(settings)
+        for line in told:
+            _say(line)
     seconds = time.monotonic() - started
     cost = (seconds, memory.peak(), _step_seconds(result))
     print(run_summary(settings, source.name, result.success, *cost, *failure))

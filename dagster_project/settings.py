@@ -1,15 +1,39 @@
 """Every path, limit and secret of the project, in one place. An unknown setting is an error."""
 
+import json
+import logging
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, PositiveInt, SecretStr, TypeAdapter, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ByteSize, Field, PositiveInt, SecretStr, TypeAdapter, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PREFIX = "LEARNING_WAREHOUSE_"
 MINIMUM_KEY_LENGTH = 32
+# Settings that are no more, and what takes their place.
+_ADDRESSES = "ALERT_ADDRESSES"
+REPLACED = {
+    f"{PREFIX}{name}": f"{PREFIX}{_ADDRESSES}='{example}'"
+    for names, example in (
+        (("ALERT_WEBHOOK_URL",), '["jsons://host/path"]'),
+        (
+            (
+                "ALERT_SMTP_HOST",
+                "ALERT_SMTP_PORT",
+                "ALERT_SMTP_STARTTLS",
+                "ALERT_SMTP_USER",
+                "ALERT_SMTP_PASSWORD",
+                "ALERT_EMAIL_FROM",
+                "ALERT_EMAIL_TO",
+            ),
+            '["mailtos://user:password@host:587?from=sender&to=receiver"]',
+        ),
+    )
+    for name in names
+}
 
 
 class Settings(BaseSettings):
@@ -73,22 +97,43 @@ class Settings(BaseSettings):
         100, description="Learners who must tie a course to the others before its questions are on a skill's scale"
     )
 
-    alert_webhook_url: SecretStr | None = Field(
-        None, description="Address that gets a JSON message when a run fails (Slack, Mattermost, Teams)"
+    alert_addresses: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description='Apprise addresses that are told of failed runs, as JSON: ["mailtos://…", "slack://…"]'
     )
-    alert_smtp_host: str = Field("", description="Mail server that sends an e-mail when a run fails; empty: none does")
-    alert_smtp_port: PositiveInt = Field(587, description="Its port")
-    alert_smtp_starttls: bool = Field(True, description="Whether the connection to it is encrypted by STARTTLS")
-    alert_smtp_user: str = Field("", description="User of the mail server; empty: it asks for none")
-    alert_smtp_password: SecretStr | None = Field(None, description="Its password")
-    alert_email_from: str = Field("", description="Sender of the e-mail")
-    alert_email_to: str = Field("", description="Receivers of the e-mail, separated by commas")
+
+    @field_validator("alert_addresses", mode="before")
+    @classmethod
+    def _read_addresses(cls, value: object) -> object:
+        """Refuse what Apprise cannot send to, before a run needs it; a message never repeats an address."""
+        if isinstance(value, str):
+            try:
+                value = json.loads(value) if value.strip() else ()
+            except ValueError:
+                value = None
+        if not isinstance(value, list | tuple):
+            raise ValueError(
+                'expected a JSON list of Apprise addresses in quotes, such as ["mailtos://…", "slack://…"]; found '
+                "something else (not repeated here: it may hold a password)"
+            )
+        addresses = [one.get_secret_value() if isinstance(one, SecretStr) else one for one in value]
+        for number, address in enumerate(addresses, start=1):
+            if fault := _fault_of_address(address, addresses[: number - 1]):
+                raise ValueError(f"address {number} of {len(addresses)} {fault}")
+        return tuple(addresses)
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, values: dict) -> dict:
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+        # Those of `.env` are among the values; of the environment only what is known is.
+        given = sorted({name.upper() for name in (*os.environ, *values) if name.upper().startswith(PREFIX)})
+        if replaced := [name for name in given if name in REPLACED]:
+            instead = "; ".join(dict.fromkeys(REPLACED[name] for name in replaced))
+            raise ValueError(
+                f"{', '.join(replaced)}: no longer a setting. One list of Apprise addresses tells who gets alerts: "
+                f"{instead} (https://appriseit.com/services has the address of each service)"
+            )
+        unknown = [name for name in given if name not in known]
         if unknown:
             raise ValueError(f"unknown in the environment: {', '.join(unknown)}. Known: {', '.join(sorted(known))}")
         return values
@@ -119,12 +164,6 @@ class Settings(BaseSettings):
         else:
             memory = f"{TypeAdapter(ByteSize).validate_python(self.memory_limit) // workers >> 20}MiB"
         return self.model_copy(update={"threads": max(1, self.threads // workers), "memory_limit": memory})
-
-    @model_validator(mode="after")
-    def _refuse_mail_without_addresses(self) -> "Settings":
-        if self.alert_smtp_host and not (self.alert_email_from and self.alert_email_to):
-            raise ValueError(f"{PREFIX}ALERT_SMTP_HOST is set: ALERT_EMAIL_FROM and ALERT_EMAIL_TO are needed with it")
-        return self
 
     def environment_of_dbt(self) -> dict[str, str]:
         """Variables that `dbt/profiles.yml` and the models read, so that dbt and Python mean the same warehouse."""
@@ -169,6 +208,11 @@ class Settings(BaseSettings):
         return self.artifacts_dir / "data_docs"
 
     @property
+    def alerts_dir(self) -> Path:
+        """Alerts that not every address has accepted yet."""
+        return self.artifacts_dir / "alerts"
+
+    @property
     def published_dir(self) -> Path:
         return self.home / "published"
 
@@ -188,3 +232,30 @@ class Settings(BaseSettings):
     @property
     def lock_file(self) -> Path:
         return self.home / "write.lock"
+
+
+def _fault_of_address(address: object, earlier: list) -> str | None:
+    """Why an alert cannot be sent to an address, in words that hold its schema and nothing else of it."""
+    if not isinstance(address, str):
+        return f"is of the type {type(address).__name__}, not text"
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9]{0,19})://", address)
+    if match is None:
+        return "does not begin with a schema such as mailtos:// or slack://"
+    schema = match[1].lower()
+    if re.search(r"[\s\x00-\x1f\x7f]", address):
+        return f"({schema}) holds a blank or a control character: write %20 for a blank"
+    if address in earlier:
+        return f"({schema}) stands in the list twice"
+
+    import apprise
+
+    # Its messages repeat parts of addresses: they stay out of the logs of whoever listens to all loggers.
+    logging.getLogger("apprise").propagate = False
+    if apprise.Apprise.instantiate(address) is None:
+        hint = " A webhook that takes JSON is jsons://host/path." if schema in ("http", "https") else ""
+        return (
+            f"({schema}) is none that Apprise can send to: a schema that it does not know, or a part is missing.{hint} "
+            f"{REPOSITORY / '.venv/bin/apprise'} -vv -b test '<the address>' says more; https://appriseit.com/services "
+            "has the form of each"
+        )
+    return None

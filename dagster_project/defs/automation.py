@@ -18,7 +18,8 @@ from dagster_project.erasure import request_file, take_requests
 from dagster_project.ingest.erasure import Erasures
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
-from dagster_project.report.alert import Problem, failure_text, send_alert
+from dagster_project.report.alert import Problem, alert_text
+from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import KINDS
 from dagster_project.store.errors import StoreError
@@ -233,17 +234,25 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def alert(
     instance: dg.DagsterInstance, run_id: str, settings: Settings, problems: Sequence[Problem], not_made: int
 ) -> list[str]:
-    """Tell the receivers of the settings of a failed run, once; returns what could not be sent.
+    """Tell the addresses of the settings of a failed run, once; returns what could not be sent, as sentences.
 
-    Both the process that ran it and the sensor, where it is on, come to know of the failure.
+    Both the process that ran it and the sensor, where it is on, come to know of the failure. The alert lies in the
+    outbox before it is sent, and stays there until every address has accepted it.
     """
     run = instance.get_run_by_id(run_id)
-    if run is None or run.tags.get(ALERTED_TAG) == run_id:
+    if run is None or run.tags.get(ALERTED_TAG) == run_id or not settings.alert_addresses:
         return []
-    # Its own id: a run that is started again gets the tags of the first one.
-    instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
     subject = f"learning-warehouse: run {run_id[:8]} of {run.tags.get(SOURCE_TAG) or run.job_name} failed"
-    return send_alert(settings, subject, failure_text(settings, problems, not_made))
+    message = Alert(run_id, subject, alert_text(settings, problems, not_made))
+    try:
+        with writing_alerts(settings):
+            if instance.get_run_by_id(run_id).tags.get(ALERTED_TAG) != run_id:
+                keep(settings, message)
+                # Its own id: a run that is started again gets the tags of the first one.
+                instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
+    except OSError:  # a full disk is a reason to fail, and must not keep that from being told
+        return send_unkept(settings, message)
+    return send_waiting(settings)
 
 
 @dg.run_failure_sensor(monitor_all_code_locations=False, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -252,6 +261,15 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
     run_id = context.dagster_run.run_id
     for line in alert(context.instance, run_id, Settings(), *problems_of(context.instance, run_id)):
         context.log.warning(line)
+
+
+@dg.sensor(minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
+def waiting_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Send again the alerts that an address of the settings has not accepted, for a week at most."""
+    told = send_waiting(Settings())
+    for line in told:
+        context.log.warning(line)
+    return dg.SkipReason("; ".join(told) or "No alert waits")
 
 
 def landing_state(landing: Path) -> str | None:
@@ -348,5 +366,5 @@ def automation() -> dg.Definitions:
     return dg.Definitions(
         jobs=[*jobs, run_all, erase_learner, publish_for],
         schedules=[daily],
-        sensors=[landing, lost_runs, erasures, failed_runs],
+        sensors=[landing, lost_runs, erasures, failed_runs, waiting_alerts],
     )

@@ -1,5 +1,8 @@
 """Why a run failed, from its events: the same for the terminal, the alert and the history of runs."""
 
+import os
+import re
+
 import dagster as dg
 
 from dagster_project.defs.progress import reason_of
@@ -14,6 +17,9 @@ EVENT_TYPES = {
 # Where the metadata of checks say how many rows broke a rule, and where these are.
 ROW_COUNTS = ("unexpected rows", "dagster_dbt/failed_row_count", "refused rows")
 PLACES = ("kept in", "quarantine", "query")
+# What an alert may say, which leaves the machine: folders of the warehouse, and words older than the data.
+FOLDERS = ("kept in", "quarantine", "data docs")
+REMEDY = "what to do"
 
 
 def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem], int]:
@@ -49,7 +55,7 @@ def problem_of_step(event: dg.DagsterEvent) -> list[Problem]:
     error = event.step_failure_data.error
     if error and error.cls_name == "DagsterAssetCheckFailedError":
         return []
-    return [Problem(event.step_key, reason_of(event.step_failure_data))]
+    return [Problem(event.step_key, reason_of(event.step_failure_data), cause=_cause(error))]
 
 
 def problem_of_check(check: dg.AssetCheckEvaluation) -> Problem:
@@ -62,7 +68,26 @@ def problem_of_check(check: dg.AssetCheckEvaluation) -> Problem:
         found=check.description or _found(metadata) or "The check failed; its metadata in the UI say why (make ui).",
         rows=rows,
         look=" ".join(place.replace("```sql", "").replace("```", "").split()) if place else None,
+        remedy=str(metadata[REMEDY]) if metadata.get(REMEDY) else None,
+        folder=next(
+            (value.path for name in FOLDERS if isinstance(value := check.metadata.get(name), dg.PathMetadataValue)),
+            None,
+        ),
     )
+
+
+def _cause(error) -> str | None:
+    """The kind of an error: the name of its class, and the machine's own word for a fault of it.
+
+    Not its message, which may repeat what it stumbled over. The number of a fault is taken from there, its word is not.
+    """
+    if error is None:
+        return None
+    while error.cause:
+        error = error.cause
+    number = re.match(r"\[Errno (\d{1,3})\]", error.message.partition(": ")[2])
+    words = f": {os.strerror(int(number[1]))}" if number else ""
+    return f"it ended with {error.cls_name or 'an error'}{words}"
 
 
 def _found(metadata: dict) -> str | None:

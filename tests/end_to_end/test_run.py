@@ -20,6 +20,7 @@ from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import compare_snapshots
 from tests.models.made_source import contract_tables, make_source
+from tests.receivers import http_receiver
 
 
 class Run:
@@ -262,13 +263,24 @@ def test_a_failed_check_stops_the_publication_and_says_why(published):
     first = run.snapshot
     path = run.landing / "studentAssessment.csv"
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:-30], *(line.replace('"0"', '"no"') for line in lines[-30:])]) + "\n")
-    status, output = run.run()
+    path.write_text("\n".join([*lines[:-30], *(line.replace('"0"', '"a person"') for line in lines[-30:])]) + "\n")
+    with http_receiver() as receiver:
+        addresses = {"LEARNING_WAREHOUSE_ALERT_ADDRESSES": f'["json://127.0.0.1:{receiver.port}/T0KEN"]'}
+    status, output = run.run(**addresses)  # and nobody listens
     assert status == 1
     assert run.snapshot == first
     assert "refused_share_is_small" in output
     assert "Not published" in output
     assert str(run.home / "quarantine") in output
+    assert "An alert was not accepted by address 1" in output
+    assert "T0KEN" not in output
+    with http_receiver(receiver.port) as receiver:
+        status, _ = run.run(**addresses)
+    assert status == 1
+    assert len(receiver.received) == 2
+    for message in receiver.received:
+        assert "refused_share_is_small" in message["message"]
+        assert "a person" not in message["message"]
 
 
 def test_a_source_without_dated_events_is_published_and_says_so(tmp_path):

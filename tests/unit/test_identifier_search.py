@@ -80,6 +80,7 @@ def test_every_place_is_searched(bench):
         "dagster/logs/event.log": "2024 INFO read ann.archer@uni.example",
         "published/current/reports/page.html": "<td>&Egrave;ve d&#39;&Eacute;t&eacute;</td>",
         "artifacts/data_docs/index.html": "<b>Bob Baker</b>",
+        "artifacts/alerts/run.json": json.dumps({"text": "Ann Archer"}),
         "artifacts/models/x.json": json.dumps({"name": "Ève d'Été"}),
         "quarantine/personal/x/files/x.csv": "p,Bob Baker",
         "sources.json": '{"landing": "files of Bob\\nBaker"}',

@@ -43,9 +43,56 @@ def test_engines_side_by_side_share_memory_and_threads(limit, part):
     assert (shared.memory_limit, shared.threads) == (part, 1)
 
 
-@pytest.mark.parametrize("secret", ["pseudonym_key", "publication_key", "alert_webhook_url", "alert_smtp_password"])
-def test_no_secret_is_shown_or_handed_to_dbt(secret):
-    value = "0123456789abcdef" * 4
-    settings = Settings(**{"environment": "production", "pseudonym_key": "fedcba9876543210" * 4} | {secret: value})
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("pseudonym_key", STRONG),
+        ("publication_key", STRONG),
+        ("alert_addresses", [f"json://user:{STRONG}@uni.example/{STRONG}"]),
+    ],
+)
+def test_no_secret_is_shown_or_handed_to_dbt(name, given):
+    value = STRONG
+    settings = Settings(**{"environment": "production", "pseudonym_key": "fedcba9876543210" * 4} | {name: given})
     shown = (repr(settings), str(settings.model_dump()), settings.model_dump_json(), str(settings.environment_of_dbt()))
     assert [text for text in shown if value in text] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ('["json://uni.example/ok", "json://u:T0KEN@uni.example/a b"]', r"address 2 of 2 \(json\) holds a blank"),
+        ('["json://uni.example/T0KEN\\n"]', r"address 1 of 1 \(json\) holds a blank or a control character"),
+        ('["slack://T0KEN/x"]', r"address 1 of 1 \(slack\) is none that Apprise can send to"),
+        ('["bogus://T0KEN"]', r"address 1 of 1 \(bogus\) is none that Apprise can send to"),
+        ('["https://uni.example/T0KEN"]', r"\(https\) .* A webhook that takes JSON is jsons://host/path"),
+        ('["T0KEN"]', "address 1 of 1 does not begin with a schema"),
+        ('["json://u/T0KEN", "json://u/T0KEN"]', r"address 2 of 2 \(json\) stands in the list twice"),
+        ('["json://u/T0KEN", 3]', "address 2 of 2 is of the type int, not text"),
+        ("json://uni.example/T0KEN", "expected a JSON list of Apprise addresses"),
+        ('{"json": "T0KEN"}', "expected a JSON list of Apprise addresses"),
+    ],
+)
+def test_an_address_that_cannot_be_sent_to_is_refused_without_repeating_it(given, told, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_ALERT_ADDRESSES", given)
+    with pytest.raises(ValidationError, match=told) as error:
+        Settings()
+    assert "T0KEN" not in str(error.value)
+
+
+@pytest.mark.parametrize("given", ["", "[]"])
+def test_no_address_is_no_alert(given, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_ALERT_ADDRESSES", given)
+    assert Settings().alert_addresses == ()
+
+
+@pytest.mark.parametrize(("name", "instead"), [("WEBHOOK_URL", "jsons://"), ("SMTP_PASSWORD", "mailtos://")])
+def test_a_setting_that_was_replaced_says_by_what(name, instead, monkeypatch, tmp_path):
+    told = f"LEARNING_WAREHOUSE_ALERT_{name}: no longer a setting.*LEARNING_WAREHOUSE_ALERT_ADDRESSES=.*{instead}"
+    (tmp_path / "env").write_text(f"LEARNING_WAREHOUSE_ALERT_{name}=T0KEN\n")
+    with pytest.raises(ValidationError, match=told) as in_file:
+        Settings(_env_file=tmp_path / "env")
+    monkeypatch.setenv(f"LEARNING_WAREHOUSE_ALERT_{name}", "T0KEN")
+    with pytest.raises(ValidationError, match=told) as in_environment:
+        Settings()
+    assert "T0KEN" not in str(in_file.value) + str(in_environment.value)

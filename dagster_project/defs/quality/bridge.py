@@ -20,6 +20,7 @@ import duckdb
 from dagster_project.defs.at_risk import assets as at_risk
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.drivers import assets as drivers
+from dagster_project.defs.failures import REMEDY
 from dagster_project.defs.quality.suite import Expectation, Suite, read_suites
 from dagster_project.defs.quality.validation import Outcome, Relation, validate
 from dagster_project.defs.resources import WarehouseResource
@@ -133,6 +134,7 @@ def _result(suite: Suite, expectation: Expectation, outcome: Outcome, docs: Path
         metadata |= {"unexpected rows": outcome.unexpected, "unexpected share": outcome.unexpected_share}
         metadata["examples"] = dg.MetadataValue.json(outcome.examples)
         metadata["data docs"] = dg.MetadataValue.path(str(docs))
+        metadata[REMEDY] = expectation.notes
         if outcome.query:
             # A value of a source that closes the block would go on as Markdown of its own.
             query = outcome.query.replace("```", "` ` `")

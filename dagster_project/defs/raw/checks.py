@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
 
+from dagster_project.defs.failures import REMEDY
 from dagster_project.ingest import audit
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Ledger
@@ -107,7 +108,15 @@ def _refused_share_is_small(
         else f"{worst:.2%} of the rows of a source were refused, {maximum:.2%} are permitted. They lie in {quarantine} "
         "with their reasons: have the files corrected and landed again, or raise "
         "LEARNING_WAREHOUSE_MAXIMUM_REFUSED_SHARE.",
-        metadata={"share by source": shares, "maximum": maximum},
+        metadata={
+            "share by source": shares,
+            "maximum": maximum,
+            "quarantine": dg.MetadataValue.path(quarantine),
+            **_remedy(
+                worst > maximum,
+                "Have the files corrected and landed again, or raise LEARNING_WAREHOUSE_MAXIMUM_REFUSED_SHARE.",
+            ),
+        },
     )
 
 
@@ -117,7 +126,11 @@ def _files_were_readable(loads: Sequence[TableLoad], quarantine: str) -> dg.Asse
         check_name="files_were_readable",
         passed=not refused,
         description="; ".join(f"{file.name}: {file.reason}" for file in refused) or None,
-        metadata={"refused files": len(refused), "kept in": dg.MetadataValue.path(quarantine)},
+        metadata={
+            "refused files": len(refused),
+            "kept in": dg.MetadataValue.path(quarantine),
+            **_remedy(bool(refused), "Have the files that were refused as a whole delivered again; the UI names them."),
+        },
     )
 
 
@@ -145,6 +158,10 @@ def _rows_balance(
     folder = settings.raw_dir / contract.name / table.name
     metadata: dict = {"found": dg.MetadataValue.json(found)}
     if told:
+        metadata[REMEDY] = (
+            "Somebody or a broken disk changed what was loaded. Put raw and quarantine back from a backup; or, where "
+            "all landing files are still there, remove both folders and run again."
+        )
         metadata |= {"unexpected rows": difference, "kept in": dg.MetadataValue.path(str(folder))}
         metadata["examples"] = dg.MetadataValue.json(examples[:EXAMPLES])
     return dg.AssetCheckResult(
@@ -157,6 +174,11 @@ def _rows_balance(
         else None,
         metadata=metadata,
     )
+
+
+def _remedy(is_failed: bool, words: str) -> dict[str, str]:
+    """What to do, in words that an alert may carry: no name of a file, no value of a row."""
+    return {REMEDY: words} if is_failed else {}
 
 
 def volume_is_usual(days: dict[str, list[int]]) -> dg.AssetCheckResult:
@@ -208,7 +230,13 @@ def source_is_fresh(table: Table, newest: dict[str, datetime | None], now: datet
         "still reach the landing place; the contract states the age (config.meta.freshness)."
         if stale
         else None,
-        metadata={"found": dg.MetadataValue.json(found)},
+        metadata={
+            "found": dg.MetadataValue.json(found),
+            **_remedy(
+                bool(stale),
+                "See that exports still reach the landing place; the contract states the age (config.meta.freshness).",
+            ),
+        },
     )
 
 
