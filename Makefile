@@ -90,13 +90,11 @@ lock:  ## pin the newest versions that pyproject.toml allows
 clean:  ## forget the environment and what dbt compiled; the warehouse stays
 	rm -rf .venv dbt/target dbt/logs
 
-$(INSTALLED): uv.lock pyproject.toml
+$(INSTALLED): uv.lock pyproject.toml .ci/install.py
 	@PATH="$$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo "Note: LightGBM needs the system library libgomp.so.1 (Debian: apt-get install libgomp1)"
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version}: make PYTHON=path-of-python3.11"'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(BIN)/uv export --quiet --frozen --group dev --no-emit-project --output-file .venv/requirements.txt
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python .venv/requirements.txt
+	@$(BIN)/python .ci/install.py
 	@touch $@
 
 $(MANIFEST): $(INSTALLED) $(DBT_FILES)
