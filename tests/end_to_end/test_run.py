@@ -279,7 +279,7 @@ def test_a_failed_check_stops_the_publication_and_says_why(published):
     assert status == 1
     assert len(receiver.received) == 2
     for message in receiver.received:
-        assert "refused_share_is_small" in message["message"]
+        assert "refused_share_is_small\n      rows: " in message["message"]
         assert "a person" not in message["message"]
 
 

@@ -111,6 +111,7 @@ def _refused_share_is_small(
         metadata={
             "share by source": shares,
             "maximum": maximum,
+            "refused rows": sum(count.refused for count in counts.values()),
             "quarantine": dg.MetadataValue.path(quarantine),
             **_remedy(
                 worst > maximum,
