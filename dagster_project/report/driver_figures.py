@@ -7,10 +7,10 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIGURES = {
     3: "Open content before the degree",
@@ -68,6 +68,8 @@ def draw_dose_response(doses: pd.DataFrame, titles: dict[str, str], units: dict[
 
 
 def _dose(axes: Any, rows: pd.DataFrame, title: str, unit: str) -> None:
+    import numpy as np
+
     scale = 100 if unit in ("share", "centroid") else 1
     x = rows["bin_mean"].to_numpy(np.float64) * scale
     points, low, high = (rows[f"points{end}"].to_numpy(np.float64) for end in ("", "_low", "_high"))
@@ -128,7 +130,7 @@ def draw_specifications(curve: pd.DataFrame, titles: dict[str, str]) -> str | No
 
 @contextmanager
 def _figure(width: float, height: float, salt: str) -> Iterator[tuple[Any, Callable[[], str]]]:
-    """An empty figure in inches, and what makes its data URI once it is drawn. The same drawing gives the same bytes."""
+    """An empty figure in inches, and what makes its data URI once drawn. The same drawing gives the same bytes."""
     # Drawn on a canvas of its own: no window, and nothing that another thread could share.
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -157,6 +159,9 @@ def _wrapped(words: str, width: int) -> str:
 
 
 def _forest(figure: Any, rows: pd.DataFrame) -> None:
+    import numpy as np
+    import pandas as pd
+
     height = figure.get_size_inches()[1]
     axes = figure.add_axes((0.425, 0.52 / height, 0.405, (height - 0.80) / height))
     y = np.arange(len(rows))[::-1]

@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from dagster_project.report import at_risk_model, data_docs, page, pipeline_status, skill_benchmarks
+from dagster_project.report import at_risk_model, data_docs, pipeline_status, skill_benchmarks
 from dagster_project.settings import Settings
 
 HOSTILE = """</td></title></style><script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' x='"""
+
+HOSTILE_JSON = HOSTILE.replace('"', '\\"')
 
 
 class Found(HTMLParser):
@@ -61,11 +63,22 @@ def pipeline() -> str:
     return pipeline_status.make_page(Made(**{name: pd.DataFrame(rows) for name, rows in tables.items()}))
 
 
-def subgroups() -> str:
+def at_risk() -> str:
+    key = {"source": HOSTILE, "outcome": HOSTILE}
+    model = key | {"is_champion": True, "file": "f", "model": "lightgbm", "model_version": HOSTILE, "decision": HOSTILE}
+    model |= {"trained_at": pd.Timestamp("2025-01-01"), "features": f'["{HOSTILE_JSON}"]', "row_count": 1}
+    model |= {"learner_count": 1, "first_cohort": HOSTILE, "last_cohort": HOSTILE}
     figures = ["base_rate", "mean_probability", "auc", "alert_rate", "false_negative_rate", "false_negative_low"]
-    row = dict.fromkeys([*figures, "false_negative_high"], 0.5) | {"week_number": 4, "n": 60, "n_positive": 5}
-    rows = pd.DataFrame([row | {"subgroup": HOSTILE, "value": HOSTILE}])
-    return page.document("Title", "Lead", [at_risk_model._subgroups(rows)])
+    figures += ["false_negative_high", "auc_foretold", "auprc", "brier", "calibration_error", "calibration_slope"]
+    figures += ["calibration_error_by_chance", "frequency", "importance", "psi"]
+    row = key | dict.fromkeys(figures, 0.5) | {"week_number": 4, "n": 60, "n_positive": 5, "bin": 1}
+    row |= {"split": HOSTILE, "model": "lightgbm", "is_champion": True, "subgroup": HOSTILE, "value": HOSTILE}
+    row |= {"feature": HOSTILE, "level": "fine"}
+    made = {f"at_risk_{name}": [row] for name in ("backtest", "calibration", "subgroups", "drift")}
+    made |= {"at_risk_models": [model], "at_risk_ranking": [], "at_risk_scores": []}
+    return at_risk_model.make_page(
+        Made(**{name: pd.DataFrame(rows, columns=list(row | model)) for name, rows in made.items()})
+    )
 
 
 def docs(folder) -> str:
@@ -80,7 +93,7 @@ def docs(folder) -> str:
     return table.read_text() + data_docs.write_index(settings, ["marts.x"]).read_text()
 
 
-@pytest.mark.parametrize("made", [skills, pipeline, subgroups, docs])
+@pytest.mark.parametrize("made", [skills, pipeline, at_risk, docs])
 def test_names_of_a_source_are_text_and_never_markup(made, tmp_path):
     html = made(tmp_path) if made is docs else made()
     found = Found(html)

@@ -12,6 +12,7 @@ from dagster_project.defs.pages.assets import write_page
 from dagster_project.memory import memory_watch
 from dagster_project.report import pipeline_status as page
 from dagster_project.report.alert import Problem
+from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store.contracts import MODELS, read_contracts
 from dagster_project.store.errors import StoreError
@@ -65,7 +66,7 @@ def record_end(instance: dg.DagsterInstance, run_id: str, settings: Settings) ->
         now = settings.model_copy(update={"lock_timeout_seconds": 0.0})
         with WriteLock(now, run_id=f"{run_id}-end", what="recording the end of a run"):
             record_run(instance, run_id, settings)
-            write_page(page, settings)
+            write_page(page, settings, About(minimum_group_size=settings.minimum_group_size))
     except (StoreError, duckdb.Error, OSError) as error:
         return f"The history of runs was not brought up to date: {error}"
     return None

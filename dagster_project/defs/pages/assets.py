@@ -1,7 +1,8 @@
 """The pages that go with every snapshot, under published/reports: one asset a page.
 
 A page is a module of `dagster_project/report` with two names: `READS`, the tables that it shows ("schema.table"), and
-`make_page(warehouse)`, which returns one self-contained HTML document. Nothing else has to be told of a new page.
+`make_page(warehouse, about)`, which returns one HTML document that needs no other file. Nothing else has to be told of
+a new page.
 """
 
 from importlib import import_module
@@ -13,6 +14,7 @@ import dagster as dg
 
 from dagster_project import report
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
 
@@ -27,9 +29,9 @@ def page_key(page: ModuleType) -> dg.AssetKey:
     return dg.AssetKey(["pages", page.__name__.rpartition(".")[2]])
 
 
-def write_page(page: ModuleType, settings: Settings) -> Path:
+def write_page(page: ModuleType, settings: Settings, about: About) -> Path:
     """Make a page anew; returns its file."""
-    html = page.make_page(Warehouse(settings))
+    html = page.make_page(Warehouse(settings), about)
     file = settings.pages_dir / f"{page_key(page).path[-1]}.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     incoming = file.with_suffix(".incoming")
@@ -53,7 +55,7 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
     )
     def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
-            file = write_page(page, settings)
+            file = write_page(page, settings, About(minimum_group_size=settings.minimum_group_size))
         return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size})
 
     return write
