@@ -46,6 +46,12 @@ def raw_files(contract: Contract, table: Table, source: str, settings: Settings)
     return [RawFile(path.stem, _day(path), rows) for path, rows in _rows(folder, "**/*.parquet")]
 
 
+def event_days(contract: Contract, table: Table, source: str, settings: Settings) -> set[date]:
+    """Days of which an event table has rows of a source, from the names of its folders."""
+    folder = settings.raw_dir / contract.name / table.name / f"source={source}"
+    return {day for path in folder.glob("event_date=*/*.parquet") if (day := _day(path))}
+
+
 def refused_rows(contract: Contract, table: Table, source: str, settings: Settings) -> dict[str, int]:
     """Rows in quarantine of a table and source, by file key."""
     folder = quarantine.rows_folder(contract, table, source, settings)

@@ -134,6 +134,12 @@ def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingF
     return [found[name] for name in sorted(found)]
 
 
+def files_named(name: str, landing: Path) -> list[LandingFile]:
+    """The files of one name, in whatever folder or zip of the landing place; those with a defect are left out."""
+    found = [file for file in _all_files(landing) if PurePosixPath(file.member or file.container.name).name == name]
+    return [file for file in found if not file.defect]
+
+
 def describe_missing(table: Table, landing: Path) -> str:
     """What was looked for and what lies in the landing place instead, for an error."""
     names = [file.name for file in _all_files(landing)]

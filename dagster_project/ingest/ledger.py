@@ -37,6 +37,7 @@ create table if not exists expired_rows (
 create table if not exists expiring (
     contract text, table_name text, source text, primary key (contract, table_name, source)
 );
+create table if not exists simulated (content_hash text primary key);
 """
 
 
@@ -167,6 +168,22 @@ class Ledger:
                     "where contract = ? and table_name = ? and source = ? and file = ? and status = 'loaded'",
                     (*left, sum(left), contract, table, source, file),
                 )
+
+    # --- simulated files
+
+    def note_simulated(self, content_hashes: Iterable[str]) -> None:
+        """Remembers files that are made up, by their content (`ingest.simulated`)."""
+        with self._transaction() as connection:
+            connection.executemany("insert or ignore into simulated values (?)", [(x,) for x in content_hashes])
+
+    def is_simulated(self, contract: str, source: str) -> bool:
+        """Whether rows of a source come from a simulated file. One without rows may equal that of a real source."""
+        with self._transaction() as connection:
+            query = (
+                "select count(*) from files inner join simulated on files.content_hash = simulated.content_hash "
+                "where contract = ? and source = ? and status = 'loaded' and records > 0"
+            )
+            return connection.execute(query, (contract, source)).fetchone()[0] > 0
 
     # --- rows past their retention
 

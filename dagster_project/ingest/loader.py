@@ -33,6 +33,7 @@ from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
 from dagster_project.ingest.records import BrokenFile
+from dagster_project.ingest.simulated import note_simulated
 from dagster_project.ingest.swap import finish_interrupted, incoming_folders, on_disk, only_loader, put_in_place
 from dagster_project.settings import Settings
 
@@ -128,6 +129,7 @@ def load_table(
         raise LandingError(
             f"source {source!r}: a name is made of letters, digits, '_', '-' and '.', a letter or digit first"
         )
+    note_simulated(landing_place, settings)
     if re.search(r"[*?\[]", str(settings.home)):
         raise LandingError(
             f"{settings.home}: a warehouse folder must not have *, ? or [ in its path; the engine reads patterns"

@@ -49,7 +49,9 @@ FEATURES_SHOWN = 6  # of the drift
 
 def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     """One section an outcome and source; what could not be computed or was refused is told with its reason."""
+    about = about or About()
     models, *tables = (warehouse.read(name, where=LAST_SCORING if name.endswith("_scores") else None) for name in READS)
+    stale = {source.name: source.why_stale for source in about.sources}
     sections = []
     for (source, outcome), rows in models.sort_values("trained_at", kind="stable").groupby(["source", "outcome"]):
         parts = [part[(part["source"] == source) & (part["outcome"] == outcome)] for part in tables]
@@ -59,10 +61,11 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
                 "source": source,
                 "outcome": outcome,
                 "title": OUTCOMES.get(outcome, outcome),
+                "why_stale": stale.get(source, ""),
                 **_section(rows, *parts),
             }
         )
-    return render("at_risk_model.html", about or About(), sections=sections, off_by=OFF_BY)
+    return render("at_risk_model.html", about, sections=sections, off_by=OFF_BY)
 
 
 def _section(
@@ -132,6 +135,8 @@ def _scored(scores: pd.DataFrame) -> dict | None:
         "count": len(scores),
         "high": int(bands.get("high", 0)),
         "medium": int(bands.get("medium", 0)),
+        # What became known on that day or later is in no score.
+        "known_until": pd.to_datetime(scores["as_of_on"]).max() - pd.Timedelta(days=1),
         "scored_on": pd.to_datetime(scores["scored_on"].iloc[0]),
     }
 

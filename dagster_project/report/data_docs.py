@@ -15,26 +15,29 @@ from pathlib import Path
 
 from dagster_project.report.page import About, render
 from dagster_project.settings import Settings
+from dagster_project.store.publish import name_snapshot
 
 LAYERS = ("raw", "core", "marts", "analytics", "reporting", "ops")
+NO_SOURCE = About()
 
 
-def write_table(settings: Settings, validation: Mapping) -> Path:
+def write_table(settings: Settings, validation: Mapping, about: About = NO_SOURCE) -> Path:
     """Write the result of a table's suite and its page; returns the page.
 
     Args:
         validation: `meta` (`table`, `validated_at` as UTC in ISO format, `run_id`, `rows`, `part`: which part of the
             table was looked at, empty: all) and `results`, one an expectation, as `dagster_project.defs.quality.bridge`
             makes them.
+        about: the sources of the warehouse.
     """
     name = validation["meta"]["table"]
     _write(_results(settings) / f"{name}.json", json.dumps(validation, indent=1) + "\n")
     page = settings.data_docs_dir / f"{name}.html"
-    _write(page, _table_page(validation))
+    _write(page, _table_page(validation, about.of_table(name)))
     return page
 
 
-def write_index(settings: Settings, tables: Collection[str]) -> Path:
+def write_index(settings: Settings, tables: Collection[str], about: About = NO_SOURCE) -> Path:
     """Write the page of all tables that were ever checked; what is left of others than `tables` goes."""
     validations = []
     for file in sorted(_results(settings).glob("*.json")):
@@ -43,8 +46,16 @@ def write_index(settings: Settings, tables: Collection[str]) -> Path:
         else:
             _remove(settings, file.stem)
     index = settings.data_docs_dir / "index.html"
-    _write(index, _index_page(validations, len(tables)))
+    _write(index, _index_page(validations, len(tables), about))
     return index
+
+
+def write_snapshot(settings: Settings, snapshot_id: str) -> None:
+    """Tell on the pages that no snapshot was named on yet in which one the tables that they are of were published."""
+    for page in sorted(settings.data_docs_dir.glob("*.html")):
+        text = page.read_text()
+        if (named := name_snapshot(text, snapshot_id)) != text:
+            _write(page, named)
 
 
 def is_refused(settings: Settings, table_name: str) -> bool:
@@ -92,13 +103,13 @@ def _count(validations: Sequence[Mapping], state: str) -> int:
     return sum(_state(result) == state for validation in validations for result in validation["results"])
 
 
-def _index_page(validations: Sequence[Mapping], table_count: int) -> str:
+def _index_page(validations: Sequence[Mapping], table_count: int, about: About) -> str:
     found = [_summary(validation) for validation in validations]
     layers = [(layer, [one for one in found if one["layer"] == layer]) for layer in LAYERS]
     newest = max((x["meta"]["validated_at"] for x in validations), default=None)
     return render(
         "data_docs_index.html",
-        About(),
+        about,
         tables=found,
         layers=[(layer, those) for layer, those in layers if those],
         broken=[one for one in found if one["critical"] or one["warning"]],
@@ -125,7 +136,7 @@ def _summary(validation: Mapping) -> dict:
     }
 
 
-def _table_page(validation: Mapping) -> str:
+def _table_page(validation: Mapping, about: About) -> str:
     meta = validation["meta"]
     results = [
         result["expectation_config"]
@@ -135,7 +146,7 @@ def _table_page(validation: Mapping) -> str:
     ]
     return render(
         "data_docs_table.html",
-        About(),
+        about,
         meta=meta,
         checked_at=_time(meta["validated_at"]),
         results=results,

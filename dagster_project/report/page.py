@@ -6,25 +6,62 @@ that a template is given is text and is escaped, but for drawings that a module 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from dagster_project.settings import Settings
+from dagster_project.store.publish import SNAPSHOT_MARK
 
 TEMPLATES = Path(__file__).with_name("templates")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
+class SourceState(Protocol):
+    """What a reader must know of a source before they believe a figure; `ingest.source_state` finds it out.
+
+    Attributes:
+        last_data_on: newest day of which there are data; None: the source has no dated events.
+        is_simulated: whether files of the simulated university are loaded.
+        why_stale: what is older than the contract permits, as a sentence without a full stop; empty: nothing is.
+    """
+
+    name: str
+    contract: str
+    last_data_on: date | None
+    is_simulated: bool
+    why_stale: str
+
+
 @dataclass(frozen=True)
 class About:
-    """What every page may tell of itself: the smallest group whose figures are shown."""
+    """What every page tells of itself: the state of the sources, and the smallest group whose figures are shown."""
 
+    sources: Sequence[SourceState] = ()
     minimum_group_size: int = Settings.model_fields["minimum_group_size"].default
+
+    @classmethod
+    def of(cls, sources: Sequence[SourceState], settings: Settings) -> About:
+        """These sources under these settings."""
+        return cls(sources, settings.minimum_group_size)
+
+    @property
+    def snapshot(self) -> Markup:
+        """What a publication replaces by the snapshot's id (`store.publish`): no text of a source looks like it."""
+        return Markup(SNAPSHOT_MARK)  # noqa: S704 - a constant
+
+    def of_table(self, table_name: str) -> About:
+        """The same for a table ("schema.table"): of a raw one, only the sources of its contract fill it."""
+        schema = table_name.partition(".")[0]
+        if not schema.startswith("raw_"):
+            return self
+        return replace(self, sources=[x for x in self.sources if f"raw_{x.contract}" == schema])
 
 
 def render(template: str, about: About, **values: Any) -> str:

@@ -14,6 +14,7 @@
 marts make the same tables.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ from dagster_project.simulate.landing import Report
 from dagster_project.simulate.population import draw
 from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS
+
+MANIFEST = "simulated.json"
 
 __all__ = ["STUDENTS", "AnalysisTables", "tables", "write"]
 
@@ -61,6 +64,9 @@ def tables(
 def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *, hidden: bool = False) -> Report:
     """Writes the landing files of one university, and its truth beside them.
 
+    Among the landing files lies `simulated.json`, which says that they are made up and names each by its SHA-256: by it
+    the loader and every page know them again, wherever they are loaded from.
+
     Parameters
     ----------
     landing: landing folder of a source with the contract `campus`.
@@ -73,10 +79,30 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
     if truth.is_relative_to(landing):
         raise ValueError(f"the truth would lie in the landing folder: {truth} is inside {landing}; give another path")
     population = draw(seed, students, _truth.solved(), hidden=hidden)
+    before = _written(landing)
     report = _landing.write(landing, population)
+    files = sorted(path for path, at in _written(landing).items() if before.get(path) != at)
+    manifest = {
+        "about": "Made up by the simulated university of this project: no file named here is about a real person.",
+        "seed": seed,
+        "students": students,
+        "files": {str(path.relative_to(landing)): _content_hash(path) for path in files},
+    }
+    (landing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     content = _truth.describe(population) | _describe_skills(population) | report.employers.describe()
     content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(report.abilities(), truth.with_name(f"{truth.stem}-abilities.parquet"))
     truth.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return report
+
+
+def _written(folder: Path) -> dict[Path, int]:
+    """When each file of a folder was written."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -58,6 +58,9 @@ All that may differ between two publications of the same data; everything else m
 asset that writes such a column lists it here.
 """
 
+SNAPSHOT_MARK = '<span class="snapshot">not published yet</span>'
+"""Where a page has the id of the snapshot that it lies in; a page that no publication took keeps these words."""
+
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}Z[A-Za-z0-9_-]*")
 _MUST_HAVE_ROWS = ("core", "marts")
 Filled = TypeVar("Filled")
@@ -91,6 +94,11 @@ def make_snapshot_id(suffix: str = "") -> str:
 def snapshot_time(snapshot_id: str) -> float:
     """When a snapshot's publication began, in seconds since the epoch, from its id."""
     return datetime.strptime(f"{snapshot_id[:18]}000+0000", "%Y%m%dT%H%M%S%f%z").timestamp()
+
+
+def name_snapshot(page: str, snapshot_id: str) -> str:
+    """A page (HTML) with the id of a snapshot where it has `SNAPSHOT_MARK`; one without it stays as it is."""
+    return page.replace(SNAPSHOT_MARK, f'<span class="snapshot">snapshot <b>{snapshot_id}</b></span>')
 
 
 def publish(
@@ -141,7 +149,7 @@ def publish(
             settings, incoming / DATABASE, tables, find_direct_identifiers(models), identities or {}
         )
         export_parquet(settings, incoming, counts)
-        _copy_pages(settings, incoming)
+        _copy_pages(settings, incoming, snapshot_id)
         return counts, searched
 
     counts, searched = swap_in(settings.published_dir, snapshot_id, fill, settings.snapshots_kept)
@@ -370,20 +378,21 @@ def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 
 
-def _copy_pages(settings: Settings, incoming: Path) -> None:
+def _copy_pages(settings: Settings, incoming: Path, snapshot_id: str) -> None:
     target = incoming / "reports"
     target.mkdir()
     pages = sorted(settings.pages_dir.glob("*.html"))
     if settings.publication_key is None or not pages:
         for page in pages:
-            shutil.copyfile(page, target / page.name)
+            (target / page.name).write_text(name_snapshot(page.read_text(), snapshot_id))
         return
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
         _rename_learners(connection, settings, find_tables(connection, "build", PUBLIC_SCHEMAS))
         for page in pages:
             text = page.read_text()
-            (target / page.name).write_text(rewrite_texts(connection, [text]).get(text, text))
+            text = rewrite_texts(connection, [text]).get(text, text)
+            (target / page.name).write_text(name_snapshot(text, snapshot_id))
 
 
 def _sync_tree(folder: Path) -> None:

@@ -7,8 +7,10 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
+from dagster_project.defs.contracts import CONTRACTS as IN_USE
 from dagster_project.defs.failures import is_blocking, problem_of_check, problem_of_step
 from dagster_project.defs.pages.assets import write_page
+from dagster_project.ingest.source_state import source_states
 from dagster_project.memory import memory_watch
 from dagster_project.report import pipeline_status as page
 from dagster_project.report.alert import Problem
@@ -66,7 +68,7 @@ def record_end(instance: dg.DagsterInstance, run_id: str, settings: Settings) ->
         now = settings.model_copy(update={"lock_timeout_seconds": 0.0})
         with WriteLock(now, run_id=f"{run_id}-end", what="recording the end of a run"):
             record_run(instance, run_id, settings)
-            write_page(page, settings, About(minimum_group_size=settings.minimum_group_size))
+            write_page(page, settings, About.of(source_states(IN_USE, settings), settings))
     except (StoreError, duckdb.Error, OSError) as error:
         return f"The history of runs was not brought up to date: {error}"
     return None

@@ -13,7 +13,9 @@ from types import ModuleType
 import dagster as dg
 
 from dagster_project import report
+from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.ingest.source_state import source_states
 from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
@@ -55,7 +57,7 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
     )
     def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with warehouse.writing(context) as settings:
-            file = write_page(page, settings, About(minimum_group_size=settings.minimum_group_size))
+            file = write_page(page, settings, About.of(source_states(CONTRACTS, settings), settings))
         return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size})
 
     return write

@@ -15,6 +15,7 @@ from dagster_project.erasure import erased_learners, finish
 from dagster_project.identifier_search import identity_files
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.report.data_docs import write_snapshot
 from dagster_project.store.errors import PublishedIdentifierError
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
@@ -63,6 +64,7 @@ def learning_warehouse(
         except PublishedIdentifierError as error:
             yield _identifiers_found(error)
             return
+        write_snapshot(settings, publication.snapshot_id)
         for receipt in finish(settings, publication.snapshot_id):
             context.log.info(f"A learner is erased. Receipt: {receipt}")
     yield dg.MaterializeResult(

@@ -25,7 +25,9 @@ from dagster_project.defs.quality.suite import Expectation, Suite, read_suites
 from dagster_project.defs.quality.validation import Outcome, Relation, validate
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
+from dagster_project.ingest.source_state import source_states
 from dagster_project.report.data_docs import write_index, write_table
+from dagster_project.report.page import About
 from dagster_project.store.database import literal
 from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
@@ -64,18 +66,21 @@ def suite_checks(name: str, suites: list[Suite]) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         chosen = context.selected_asset_check_keys
+        about = About.of(source_states(CONTRACTS, warehouse.settings), warehouse.settings)
         for suite in suites:
             wanted = {key.name for key in chosen if key.asset_key == _key(suite)}
             if wanted:
                 with relation_of(suite, warehouse) as (relation, connection):
                     outcomes = validate(suite, relation, connection)
-                docs = write_table(warehouse.settings, validation_result(suite, outcomes, relation, warehouse.run_id))
+                docs = write_table(
+                    warehouse.settings, validation_result(suite, outcomes, relation, warehouse.run_id), about
+                )
                 yield from (
                     _result(suite, expectation, outcomes[expectation.id], docs)
                     for expectation in suite.expectations
                     if expectation.id in wanted
                 )
-        write_index(warehouse.settings, {f"{suite.schema}.{suite.table}" for suite in read_suites()})
+        write_index(warehouse.settings, {f"{suite.schema}.{suite.table}" for suite in read_suites()}, about)
 
     return check
 

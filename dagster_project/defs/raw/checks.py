@@ -1,7 +1,7 @@
 """What must hold of a raw table after each load, across landing, raw, quarantine and the weeks before."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
@@ -11,6 +11,7 @@ from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad
 from dagster_project.ingest.quarantine import rows_folder
+from dagster_project.ingest.source_state import age, newest_at, newest_day, why_stale
 from dagster_project.ingest.sources import Source
 from dagster_project.settings import Settings
 from dagster_project.stats.volume import TRAILING_WEEKS, Volume, judge_volume
@@ -77,20 +78,15 @@ def of_table(
         _files_were_readable(loads, quarantine),
         _rows_balance(contract, table, raw, settings),
     ]
-    newest = {name: _newest_day(files) for name, files in raw.items()}
+    now = datetime.now(UTC).replace(tzinfo=None)
+    newest = {name: newest_day((file.day for file in files), now) for name, files in raw.items()}
     if table.is_event:
         results.append(volume_is_usual({name: _by_day(files, newest[name]) for name, files in raw.items()}))
     if table.freshness:
-        times = {
-            # An event of a day may have happened until its end.
-            source.name: (newest[source.name] and datetime.combine(newest[source.name], time.max))
-            if table.is_event
-            else audit.newest_delivery(contract, table, source.name, source.landing, settings)
-            for source in sources
-        }
+        times = {x.name: newest_at(contract, table, x, settings, newest[x.name]) for x in sources}
         if table.optional:  # nothing to wait for where a source has never had it
-            times = {name: newest_at for name, newest_at in times.items() if newest_at}
-        results.append(source_is_fresh(table, times, datetime.now(UTC).replace(tzinfo=None)))
+            times = {name: at for name, at in times.items() if at}
+        results.append(source_is_fresh(table, times, now))
     return results
 
 
@@ -207,28 +203,21 @@ def _volume(volume: Volume) -> dict:
 
 def source_is_fresh(table: Table, newest: dict[str, datetime | None], now: datetime) -> dg.AssetCheckResult:
     """``newest``: time of the newest event or delivery by source, UTC; None: there was none."""
-    ages = {source: None if at is None else max(now - at, timedelta(0)) for source, at in newest.items()}
-    limits = [limit for limit in (table.freshness.warn_after, table.freshness.error_after) if limit]
-    stale = {source: age for source, age in ages.items() if age is None or age > min(limits)}
+    ages = {source: age(at, now) for source, at in newest.items()}
+    stale = {source: why for source, at in newest.items() if (why := why_stale(table, at, now))}
     error_after = table.freshness.error_after
-    is_error = error_after is not None and any(age is None or age > error_after for age in stale.values())
-    what = "event" if table.is_event else "delivery"
+    is_error = error_after is not None and any(ages[x] is None or ages[x] > error_after for x in stale)
+    told = "; ".join(f"{source}: {why}" for source, why in stale.items())
     found = {
         source: {"newest": at.isoformat(timespec="seconds"), "age in days": ages[source].days} if at else None
         for source, at in newest.items()
     }
-    told = [
-        f"{source}: no {what} at all"
-        if age is None
-        else f"{source}: the newest {what} is of {newest[source]:%Y-%m-%d}, {age.days:,} days old"
-        for source, age in stale.items()
-    ]
     return dg.AssetCheckResult(
         check_name="source_is_fresh",
         passed=not stale,
         severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
-        description=f"{'; '.join(told)}; {min(limits).total_seconds() / 86400:g} days are permitted. See that exports "
-        "still reach the landing place; the contract states the age (config.meta.freshness)."
+        description=f"{told}. See that exports still reach the landing place; the contract states the age "
+        "(config.meta.freshness)."
         if stale
         else None,
         metadata={
@@ -239,12 +228,6 @@ def source_is_fresh(table: Table, newest: dict[str, datetime | None], now: datet
             ),
         },
     )
-
-
-def _newest_day(files: Sequence[audit.RawFile]) -> date | None:
-    """The newest event day that is not to come: a clock that runs fast makes no source fresh."""
-    today = datetime.now(UTC).date()
-    return max((file.day for file in files if file.day and file.day <= today), default=None)
 
 
 def _by_day(files: Sequence[audit.RawFile], newest: date | None) -> list[int]:

@@ -1,0 +1,108 @@
+"""What a reader must know of a source before they believe a figure: how far its data reach, and if they are too old."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from dagster_project.ingest import audit
+from dagster_project.ingest.contract import Contract, Table
+from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.settings import Settings
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A source as it stands.
+
+    Attributes:
+        last_data_on: newest day of which there are events; None: none is dated.
+        is_simulated: whether files of a simulation are loaded (`ingest.simulated`).
+        why_stale: what is older than the contract permits, without a full stop; empty: nothing is.
+    """
+
+    name: str
+    contract: str
+    last_data_on: date | None
+    is_simulated: bool
+    why_stale: str
+
+
+def source_states(
+    contracts: Mapping[str, Contract], settings: Settings, now: datetime | None = None
+) -> list[SourceState]:
+    """The registered sources of which something is loaded, by name.
+
+    Args:
+        contracts: those in use, by name; a source of another one is left out.
+        now: UTC without zone; the present when not given.
+    """
+    now = now or datetime.now(UTC).replace(tzinfo=None)
+    loaded = [
+        source
+        for source in registered_sources(settings)
+        if source.contract in contracts
+        and any(file.status == "loaded" for file in Ledger(settings).files(source.contract, source=source.name))
+    ]
+    return [_state(contracts[source.contract], source, settings, now) for source in loaded]
+
+
+def _state(contract: Contract, source: Source, settings: Settings, now: datetime) -> SourceState:
+    days = {
+        table.name: newest_day(audit.event_days(contract, table, source.name, settings), now)
+        for table in contract.tables
+        if table.is_event
+    }
+    told = []
+    for table in contract.tables:
+        newest = newest_at(contract, table, source, settings, days.get(table.name))
+        # There is nothing to wait for where a source has never had an optional table.
+        if reason := "" if newest is None and table.optional else why_stale(table, newest, now):
+            told.append(f"{table.name}: {reason}")
+    return SourceState(
+        source.name,
+        contract.name,
+        max((day for day in days.values() if day), default=None),
+        Ledger(settings).is_simulated(contract.name, source.name),
+        "; ".join(told),
+    )
+
+
+def newest_day(days: Iterable[date | None], now: datetime) -> date | None:
+    """The newest event day that is not to come: a clock that runs fast makes no source fresh."""
+    return max((day for day in days if day and day <= now.date()), default=None)
+
+
+def newest_at(
+    contract: Contract, table: Table, source: Source, settings: Settings, newest_event_on: date | None
+) -> datetime | None:
+    """Time of the newest event (of an event table) or delivery, UTC without zone; None: there was none."""
+    if table.is_event:
+        # An event of a day may have happened until its end.
+        return None if newest_event_on is None else datetime.combine(newest_event_on, time.max)
+    return audit.newest_delivery(contract, table, source.name, source.landing, settings)
+
+
+def age(newest: datetime | None, now: datetime) -> timedelta | None:
+    """How old the newest event or delivery is, never below zero."""
+    return None if newest is None else max(now - newest, timedelta(0))
+
+
+def why_stale(table: Table, newest: datetime | None, now: datetime) -> str:
+    """Why the newest event or delivery is older than the contract permits; empty where it is not, or any age is."""
+    limits = (
+        [limit for limit in (table.freshness.warn_after, table.freshness.error_after) if limit]
+        if table.freshness
+        else []
+    )
+    if not limits:
+        return ""
+    what, days = "event" if table.is_event else "delivery", age(newest, now)
+    if days is None:
+        return f"no {what} at all"
+    if days <= min(limits):
+        return ""
+    return (
+        f"the newest {what} is of {newest:%Y-%m-%d}, {days.days:,} days old; "
+        f"{min(limits).total_seconds() / 86400:g} days are permitted"
+    )
