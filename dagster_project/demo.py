@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import simulate
+from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.ingest.source_state import source_states
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
 
@@ -72,7 +74,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
         if "reporting.driver_effects" in published:
             lines += ["", *_drivers(connection, truth["drivers"])]
         if "analytics.at_risk_scores" in published:
-            lines += ["", *_at_risk(connection)]
+            lines += ["", *_at_risk(connection), *_stale(settings)]
         if "reporting.learner_skills" in published:
             lines += ["", *_skills(connection, truth)]
     pages = sorted(settings.published_dir.glob("reports/*.html"))
@@ -210,20 +212,30 @@ def _drivers(connection: duckdb.DuckDBPyConnection, planted: dict[str, dict]) ->
 
 
 def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    # What became known on the day as_of_on or later is in no score.
     rows = connection.execute(
-        "select outcome, scored_on, count(*), count(*) filter (where band = 'high'), "
+        "select outcome, max(as_of_on) - 1, count(*), count(*) filter (where band = 'high'), "
         "count(*) filter (where band = 'medium') from analytics.at_risk_scores as scores where source = ? and "
         "scored_on = (select max(scored_on) from analytics.at_risk_scores as last where last.outcome = scores.outcome) "
-        "group by all order by outcome",
+        "group by outcome order by outcome",
         [SOURCE],
     ).fetchall()
     return [
         "Who may leave:",
         *(
-            f"  {outcome.replace('_', ' ')}, scored on {day}: {learners:,} learners, "
+            f"  {outcome.replace('_', ' ')}, as of {day}: {learners:,} learners, "
             f"{high:,} at high and {medium:,} at medium risk"
             for outcome, day, learners, high, medium in rows
         ),
+    ]
+
+
+def _stale(settings: Settings) -> list[str]:
+    """Why nobody is to be called by a list that is made from data like these."""
+    return [
+        f"  Call nobody by this list: its data are older than permitted ({source.why_stale})."
+        for source in source_states(CONTRACTS, settings)
+        if source.name == SOURCE and source.why_stale
     ]
 
 

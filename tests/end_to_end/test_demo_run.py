@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -64,3 +65,26 @@ def test_demo_tells_its_cost_and_where_to_look_next(demo):
     assert re.search(r"Published snapshot \S+ \(\d+ s, [\d.]+ GiB of memory at most\)", output)
     assert re.search(r"Seconds: raw_campus \d+, .*models \d+", output)
     assert str(home / "truth" / "campus.json") in output
+
+
+def test_the_list_of_whom_to_call_tells_how_old_its_data_are(demo):
+    home, output = demo
+    assert "failed or withdrawn, as of 2025-10-31: " in output
+    assert (
+        "Call nobody by this list: its data are older than permitted (events: the newest event is of 2025-10-31"
+        in output
+    )
+    with duckdb.connect(str(home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
+        for table in ("at_risk_learners", "at_risk_programs"):
+            newest = connection.execute(f"select max(as_of_on) from reporting.{table}").fetchone()
+            assert newest == (date(2025, 11, 1),)
+
+
+def test_every_page_of_the_snapshot_says_that_it_is_simulated(demo):
+    home, _ = demo
+    pages = sorted((home / "published" / "reports").glob("*.html"))
+    assert len(pages) == 4
+    for page in [*pages, *(home / "artifacts" / "data_docs").glob("*.html")]:
+        text = page.read_text()
+        assert "<b>SIMULATED</b>" in text, page.name
+        assert (home / "published" / "current").readlink().name in text, page.name

@@ -105,6 +105,7 @@ select
     programs.program_name,
     courses.course_name,
     listed.week_number,
+    listed.as_of_on,
     listed.probability,
     listed.probability_low,
     listed.probability_high,

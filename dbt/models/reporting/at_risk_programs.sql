@@ -21,6 +21,7 @@ by_program as (
         scores.source,
         scores.outcome,
         scores.program_key,
+        max(scores.as_of_on) as as_of_on,
         max(scores.scored_on) as scored_on,
         count(*) as learner_count,
         count(*) filter (where scores.band = 'high') as high_count,
@@ -50,6 +51,7 @@ select
     protected.source,
     protected.outcome,
     programs.program_name,
+    protected.as_of_on,
     protected.scored_on,
     {{ shown("protected", [
         "learner_count", "high_count", "medium_count", "mean_probability",
