@@ -8,7 +8,8 @@
     tables       the analysis tables, without events
     enrollments  what a course enrollment has to show; history: later terms and open content
     skills       questions, answers and gains; employers: whose people are abler
-    landing      the landing files of the contract `campus`; places, events and dirt are its parts
+    landing      the landing files of the contract `campus`; places, events and dirt are its parts, delivery
+                 writes them
 
 `tables(seed, students)` gives the analysis tables in seconds, `write(landing, seed, students)` the files from which the
 marts make the same tables.
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 from dagster_project.simulate import landing as _landing
 from dagster_project.simulate import tables as _tables
 from dagster_project.simulate import truth as _truth
-from dagster_project.simulate.landing import Report
+from dagster_project.simulate.delivery import Report
 from dagster_project.simulate.population import draw
 from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS

@@ -11,17 +11,16 @@ events chunk by chunk and written, so memory depends on the learners active in a
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import csv
 
 from dagster_project.simulate import courses as course
 from dagster_project.simulate import dirt, world
 from dagster_project.simulate.courses import Courses
+from dagster_project.simulate.delivery import Report, Sittings, append_lines, stamp, write_csv
 from dagster_project.simulate.dirt import Dirt
 from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Assignments, Enrollments, assignments, first_terms
@@ -35,32 +34,6 @@ from dagster_project.simulate.tables import assignments_of
 EPOCH_LAST = int(np.datetime64(world.LAST_DAY).astype(int))
 DAY = 86_400
 STAFF_GRADED = (course.STAFF, course.DISCUSSION, course.TEAM, course.OTHER)
-
-
-@dataclass
-class Report:
-    """What was written and planted: rows by table, dirt, employers, abilities at the last answer."""
-
-    rows: dict[str, int]
-    dirt: Dirt
-    employers: Employers
-    learner: pa.Array
-    ability: np.ndarray  # (learners, skills); NaN: no answer
-
-    def add(self, table: str, rows: int) -> None:
-        """Counts rows of a table."""
-        self.rows[table] = self.rows.get(table, 0) + rows
-
-    def abilities(self) -> pa.Table:
-        """Planted abilities: learner_id, skill_id, ability."""
-        learner, skill = np.nonzero(~np.isnan(self.ability))
-        return pa.table(
-            {
-                "learner_id": self.learner.take(learner),
-                "skill_id": pa.array([f"S{s + 1:02d}" for s in range(self.ability.shape[1])]).take(skill),
-                "ability": self.ability[learner, skill],
-            }
-        )
 
 
 def write(folder: Path, population: Population) -> Report:
@@ -96,16 +69,6 @@ def write(folder: Path, population: Population) -> Report:
     with months.pool:
         months.run()
     return report
-
-
-@dataclass(frozen=True)
-class Sittings:
-    """Skill checks taken: learner, skill, form (0 or 1), day since 1970."""
-
-    learner: np.ndarray
-    skill: np.ndarray
-    form: np.ndarray
-    day: np.ndarray
 
 
 def _sittings(population: Population, people: int) -> Sittings:
@@ -555,20 +518,3 @@ def _encoded(codes: np.ndarray, names: pa.Array, mask: np.ndarray | None = None)
     return pa.DictionaryArray.from_arrays(
         pa.array(number[codes], mask=mask), names.take(pa.array(np.flatnonzero(used)))
     )
-
-
-def stamp(seconds: np.ndarray, unit: str = "s") -> pa.Array:
-    """Seconds since 1970 as time stamps."""
-    factor = {"s": 1, "us": 1_000_000}[unit]
-    return pa.array(np.asarray(seconds, np.int64) * factor).cast(pa.timestamp(unit))
-
-
-def write_csv(path: Path, table: pa.Table) -> None:
-    """Writes a table as CSV, quoting only what needs it."""
-    csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed", quoting_header="needed"))
-
-
-def append_lines(path: Path, lines: list[str]) -> None:
-    """Appends lines to a text file as they are."""
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.writelines(line + "\n" for line in lines)

@@ -5,24 +5,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
 
 from dagster_project.simulate import courses as course
 from dagster_project.simulate import dirt, world
 from dagster_project.simulate.courses import KINDS
+from dagster_project.simulate.delivery import Report, Sittings, append_spoilt, text_array, write_csv, write_table
 from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Enrollments
 from dagster_project.simulate.history import CHECKS, OPEN_DAYS, OpenEnrollments, course_level, stackable_into
 from dagster_project.simulate.population import Population
 from dagster_project.simulate.skills import CHECK_QUESTIONS, SKILLS, Bank, bank, within_course
 from dagster_project.simulate.tables import course_ids, has_ticket
-
-if TYPE_CHECKING:
-    from dagster_project.simulate.landing import Report, Sittings
 
 LAST = np.datetime64(world.LAST_DAY)
 SECOND_VERSION_FROM = np.datetime64("2023-08-01")
@@ -137,7 +134,7 @@ class Directory:
             for q in range(CHECK_QUESTIONS)
         ]
         return cls(
-            learner=_text(np.char.add("L", np.char.zfill((np.arange(len(registered)) + 1).astype(str), 7))),
+            learner=text_array(np.char.add("L", np.char.zfill((np.arange(len(registered)) + 1).astype(str), 7))),
             course=pa.array([*ids.tolist(), *checks, "C9999"]),
             term=pa.array([*world.terms().ids().tolist(), OPEN_TERM]),
             item=pa.array([*item.tolist(), *np.char.add(item[replaced], "b").tolist()]),
@@ -163,30 +160,6 @@ class Directory:
         return self.item.take(self.item_codes(item, term))
 
 
-def _text(values: np.ndarray) -> pa.Array:
-    return pa.array(values.astype(object), pa.string())
-
-
-def _write(folder: Path, report: "Report", name: str, columns: dict[str, Any]) -> pa.Table:
-    """Writes one table as CSV and counts its rows."""
-    arrays = {
-        k: _text(v) if isinstance(v, np.ndarray) and v.dtype.kind == "U" else pa.array(v, from_pandas=True)
-        for k, v in columns.items()
-    }
-    table = pa.table(arrays)
-    csv.write_csv(table, folder / f"{name}.csv", csv.WriteOptions(quoting_style="needed", quoting_header="needed"))
-    report.add(name, table.num_rows)
-    return table
-
-
-def _append(folder: Path, report: "Report", name: str, kind: str, lines: list[str]) -> None:
-    """Appends spoilt lines to a table's file and counts them."""
-    with (folder / f"{name}.csv").open("a", encoding="utf-8", newline="") as file:
-        file.writelines(line + "\n" for line in lines)
-    report.add(name, len(lines))
-    report.dirt.add(name, kind, len(lines))
-
-
 def write_directory(
     folder: Path,
     population: Population,
@@ -195,9 +168,9 @@ def write_directory(
     first: int,
     opened: OpenEnrollments,
     questions: Bank,
-    sittings: "Sittings",
+    sittings: Sittings,
     employers: Employers,
-    report: "Report",
+    report: Report,
 ) -> None:
     """Writes people, programs, courses, enrollments, skills, tickets, contacts, profiles and credentials."""
     _people(folder, population, d, employers, report)
@@ -207,7 +180,7 @@ def write_directory(
     _interventions(folder, population, d, every, report)
 
 
-def _people(folder: Path, population: Population, d: Directory, employers: Employers, report: "Report") -> None:
+def _people(folder: Path, population: Population, d: Directory, employers: Employers, report: Report) -> None:
     rng = np.random.default_rng([population.seed, 13])
     learners, n, people = population.learners, len(population), len(d)
     start = world.terms().start[learners["first_term"]]
@@ -228,7 +201,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
         for a, b in zip(rng.integers(0, 20, people), rng.integers(0, 20, people), strict=True)
     ]
     ids = d.learner.to_pylist()
-    _write(
+    write_table(
         folder,
         report,
         "learners",
@@ -251,7 +224,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
             ],
         },
     )
-    _append(
+    append_spoilt(
         folder,
         report,
         "learners",
@@ -259,7 +232,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
         [f"L99{i:05d},No Year,no.year@example.org,not a date,1990,,US,Europe,master,student" for i in range(3)],
     )
 
-    _write(
+    write_table(
         folder,
         report,
         "organizations",
@@ -274,7 +247,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
             "size_band": employers.size_band,
         },
     )
-    _write(
+    write_table(
         folder,
         report,
         "organization_members",
@@ -289,7 +262,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
     role = np.concatenate([learners["has_target_role"], rng.random(more) < 0.2])
     has = np.flatnonzero(role | (rng.random(people) < 0.5))
     updated = np.concatenate([start - rng.integers(1, 60, n), d.registered[n:] + rng.integers(0, 30, more)])[has]
-    _write(
+    write_table(
         folder,
         report,
         "profiles",
@@ -315,7 +288,7 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
     opened_on = np.concatenate([opened_on, start[outside] + rng.integers(world.TERM_DAYS, 360, len(outside))])
     known = opened_on <= LAST
     tickets = int(known.sum())
-    _write(
+    write_table(
         folder,
         report,
         "support_tickets",
@@ -328,10 +301,10 @@ def _people(folder: Path, population: Population, d: Directory, employers: Emplo
         },
     )
     unknown = [f"T9{i:06d},L9999999,P01,technical,2024-05-01 10:00:00" for i in range(max(2, tickets // 2000))]
-    _append(folder, report, "support_tickets", "unknown_reference", unknown)
+    append_spoilt(folder, report, "support_tickets", "unknown_reference", unknown)
 
 
-def _interventions(folder: Path, population: Population, d: Directory, every: Enrollments, report: "Report") -> None:
+def _interventions(folder: Path, population: Population, d: Directory, every: Enrollments, report: Report) -> None:
     """Contacts with those who are enrolled, drawn by lot: they go along with nothing, and they change nothing."""
     rng = np.random.default_rng([population.seed, 18])
     chosen = np.flatnonzero((every.term >= 0) & (rng.random(len(every)) < CONTACT_RATE))
@@ -347,7 +320,7 @@ def _interventions(folder: Path, population: Population, d: Directory, every: En
     kept = (day <= every.last_day[chosen]) & (contacted >= CONTACTS_FROM) & (entered <= LAST)
     kept = np.flatnonzero(kept)[np.argsort(contacted[kept], kind="stable")]
     who = chosen[kept]
-    _write(
+    write_table(
         folder,
         report,
         "interventions",
@@ -365,10 +338,10 @@ def _interventions(folder: Path, population: Population, d: Directory, every: En
     )
 
 
-def _programs(folder: Path, population: Population, d: Directory, report: "Report") -> None:
+def _programs(folder: Path, population: Population, d: Directory, report: Report) -> None:
     rng = np.random.default_rng([population.seed, 14])
     programs, terms, learners = world.programs(), world.terms(), population.learners
-    _write(
+    write_table(
         folder,
         report,
         "programs",
@@ -381,7 +354,7 @@ def _programs(folder: Path, population: Population, d: Directory, report: "Repor
             "terms_may_be_missed": programs.terms_may_be_missed,
         },
     )
-    _write(
+    write_table(
         folder,
         report,
         "terms",
@@ -398,7 +371,7 @@ def _programs(folder: Path, population: Population, d: Directory, report: "Repor
     n = len(population)
     waited = learners["terms_since_admitted_count"]
     admitted = terms.start[learners["first_term"] - waited] - rng.integers(5, 41, n)
-    _write(
+    write_table(
         folder,
         report,
         "program_enrollments",
@@ -411,7 +384,7 @@ def _programs(folder: Path, population: Population, d: Directory, report: "Repor
     )
 
 
-def _courses(folder: Path, population: Population, d: Directory, questions: Bank, report: "Report") -> None:
+def _courses(folder: Path, population: Population, d: Directory, questions: Bank, report: Report) -> None:
     rng = np.random.default_rng([population.seed, 15])
     courses, programs, terms = population.courses, world.programs(), world.terms()
     designs, n = courses.designs, len(courses)
@@ -421,7 +394,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     program_ids = [programs.ids[p] if p >= 0 else None for p in designs.program]
     types = np.where(designs.role == course.OPEN, "open", "degree").tolist()
     checks = d.course.to_pylist()[n : n + CHECKS]
-    _write(
+    write_table(
         folder,
         report,
         "courses",
@@ -447,7 +420,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     columns = ("course_id", "term_id", "version_id", "starts_on", "ends_on")
     listed = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
     listed |= {name: np.array(listed[name], "datetime64[D]") for name in ("starts_on", "ends_on")}
-    _write(folder, report, "course_offerings", listed)
+    write_table(folder, report, "course_offerings", listed)
 
     graded = courses.item_is_graded
     kind = np.array(KINDS)[courses.item_kind]
@@ -462,7 +435,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
                 "item_name": pa.array(
                     [f"{k.replace('_', ' ')} {i}" for k, i in zip(kind[which], number[which], strict=True)], pa.string()
                 ),
-                "kind": _text(kind[which]),
+                "kind": text_array(kind[which]),
                 "week": pa.array(courses.item_week[which]),
                 "position": pa.array(number[which]),
                 "is_graded": pa.array(graded[which]),
@@ -493,11 +466,11 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
         }
     )
     table = pa.concat_tables([table, forms], promote_options="default")
-    csv.write_csv(table, folder / "course_items.csv", csv.WriteOptions(quoting_style="needed", quoting_header="needed"))
+    write_csv(folder / "course_items.csv", table)
     report.add("course_items", table.num_rows)
     _shared_items(folder, population, d, rng, report)
 
-    _write(
+    write_table(
         folder,
         report,
         "skills",
@@ -509,7 +482,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
         },
     )
     skill_ids = np.array([f"S{s + 1:02d}" for s in range(len(SKILLS))])
-    _write(
+    write_table(
         folder,
         report,
         "course_skills",
@@ -521,7 +494,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     in_checks = np.repeat(np.arange(CHECKS), CHECK_QUESTIONS)
     total = len(d.question)
     graded_question = np.concatenate([questions.is_graded, np.zeros(len(in_checks), bool)])
-    _write(
+    write_table(
         folder,
         report,
         "questions",
@@ -533,7 +506,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
             "maximum_score": np.where(graded_question, 3.0, 1.0),
         },
     )
-    _write(
+    write_table(
         folder,
         report,
         "question_skills",
@@ -544,9 +517,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     )
 
 
-def _shared_items(
-    folder: Path, population: Population, d: Directory, rng: np.random.Generator, report: "Report"
-) -> None:
+def _shared_items(folder: Path, population: Population, d: Directory, rng: np.random.Generator, report: Report) -> None:
     """Stackable open courses share 35 to 70 % of their items with a degree course, others at most 20 %."""
     courses, designs = population.courses, population.courses.designs
     rows = []
@@ -560,7 +531,7 @@ def _shared_items(
         count = int(np.ceil(share * len(mine))) if into >= 0 else int(share * len(mine))
         rows += [(c, i, target, theirs[k % len(theirs)]) for k, i in enumerate(rng.permutation(mine)[:count])]
     open_course, open_item, target, item = (np.array(column) for column in zip(*rows, strict=True))
-    _write(
+    write_table(
         folder,
         report,
         "shared_items",
@@ -580,8 +551,8 @@ def _enrollments(
     every: Enrollments,
     first: int,
     opened: OpenEnrollments,
-    sittings: "Sittings",
-    report: "Report",
+    sittings: Sittings,
+    report: Report,
 ) -> None:
     """Course enrollments with their end, and what was earned."""
     rng = np.random.default_rng([population.seed, 16])
@@ -626,7 +597,7 @@ def _enrollments(
     }
     order = np.lexsort((rows["course"], rows["learner"], rows["enrolled"]))
     rows = {name: column[order] for name, column in rows.items()}
-    _write(
+    write_table(
         folder,
         report,
         "course_enrollments",
@@ -642,14 +613,14 @@ def _enrollments(
         },
     )
     extra = max(3, round(len(order) * dirt.EXTRA_RATE))
-    _append(
+    append_spoilt(
         folder,
         report,
         "course_enrollments",
         "malformed",
         [f"L{i + 1:07d},C0001,P01-2023-fall,2023-99-99 00:00:00,,,true," for i in range(extra)],
     )
-    _append(
+    append_spoilt(
         folder,
         report,
         "course_enrollments",
@@ -662,7 +633,7 @@ def _enrollments(
     kind = np.repeat(["course_certificate", "professional_certificate"], [len(earned), len(prior)])
     keep = issued <= LAST
     ids = d.course.to_pylist()
-    _write(
+    write_table(
         folder,
         report,
         "credentials",
