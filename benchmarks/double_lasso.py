@@ -75,7 +75,7 @@ def names() -> tuple[list[str], list[str]]:
 
 
 def ours(data, drivers: list[str] | None = None, **settings) -> None:
-    from dagster_project.stats.double_lasso import double_lasso_many
+    from dagster_project.stats.double_lasso.many import double_lasso_many
 
     all_drivers, controls = names()
     table = double_lasso_many(

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dagster_project.settings import Settings
-from dagster_project.stats.double_lasso import double_lasso_many
+from dagster_project.stats.double_lasso.many import double_lasso_many
 from dagster_project.store.warehouse import Warehouse
 
 WEEK = 4

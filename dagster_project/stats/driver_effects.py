@@ -34,9 +34,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from dagster_project.stats import inference
-from dagster_project.stats.design import Batches
-from dagster_project.stats.double_lasso import Fits, Model, Requirements, fit_models
+from dagster_project.stats.double_lasso import inference
+from dagster_project.stats.double_lasso.design import Batches
+from dagster_project.stats.double_lasso.fits import Fits, Model, fit_models
+from dagster_project.stats.double_lasso.task import Requirements
 from dagster_project.stats.logit import logit_percents
 from dagster_project.stats.placebos import DRAWS, Draws, swap_clusters, swap_learners
 from dagster_project.stats.suppression import MINIMUM, SharedMeans

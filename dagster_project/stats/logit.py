@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
-from dagster_project.stats.double_lasso import Fits
-from dagster_project.stats.gram import centred, in_sample, take
+from dagster_project.stats.double_lasso.fits import Fits
+from dagster_project.stats.double_lasso.gram import centred, in_sample, take
 
 STEPS = 15
 TOLERANCE = 1e-6  # change of the linear predictor's coefficients, on columns of standard deviation 1

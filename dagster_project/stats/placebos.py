@@ -24,9 +24,10 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from dagster_project.stats import inference
-from dagster_project.stats.double_lasso import Fits, Task
-from dagster_project.stats.gram import ClusterGrams, add_by_code, centred, in_sample, joint_codes, take
+from dagster_project.stats.double_lasso import inference
+from dagster_project.stats.double_lasso.fits import Fits
+from dagster_project.stats.double_lasso.gram import ClusterGrams, add_by_code, centred, in_sample, joint_codes, take
+from dagster_project.stats.double_lasso.task import Task
 
 DRAWS = 200
 CHUNK_BYTES = 128 * 2**20  # of the reassigned row numbers that are held at a time

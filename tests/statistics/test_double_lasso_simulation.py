@@ -29,7 +29,7 @@ from scipy import stats
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dagster_project.stats.double_lasso import double_lasso_many
+from dagster_project.stats.double_lasso.many import double_lasso_many
 
 COURSES, LEARNERS, TAKEN, EFFECT = 6, 1500, 3, 0.02
 LEARNER_CONTROLS, COURSE_CONTROLS = 24, 6

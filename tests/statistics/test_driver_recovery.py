@@ -25,8 +25,8 @@ from dagster_project import simulate
 from dagster_project.simulate import truth
 from dagster_project.simulate.drivers import BY_NAME, NULLS
 from dagster_project.simulate.population import draw
+from dagster_project.stats.double_lasso.inference import equal_strength, robustness_of_bound
 from dagster_project.stats.driver_effects import Columns, DriverResults, driver_effects
-from dagster_project.stats.inference import equal_strength, robustness_of_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = Columns(program="program_id", learner="learner_id", course="course_id", term="first_term_id")

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dagster_project.stats.design import array_design
-from dagster_project.stats.double_lasso import double_lasso
-from dagster_project.stats.gram import moments, score_squares
-from dagster_project.stats.rlasso import Rlasso, fit_all, penalty_level
+from dagster_project.stats.double_lasso.design import array_design
+from dagster_project.stats.double_lasso.gram import moments, score_squares
+from dagster_project.stats.double_lasso.one import double_lasso
+from dagster_project.stats.double_lasso.rlasso import Rlasso, fit_all, penalty_level
 
 CASES = json.loads((Path(__file__).parent / "reference" / "double_lasso_hdm.json").read_text())["designs"]
 

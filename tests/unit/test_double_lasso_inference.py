@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from dagster_project.stats import inference
+from dagster_project.stats.double_lasso import inference
 
 
 def test_false_discovery_rate_equals_statsmodels():

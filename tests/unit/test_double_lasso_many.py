@@ -7,8 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project.stats import design as design_module
-from dagster_project.stats.double_lasso import Requirements, double_lasso, double_lasso_many
+from dagster_project.stats.double_lasso import design as design_module
+from dagster_project.stats.double_lasso.many import double_lasso_many
+from dagster_project.stats.double_lasso.one import double_lasso
+from dagster_project.stats.double_lasso.task import Requirements
 
 NUMBERS = [f"x{j}" for j in range(15)]
 SETTINGS = {

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats import design as design_module
-from dagster_project.stats.design import array_design
-from dagster_project.stats.double_lasso import double_lasso, double_lasso_many
-from dagster_project.stats.gram import moments, score_squares
+from dagster_project.stats.double_lasso import design as design_module
+from dagster_project.stats.double_lasso.design import array_design
+from dagster_project.stats.double_lasso.gram import moments, score_squares
+from dagster_project.stats.double_lasso.many import double_lasso_many
+from dagster_project.stats.double_lasso.one import double_lasso
 
 PROGRAMS, COURSES, CONTROLS = 7, 6, 12
 

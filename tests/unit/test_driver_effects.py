@@ -14,7 +14,7 @@ import statsmodels.api as sm
 
 from dagster_project import simulate
 from dagster_project.stats import placebos
-from dagster_project.stats.double_lasso import Model, fit_models
+from dagster_project.stats.double_lasso.fits import Model, fit_models
 from dagster_project.stats.driver_effects import (
     SPECIFICATIONS,
     Columns,

@@ -21,8 +21,8 @@ import numpy as np
 from numba import njit
 from scipy import stats
 
-from dagster_project.stats.gram import ClusterCounts, ClusterGrams
-from dagster_project.stats.rlasso import cholesky_skipping
+from dagster_project.stats.double_lasso.gram import ClusterCounts, ClusterGrams
+from dagster_project.stats.double_lasso.rlasso import cholesky_skipping
 
 IDENTIFIED = 1e-8  # share of the driver's variance that must be left when a cluster is deleted
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from dagster_project.stats.design import Block, Design
+from dagster_project.stats.double_lasso.design import Block, Design
 
 CLUSTER_LEVEL = 1e-6  # share of a column's variance within clusters up to which it is a property of the cluster
 SHORT_SEGMENT = 24  # rows a cluster in a block below which a compiled loop beats a matrix product for each

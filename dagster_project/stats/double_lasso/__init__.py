@@ -1,0 +1,1 @@
+"""Effects of drivers with many possible controls, by double lasso."""
