@@ -44,7 +44,7 @@ def simulate(persons: int, items: int, missing: float):
 
 
 def fit_ours(person, item, response):
-    from dagster_project.stats.irt import calibrate
+    from dagster_project.stats.item_response.calibration import calibrate
 
     bank = calibrate(person, item, response)
     return bank.items["slope"].to_numpy(), -(bank.items["intercept"] / bank.items["slope"]).to_numpy()

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats.ability_distribution import (
+from dagster_project.stats.item_response.abilities import AbilityLikelihood
+from dagster_project.stats.item_response.organizations import (
     FEWEST_MEMBERS,
-    AbilityLikelihood,
     OrganizationMeans,
     organization_means,
     organization_percentiles,

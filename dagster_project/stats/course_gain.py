@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.sparse import csr_array, diags_array, hstack
 
-from dagster_project.stats.ability_distribution import AbilityLikelihood, shrink
+from dagster_project.stats.item_response.abilities import AbilityLikelihood
+from dagster_project.stats.item_response.organizations import shrink
 
 FEWEST_TAKERS = 30
 SMALLEST_VARIANCE = 1e-3

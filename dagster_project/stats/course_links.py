@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from dagster_project.stats.item_responses import label
+from dagster_project.stats.item_response.responses import label
 
 FEWEST_ITEMS = 5
 FEWEST_LEARNERS = 100

@@ -14,14 +14,16 @@ import pandas as pd
 
 from dagster_project.stats.course_gain import occasions
 from dagster_project.stats.course_links import bridged_courses
-from dagster_project.stats.irt import ItemBank, Prior, QuadratureError, calibrate, calibrate_new_items
-from dagster_project.stats.item_fit import (
+from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.calibration import Prior, calibrate, calibrate_new_items
+from dagster_project.stats.item_response.fit import (
     FEWEST_RESPONSES,
     differential_functioning,
     item_fit,
     residual_correlations,
 )
-from dagster_project.stats.item_linking import standardized
+from dagster_project.stats.item_response.linking import standardized
+from dagster_project.stats.item_response.quadrature import QuadratureError
 
 WINDOW_DAYS = 365  # answers of so many days before a learner's last one have one ability behind them, to score
 SMALLEST_GROUP = 200  # occasions

@@ -6,7 +6,9 @@ python -m pytest -m slow -s tests/statistics/test_irt_recovery.py
 import numpy as np
 import pytest
 
-from dagster_project.stats.irt import QuadratureError, calibrate, score
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.quadrature import QuadratureError
+from dagster_project.stats.item_response.scoring import score
 from tests.item_simulation import simulate
 
 POPULATIONS = 8

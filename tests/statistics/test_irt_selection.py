@@ -10,7 +10,8 @@ not.
 import numpy as np
 import pytest
 
-from dagster_project.stats.irt import calibrate, score
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.scoring import score
 from tests.item_simulation import simulate
 
 POPULATIONS, LEARNERS, QUESTIONS = 40, 6000, 20

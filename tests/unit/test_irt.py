@@ -6,19 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats import item_kernels as kernels
-from dagster_project.stats.irt import (
-    ItemBank,
-    ItemReport,
-    Prior,
-    QuadratureError,
-    calibrate,
-    calibrate_new_items,
-    log_probability_table,
-    read_responses,
-    score,
-)
-from dagster_project.stats.item_estimation import Grid
+from dagster_project.stats.item_response import kernels
+from dagster_project.stats.item_response.bank import ItemBank, log_probability_table
+from dagster_project.stats.item_response.calibration import Prior, calibrate, calibrate_new_items
+from dagster_project.stats.item_response.quadrature import Grid, QuadratureError
+from dagster_project.stats.item_response.scoring import ItemReport, read_responses, score
 from tests.item_simulation import simulate
 
 
@@ -299,7 +291,7 @@ def test_new_items_come_on_the_scale_while_old_ones_stay():
 
 
 def test_large_input_starts_from_a_subset_and_ends_at_the_same_maximum(monkeypatch):
-    from dagster_project.stats import item_estimation
+    from dagster_project.stats.item_response import estimation as item_estimation
 
     rng = np.random.default_rng(2)
     group = (np.arange(3000) % 3 == 0).astype(int)
@@ -315,7 +307,7 @@ def test_large_input_starts_from_a_subset_and_ends_at_the_same_maximum(monkeypat
 
 
 def test_without_information_between_items_em_goes_all_the_way(answers, bank, monkeypatch):
-    from dagster_project.stats import item_estimation
+    from dagster_project.stats.item_response import estimation as item_estimation
 
     monkeypatch.setattr(item_estimation, "FULL_INFORMATION_PARAMETERS", 10)
     other = calibrate(*answers.long)

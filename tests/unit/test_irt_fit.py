@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.irt import calibrate
-from dagster_project.stats.item_fit import differential_functioning, item_fit, residual_correlations
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.fit import differential_functioning, item_fit, residual_correlations
 from tests.item_simulation import simulate
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.irt import calibrate, score
-from dagster_project.stats.item_linking import link
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.linking import link
+from dagster_project.stats.item_response.scoring import score
 from tests.item_simulation import simulate
 
 

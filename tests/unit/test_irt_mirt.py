@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dagster_project.stats.irt import calibrate, score
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.scoring import score
 
 CASES = json.loads((Path(__file__).parent / "reference" / "irt_mirt.json").read_text())["designs"]
 MODEL = {"graded": "graded", "rasch": "rasch"}

@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.ability_distribution import (
+from dagster_project.stats.item_response.abilities import (
     ability_likelihood,
     expected_percentiles,
     group_posterior,
-    organization_means,
-    organization_percentiles,
     plausible_values,
 )
-from dagster_project.stats.irt import calibrate, score
+from dagster_project.stats.item_response.calibration import calibrate
+from dagster_project.stats.item_response.organizations import organization_means, organization_percentiles
+from dagster_project.stats.item_response.scoring import score
 from tests.item_simulation import simulate
 
 

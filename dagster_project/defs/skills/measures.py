@@ -7,15 +7,15 @@ import pandas as pd
 
 from dagster_project.defs.analytics import CONTRACTS
 from dagster_project.defs.skills.scales import People, Skill, scale_row, to_bank
-from dagster_project.stats.ability_distribution import (
+from dagster_project.stats.benchmarks import benchmark, due_organizations
+from dagster_project.stats.course_gain import course_gains
+from dagster_project.stats.item_response.abilities import (
     AbilityLikelihood,
     ability_likelihood,
     expected_percentiles,
     group_posterior,
 )
-from dagster_project.stats.benchmarks import benchmark, due_organizations
-from dagster_project.stats.course_gain import course_gains
-from dagster_project.stats.irt import ItemBank
+from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.skill_scale import SkillAnswers, known_groups
 from dagster_project.store.item_banks import StoredBank
 from dagster_project.store.warehouse import Warehouse

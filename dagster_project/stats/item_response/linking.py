@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from dagster_project.stats.irt import ItemBank
-from dagster_project.stats.item_estimation import Grid
+from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.quadrature import Grid
 
 FEWEST_ANCHORS = 20
 OUTLYING = 3.0  # robust standard deviations

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numba import njit
+
+from dagster_project.stats.item_response import response_kernels as kernels
 
 CATEGORIES = 127  # a response is a small whole number: 0, 1, … below this
 
@@ -61,7 +62,7 @@ class Responses:
         """The persons at these positions."""
         start = np.concatenate([[0], np.cumsum(np.diff(self.start)[persons])])
         row = np.empty(start[-1], np.int32)
-        _copy_persons(self.start, self.row, persons, start, row)
+        kernels.copy_persons(self.start, self.row, persons, start, row)
         return Responses(self.persons[persons], start, row, np.ascontiguousarray(self.group[persons]))
 
     def every(self, stride: int) -> "Responses":
@@ -99,10 +100,10 @@ def _label_integers(array: np.ndarray, name: str) -> Labels:
     if high - low > max(4 * array.size, 1 << 20):
         return _label_any(array, name)
     present = np.zeros(high - low + 1, np.bool_)
-    _mark(array, low, present)
+    kernels.mark(array, low, present)
     position = np.cumsum(present, dtype=np.int32) - np.int32(1)
     codes = np.empty(array.size, np.int32)
-    _look_up(array, low, position, codes)
+    kernels.look_up(array, low, position, codes)
     return Labels((np.flatnonzero(present) + low).astype(array.dtype), codes)
 
 
@@ -124,7 +125,7 @@ def whole_numbers(response, length: int) -> np.ndarray:
         raise ValueError(f"response has shape {array.shape}, person has {length} elements; expected one per response")
     if array.dtype.kind not in "biuf":
         array = pd.to_numeric(pd.Series(response)).to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = _first_bad(array.view(np.int8) if array.dtype == np.bool_ else array, CATEGORIES)
+    bad = kernels.first_bad(array.view(np.int8) if array.dtype == np.bool_ else array, CATEGORIES)
     if bad >= 0:
         raise ValueError(
             f"response {array[bad]} at position {bad}: expected whole numbers 0, 1, … "
@@ -133,10 +134,28 @@ def whole_numbers(response, length: int) -> np.ndarray:
     return array.astype(np.int8, copy=False)
 
 
+def read_answers(person, item, response, group, model) -> tuple[Labels, Labels, np.ndarray, Labels]:
+    """Persons, items, answers and groups of long responses. Raises ValueError with the first that is unusable."""
+    persons = label(person, "person")
+    n = persons.codes.size
+    if not n:
+        raise ValueError("there are no responses")
+    items = label(item, "item", length=n)
+    answers = whole_numbers(response, n)
+    highest = int(answers.max())
+    if model != "graded" and highest > 1:
+        raise ValueError(
+            f"response {highest} at position {int(answers.argmax())}: model {model!r} takes 0 (wrong) and 1 (right); "
+            'for partial credit use model="graded"'
+        )
+    everybody = Labels(np.array(["all"], object), np.broadcast_to(np.int32(0), n))
+    return persons, items, answers, everybody if group is None else label(group, "group", length=n)
+
+
 def count_categories(item: Labels, response: np.ndarray) -> np.ndarray:
     """Responses by item and category, shape (items, highest category + 1)."""
     counts = np.zeros((len(item.values), int(response.max(initial=0)) + 1), np.int64)
-    _count(item.codes, response, counts)
+    kernels.count(item.codes, response, counts)
     return counts
 
 
@@ -155,14 +174,14 @@ def sort_by_person(
     Raises ValueError when a person has answered an item twice.
     """
     start = np.zeros(len(person.values) + 1, np.int64)
-    _sizes(person.codes, item.codes, response, row_of, start)
+    kernels.sizes(person.codes, item.codes, response, row_of, start)
     np.cumsum(start, out=start)
     row = np.empty(start[-1], np.int32)
-    _place(person.codes, item.codes, response, row_of, start[:-1].copy(), row)
+    kernels.place(person.codes, item.codes, response, row_of, start[:-1].copy(), row)
     item_of_row = np.zeros(int(row_of.max(initial=-1)) + 1, np.int32)
     for position, rows in enumerate(row_of):
         item_of_row[rows[rows >= 0]] = position
-    twice = _first_duplicate(start, row, item_of_row, np.full(len(item.values), -1, np.int64))
+    twice = kernels.first_duplicate(start, row, item_of_row, np.full(len(item.values), -1, np.int64))
     if twice[0] >= 0:
         raise ValueError(
             f"person {person.values[twice[0]]} has more than one response to item {item.values[twice[1]]}; "
@@ -174,7 +193,7 @@ def sort_by_person(
 def group_of_persons(person: Labels, group: Labels) -> np.ndarray:
     """Group of each person (persons,) int32. Raises ValueError when a person's group changes."""
     out = np.full(len(person.values), -1, np.int32)
-    conflict = _spread(person.codes, group.codes, out)
+    conflict = kernels.spread(person.codes, group.codes, out)
     if conflict >= 0:
         j = person.codes[conflict]
         raise ValueError(
@@ -182,75 +201,3 @@ def group_of_persons(person: Labels, group: Labels) -> np.ndarray:
             f"{group.values[group.codes[conflict]]}; a group must be constant within a person"
         )
     return out
-
-
-@njit(cache=True, nogil=True)
-def _mark(values, low, present):
-    for t in range(values.size):
-        present[values[t] - low] = True
-
-
-@njit(cache=True, nogil=True)
-def _look_up(values, low, position, codes):
-    for t in range(values.size):
-        codes[t] = position[values[t] - low]
-
-
-@njit(cache=True, nogil=True)
-def _first_bad(values, categories):
-    for t in range(values.size):
-        if not (values[t] >= 0 and values[t] < categories and values[t] == np.floor(values[t])):
-            return t
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def _count(item, response, counts):
-    for t in range(item.size):
-        counts[item[t], response[t]] += 1
-
-
-@njit(cache=True, nogil=True)
-def _sizes(person, item, response, row_of, size_before):
-    for t in range(person.size):
-        if row_of[item[t], response[t]] >= 0:
-            size_before[person[t] + 1] += 1
-
-
-@njit(cache=True, nogil=True)
-def _place(person, item, response, row_of, position, row):
-    for t in range(person.size):
-        r = row_of[item[t], response[t]]
-        if r >= 0:
-            row[position[person[t]]] = r
-            position[person[t]] += 1
-
-
-@njit(cache=True, nogil=True)
-def _copy_persons(start, row, order, new_start, new_row):
-    for k in range(order.size):
-        j = order[k]
-        for t in range(start[j + 1] - start[j]):
-            new_row[new_start[k] + t] = row[start[j] + t]
-
-
-@njit(cache=True, nogil=True)
-def _first_duplicate(start, row, item_of_row, last_person):
-    for j in range(start.size - 1):
-        for t in range(start[j], start[j + 1]):
-            i = item_of_row[row[t]]
-            if last_person[i] == j:
-                return j, np.int64(i)
-            last_person[i] = j
-    return -1, -1
-
-
-@njit(cache=True, nogil=True)
-def _spread(person, group, out):
-    for t in range(person.size):
-        j = person[t]
-        if out[j] < 0:
-            out[j] = group[t]
-        elif out[j] != group[t]:
-            return t
-    return -1

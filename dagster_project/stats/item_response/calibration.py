@@ -11,49 +11,31 @@ Estimated by marginal maximum likelihood (Bock and Aitkin 1981; Bock and Zimowsk
 with R mirt. Input and memory are proportional to the answers given, never to learners × questions.
 """
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats import item_kernels as kernels
-from dagster_project.stats.item_estimation import (
-    LARGEST_SLOPE,
-    LIMIT,
-    Estimate,
-    Grid,
-    Parameters,
-    Specification,
-    maximize,
-)
-from dagster_project.stats.item_responses import (
-    Labels,
+from dagster_project.stats.item_response import kernels
+from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, report_frame
+from dagster_project.stats.item_response.estimation import LARGEST_SLOPE, Estimate, Parameters, Specification, maximize
+from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, LIMIT, Grid, QuadratureError, grid_of
+from dagster_project.stats.item_response.responses import (
     Layout,
     Responses,
     count_categories,
     group_of_persons,
-    label,
     lay_out,
+    read_answers,
     sort_by_person,
-    whole_numbers,
 )
 
 MODELS = ("2pl", "rasch", "graded")
 FEWEST_RESPONSES = 20  # without a prior, an item with fewer is left out
 FEWEST_PERSONS = 20  # in a group
-COARSEST_SPACING = 1.3  # node spacing in smallest posterior sds that needs no further proof
 DOUBLING_PERSONS = 2000
 DOUBLING_LOG_LIKELIHOOD = 1e-7  # relative
 DOUBLING_ABILITY = 0.05  # posterior sds
-
-
-class QuadratureError(ValueError):
-    """The quadrature nodes are too far apart, or the abilities reach beyond them: estimates would be wrong."""
-
-
-class ItemReport(UserWarning):
-    """Answers that were left out of scoring, and why."""
 
 
 @dataclass(frozen=True)
@@ -70,74 +52,6 @@ class Prior:
     intercept_sd: float = 2.0
     below: int | None = 200
     rasch_below: int = 100
-
-
-@dataclass(frozen=True)
-class ItemBank:
-    """A calibrated scale. A bank read back from tables needs ``items``, ``groups`` and ``model`` only.
-
-    Attributes
-    ----------
-    items : frame: item, slope, intercept (graded: intercept_1 …), slope_se, intercept_se …, slope_intercept_cov …, n
-        In the logistic metric, ascending by item; n = responses. Standard errors from the observed information; NaN
-        where the parameter was not estimated. A graded intercept is NaN where no answer fell between two categories.
-    groups : frame: group, mean, sd, mean_se, sd_se, n
-        Ability distribution by group; n = persons. The first group (ascending, or in a categorical's own order) has
-        mean 0 and, unless Rasch, sd 1.
-    model : "2pl", "rasch" or "graded"
-    nodes : number of equally spaced quadrature nodes on ±6
-    log_likelihood : marginal log likelihood at the estimates, without priors
-    log_likelihood_left : predicted gain of one more Newton step: what convergence is judged by
-    iterations : passes over the responses (E-steps)
-    converged : whether the last Newton step was below a thousandth of a standard error for every parameter
-    report : frame: subject, label, n, reason
-        What was left out or is doubtful, in words.
-    """
-
-    items: pd.DataFrame
-    groups: pd.DataFrame
-    model: str = "2pl"
-    nodes: int = 61
-    log_likelihood: float = np.nan
-    log_likelihood_left: float = np.nan
-    iterations: int = 0
-    converged: bool = False
-    report: pd.DataFrame = field(default_factory=lambda: _report([]))
-
-    def difficulties(self) -> pd.DataFrame:
-        """Difficulty -intercept / slope of every item with its standard error (delta method), in sds of ability.
-
-        Returns
-        -------
-        frame: item, difficulty, difficulty_se (graded: difficulty_1 …, one a step). The error is NaN without a slope's
-        covariance, except for the Rasch model, whose slope is known.
-        """
-        out = {"item": self.items["item"]}
-        slope = self.items["slope"]
-        for name in _intercept_columns(self.items):
-            difficulty = -self.items[name] / slope
-            by_slope, covariance = self.items["slope_se"], self.items[f"slope_{name}_cov"]
-            if self.model == "rasch":
-                by_slope, covariance = 0.0, 0.0
-            variance = self.items[f"{name}_se"] ** 2 + difficulty**2 * by_slope**2 + 2 * difficulty * covariance
-            out[name.replace("intercept", "difficulty")] = difficulty
-            out[f"{name.replace('intercept', 'difficulty')}_se"] = np.sqrt(variance) / slope.abs()
-        return pd.DataFrame(out)
-
-    def parameters(self) -> tuple[Layout, Parameters]:
-        """Layout and parameters in the form of the kernels."""
-        columns = _intercept_columns(self.items)
-        intercepts = self.items[columns].to_numpy(float)
-        categories = [1] if columns == ["intercept"] else [int(name.removeprefix("intercept_")) for name in columns]
-        observed = [np.append(0, np.array(categories)[~np.isnan(values)]) for values in intercepts]
-        steps = np.array([len(categories) - 1 for categories in observed], np.int64)
-        layout = Layout(self.items["item"].to_numpy(), observed, np.concatenate([[0], np.cumsum(steps)]))
-        return layout, Parameters(
-            self.items["slope"].to_numpy(float).copy(),
-            intercepts[~np.isnan(intercepts)],
-            self.groups["mean"].to_numpy(float),
-            self.groups["sd"].to_numpy(float),
-        )
 
 
 def calibrate(person, item, response, *, model="2pl", group=None, prior=None, nodes=61) -> ItemBank:
@@ -177,14 +91,14 @@ def calibrate(person, item, response, *, model="2pl", group=None, prior=None, no
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r}; expected one of {', '.join(MODELS)}")
-    grid = _grid(nodes)
-    persons, items, answers, groups = _read(person, item, response, group, model)
+    grid = grid_of(nodes)
+    persons, items, answers, groups = read_answers(person, item, response, group, model)
     counts = count_categories(items, answers)
     notes = _unusable_items(items.values, counts, prior)
     usable = np.setdiff1d(np.arange(len(items.values)), [position for position, _ in notes])
     report = [("item", items.values[position], int(counts[position].sum()), reason) for position, reason in notes]
     if not len(usable):
-        raise ValueError("no item can be estimated:\n" + _report(report).to_string(index=False, max_rows=10))
+        raise ValueError("no item can be estimated:\n" + report_frame(report).to_string(index=False, max_rows=10))
     layout = lay_out(items.values[usable], counts[usable])
     position = np.full(len(items.values), -1)
     position[usable] = np.arange(len(usable))
@@ -217,7 +131,7 @@ def calibrate(person, item, response, *, model="2pl", group=None, prior=None, no
         log_likelihood_left=estimate.log_likelihood_left,
         iterations=estimate.passes,
         converged=estimate.converged,
-        report=_report(report),
+        report=report_frame(report),
     )
 
 
@@ -244,8 +158,8 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
     ValueError
         A group of persons has answered no item of the bank, and the errors of :func:`calibrate`.
     """
-    grid = _grid(bank.nodes)
-    persons, items, answers, groups = _read(person, item, response, group, bank.model)
+    grid = grid_of(bank.nodes)
+    persons, items, answers, groups = read_answers(person, item, response, group, bank.model)
     counts = count_categories(items, answers)
     old_layout, old = bank.parameters()
     known = pd.Index(bank.items["item"]).get_indexer(items.values)
@@ -302,123 +216,8 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
         log_likelihood_left=estimate.log_likelihood_left,
         iterations=estimate.passes,
         converged=estimate.converged,
-        report=_report(report),
+        report=report_frame(report),
     )
-
-
-def score(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFrame:
-    """Ability of each person on a frozen bank: mean and sd of the posterior (EAP).
-
-    Parameters
-    ----------
-    bank : ItemBank
-    person, item, response : arrays of shape (responses,)
-        As for :func:`calibrate`. Answers to items that are not in the bank are left out, with an :class:`ItemReport`
-        warning and in the frame's ``attrs["unknown_items"]`` (item → answers).
-    group : array of shape (responses,), constant within a person, optional
-        Whose distribution in ``bank.groups`` is the person's prior. Without it the prior is the mixture of all groups.
-
-    Returns
-    -------
-    frame: person, ability, std_error, n
-        Ascending by person; ability in sds of the bank's first group; n = answers used. A person without any
-        has the prior's mean and sd.
-
-    Raises
-    ------
-    ValueError
-        Unusable input, or a group that the bank does not have.
-
-    Notes
-    -----
-    Uses the bank's quadrature, refined when somebody's posterior is too narrow for it.
-    """
-    data, unknown = read_responses(bank, person, item, response, group=group)
-    layout, parameters = bank.parameters()
-    nodes = bank.nodes
-    while True:
-        grid = _grid(nodes)
-        mean, sd = _moments(data, layout, parameters, grid, prior_on(bank, grid, grouped=group is not None))
-        answered = np.diff(data.start) > 0
-        if grid.spacing <= COARSEST_SPACING * sd[answered].min(initial=np.inf) or nodes > 1000:
-            break
-        nodes = 2 * nodes - 1
-    frame = pd.DataFrame({"person": data.persons, "ability": mean, "std_error": sd, "n": np.diff(data.start)})
-    frame.attrs["unknown_items"] = unknown
-    if unknown:
-        some = ", ".join(str(name) for name in list(unknown)[:5])
-        warnings.warn(
-            f"{sum(unknown.values())} answers to {len(unknown)} items that are not in the bank were left out: {some}"
-            f"{' …' if len(unknown) > 5 else ''}; calibrate_new_items puts new items on the bank's scale",
-            ItemReport,
-            stacklevel=2,
-        )
-    return frame
-
-
-def read_responses(bank: ItemBank, person, item, response, *, group=None) -> tuple[Responses, dict]:
-    """Sort responses for a bank: all persons, known items; and the unknown items with their number of answers.
-
-    With ``group`` the groups are numbered as in ``bank.groups``, else everybody is in group 0.
-    """
-    persons, items, answers, groups = _read(person, item, response, group, bank.model)
-    layout, _ = bank.parameters()
-    known = pd.Index(bank.items["item"]).get_indexer(items.values)
-    counts = count_categories(items, answers)
-    unknown = {items.values[i]: int(counts[i].sum()) for i in np.flatnonzero(known < 0)}
-    member = group_of_persons(persons, groups)
-    if group is not None:
-        at = pd.Index(bank.groups["group"]).get_indexer(groups.values)
-        if (at < 0).any():
-            raise ValueError(
-                f"group {groups.values[at < 0][0]} is not in the bank, which has {list(bank.groups['group'])}; "
-                "leave group out to use all of them as the prior"
-            )
-        member = at.astype(np.int32)[member]
-    return sort_by_person(persons, items, answers, layout.row_of(known, counts.shape[1]), member), unknown
-
-
-def prior_on(bank: ItemBank, grid: Grid, *, grouped: bool) -> np.ndarray:
-    """Log prior by group at the grid's nodes; one row, the mixture of all groups, if not ``grouped``."""
-    by_group = grid.log_prior(bank.groups["mean"].to_numpy(float), bank.groups["sd"].to_numpy(float))
-    if grouped or len(bank.groups) == 1:
-        return by_group
-    share = bank.groups["n"].to_numpy(float) if "n" in bank.groups else np.ones(len(bank.groups))
-    mixture = np.log(np.maximum((share / share.sum()) @ np.exp(by_group), 1e-300))
-    mixture[grid.nodes :] = kernels.IMPOSSIBLE
-    return mixture[None, :]
-
-
-def log_probability_table(layout: Layout, parameters: Parameters, grid: Grid) -> np.ndarray:
-    """log P by table row and padded node."""
-    table = np.empty((layout.rows, len(grid.padded)))
-    kernels.category_log_probabilities(
-        parameters.slope, parameters.step, layout.step_start, grid.padded, grid.nodes, table
-    )
-    return table
-
-
-def _read(person, item, response, group, model) -> tuple[Labels, Labels, np.ndarray, Labels]:
-    persons = label(person, "person")
-    n = persons.codes.size
-    if not n:
-        raise ValueError("there are no responses")
-    items = label(item, "item", length=n)
-    answers = whole_numbers(response, n)
-    highest = int(answers.max())
-    if model != "graded" and highest > 1:
-        raise ValueError(
-            f"response {highest} at position {int(answers.argmax())}: model {model!r} takes 0 (wrong) and 1 (right); "
-            'for partial credit use model="graded"'
-        )
-    everybody = Labels(np.array(["all"], object), np.broadcast_to(np.int32(0), n))
-    return persons, items, answers, everybody if group is None else label(group, "group", length=n)
-
-
-def _grid(nodes: int) -> Grid:
-    if not 5 <= nodes <= 5000:
-        raise QuadratureError(f"nodes={nodes}; expected 5 to 5000, 61 for up to about 200 answers per person")
-    return Grid(int(nodes))
 
 
 def _unusable_items(labels: np.ndarray, counts: np.ndarray, prior: Prior | None) -> list[tuple[int, str]]:
@@ -534,13 +333,6 @@ def _specify(
     )
 
 
-def _moments(data: Responses, layout: Layout, parameters: Parameters, grid: Grid, log_prior: np.ndarray):
-    mean, sd = np.empty(len(data.persons)), np.empty(len(data.persons))
-    table = log_probability_table(layout, parameters, grid)
-    kernels.posterior_moments(data.start, data.row, data.group, table, log_prior, grid.padded, mean, sd)
-    return mean, sd
-
-
 def _check_quadrature(data: Responses, layout: Layout, estimate: Estimate, grid: Grid) -> None:
     p = estimate.parameters
     far = np.abs(p.mean) + 2.5 * p.sd
@@ -576,12 +368,6 @@ def _check_quadrature(data: Responses, layout: Layout, estimate: Estimate, grid:
         )
 
 
-def _intercept_columns(items: pd.DataFrame) -> list[str]:
-    if "intercept" in items:
-        return ["intercept"]
-    return sorted(items.columns[items.columns.str.fullmatch(r"intercept_\d+")], key=lambda name: int(name[10:]))
-
-
 def _item_frame(layout: Layout, estimate: Estimate, n: np.ndarray, model: str, widest: int) -> pd.DataFrame:
     names = ["intercept"] if model != "graded" else [f"intercept_{k}" for k in range(1, widest + 1)]
     values, errors, covariances = np.full((3, len(layout.items), len(names)), np.nan)
@@ -598,7 +384,3 @@ def _item_frame(layout: Layout, estimate: Estimate, n: np.ndarray, model: str, w
         | {f"slope_{name}_cov": column for name, column in zip(names, covariances.T, strict=True)}
         | {"n": n}
     )
-
-
-def _report(lines: list[tuple]) -> pd.DataFrame:
-    return pd.DataFrame(lines, columns=["subject", "label", "n", "reason"])

@@ -10,15 +10,15 @@ was.
 With many responses every k-th person is fitted first: the start for the whole then is a few standard errors away.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from dagster_project.stats import item_kernels as kernels
-from dagster_project.stats.item_responses import Responses
+from dagster_project.stats.item_response import item_kernels, kernels
+from dagster_project.stats.item_response.quadrature import Grid
+from dagster_project.stats.item_response.responses import Responses
 
-LIMIT = 6.0  # abilities are integrated over [-LIMIT, LIMIT]
 LARGEST_SLOPE = 10.0  # beyond it, an item separates the persons and its slope has no finite estimate
 SMALLEST_SD = 0.05
 MOST_PASSES = 2000
@@ -29,34 +29,6 @@ NEWTON_DISTANCE = 0.05  # standard errors from the maximum at which EM hands ove
 TOLERANCE = 1e-3  # standard errors
 MOST_SLOW_STEPS = 3  # Newton steps that do not halve: a slope is on its way to its bound, where EM takes it
 INFORMATION_HOLDS = 0.01  # a parameter moved less far has the same information within 1 %
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Equally spaced quadrature nodes on [-LIMIT, LIMIT], padded for the kernels."""
-
-    nodes: int
-    padded: np.ndarray = field(init=False)
-
-    def __post_init__(self):
-        padding = -self.nodes % kernels.LANES
-        object.__setattr__(self, "padded", np.concatenate([np.linspace(-LIMIT, LIMIT, self.nodes), np.zeros(padding)]))
-
-    @property
-    def node(self) -> np.ndarray:
-        return self.padded[: self.nodes]
-
-    @property
-    def spacing(self) -> float:
-        return 2.0 * LIMIT / (self.nodes - 1)
-
-    def log_prior(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        """Normal densities at the nodes divided by their sum, as logarithms, shape (groups, padded nodes)."""
-        out = np.full((len(mean), len(self.padded)), kernels.IMPOSSIBLE)
-        density = -0.5 * ((self.node[None, :] - mean[:, None]) / sd[:, None]) ** 2
-        top = density.max(axis=1, keepdims=True)
-        out[:, : self.nodes] = density - top - np.log(np.exp(density - top).sum(axis=1, keepdims=True))
-        return out
 
 
 @dataclass
@@ -132,7 +104,7 @@ class _Objective:
     def evaluate(self, p: Parameters) -> float:
         """E-step at ``p``; returns the objective."""
         spec, data, grid = self.spec, self.responses, self.spec.grid
-        kernels.category_log_probabilities(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, self.table)
+        item_kernels.category_log_probabilities(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, self.table)
         self.log_likelihood, variance = kernels.expected_counts(
             data.start, data.row, data.group, self.table, grid.log_prior(p.mean, p.sd), grid.padded,
             self.low, self.high, self.counts, self.group_counts,
@@ -148,7 +120,7 @@ class _Objective:
         """M-step from the counts of the last evaluation."""
         spec, node = self.spec, self.spec.grid.node
         new = Parameters(p.slope.copy(), p.step.copy(), p.mean.copy(), p.sd.copy())
-        kernels.maximize_items(
+        item_kernels.maximize_items(
             new.slope, new.step, spec.step_start, spec.free_slope, spec.free_step, spec.prior, self.counts, node,
             LARGEST_SLOPE,
         )  # fmt: skip
@@ -171,7 +143,7 @@ class _Objective:
         widest = int(steps.max(initial=0)) + 1
         by_item = np.zeros((items, widest))
         hessian = np.zeros((items, widest, widest))
-        kernels.item_derivatives(p.slope, p.step, spec.step_start, spec.prior, self.counts, node, by_item, hessian)
+        item_kernels.item_derivatives(p.slope, p.step, spec.step_start, spec.prior, self.counts, node, by_item, hessian)
         real = np.arange(1, widest)[None, :] <= steps[:, None]
         weight = self.group_counts[:, : len(node)]
         z = (node[None, :] - p.mean[:, None]) / p.sd[:, None]
@@ -213,7 +185,7 @@ class _Objective:
         data, low, high = self._information_sample()
         items, groups, steps = len(p.slope), len(p.mean), np.diff(spec.step_start)
         below, above = np.empty_like(self.table), np.empty_like(self.table)
-        kernels.category_scores(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, below, above)
+        item_kernels.category_scores(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, below, above)
         # One slot a step of the items with a free parameter, then one a group with a free parameter.
         item_used = spec.free_slope | spec.free_step
         group_used = spec.free_mean | spec.free_sd

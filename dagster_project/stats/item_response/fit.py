@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numba import njit
 
-from dagster_project.stats import item_kernels as kernels
-from dagster_project.stats.irt import ItemBank, log_probability_table, prior_on, read_responses
-from dagster_project.stats.item_estimation import Grid, Parameters, Specification, maximize
-from dagster_project.stats.item_responses import Layout, Responses
+from dagster_project.stats.item_response import kernels
+from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, prior_on
+from dagster_project.stats.item_response.estimation import Parameters, Specification, maximize
+from dagster_project.stats.item_response.quadrature import Grid
+from dagster_project.stats.item_response.responses import Layout, Responses
+from dagster_project.stats.item_response.scoring import read_responses
 
 MISFIT_RMSD = 0.10
 LOCAL_DEPENDENCE = 0.2
@@ -31,7 +32,7 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     Parameters
     ----------
     bank, person, item, response, group
-        As for :func:`~dagster_project.stats.irt.score`.
+        As for :func:`~dagster_project.stats.item_response.scoring.score`.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group
     Parameters
     ----------
     bank, person, item, response, group
-        As for :func:`~dagster_project.stats.irt.score`.
+        As for :func:`~dagster_project.stats.item_response.scoring.score`.
     quiz : mapping or series, item → quiz
         Items without one are left out.
 
@@ -91,7 +92,7 @@ def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group
     sums = np.zeros((base[-1], 6))
     row_item = _row_item(layout)
     category = np.arange(layout.rows) - layout.step_start[row_item] - row_item
-    _pair_sums(
+    kernels.residual_sums_of_pairs(
         data.start, data.row, ability, row_item, category, parameters.slope, parameters.step, layout.step_start,
         code, within, sizes, base, sums,
     )  # fmt: skip
@@ -131,7 +132,7 @@ def differential_functioning(bank: ItemBank, person, item, response, group, *, r
     Parameters
     ----------
     bank, person, item, response
-        As for :func:`~dagster_project.stats.irt.score`.
+        As for :func:`~dagster_project.stats.item_response.scoring.score`.
     group : array of shape (responses,), constant within a person
         For instance country or language; not the groups of the calibration.
     reference : label, optional
@@ -245,35 +246,6 @@ def _shifted_tables(layout: Layout, parameters: Parameters, grid: Grid, shift: n
         ratio = np.exp(log_p - used)
         tables.append((ratio, ratio * slope, ratio * (slope**2 + curvature)))
     return tuple(np.ascontiguousarray(np.stack(t)) for t in zip(*tables, strict=True))
-
-
-@njit(cache=True, nogil=True)
-def _pair_sums(
-    start, row, ability, row_item, category, slope, step, step_start, quiz, within, sizes, base, sums
-):  # fmt: skip
-    for j in range(start.size - 1):
-        n = start[j + 1] - start[j]
-        residual = np.empty(n)
-        for t in range(n):
-            i = row_item[row[start[j] + t]]
-            expected = 0.0
-            for k in range(step_start[i], step_start[i + 1]):
-                expected += 1.0 / (1.0 + np.exp(-(slope[i] * ability[j] + step[k])))
-            residual[t] = category[row[start[j] + t]] - expected
-        for t in range(n):
-            i = row_item[row[start[j] + t]]
-            if quiz[i] < 0:
-                continue
-            for u in range(n):
-                k = row_item[row[start[j] + u]]
-                if quiz[k] == quiz[i] and within[k] > within[i]:
-                    at = base[quiz[i]] + within[i] * sizes[quiz[i]] + within[k]
-                    sums[at, 0] += 1.0
-                    sums[at, 1] += residual[t]
-                    sums[at, 2] += residual[u]
-                    sums[at, 3] += residual[t] ** 2
-                    sums[at, 4] += residual[u] ** 2
-                    sums[at, 5] += residual[t] * residual[u]
 
 
 def _free_groups(group) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Item response models: difficulties of questions, abilities of learners and organizations."""
