@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.course_gain import course_gains, occasions
 from dagster_project.stats.item_response.abilities import ability_likelihood
 from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.skills.course_gain import course_gains, occasions
 
 ITEMS = 12  # half of them before, half after
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.course_links import course_links, course_patterns
+from dagster_project.stats.skills.course_links import course_links, course_patterns
 
 
 def answers(plan):

@@ -15,7 +15,7 @@ from dagster_project.defs.analytics import CONTRACTS, analytics_spec, asset_key
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.defs.skills.measures import Benchmarks, measure
 from dagster_project.defs.skills.scales import Skill, bring_up_to_date, read_people, read_skill, skills_with_answers
-from dagster_project.stats.skill_gap import recommend
+from dagster_project.stats.skills.gap import recommend
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
 

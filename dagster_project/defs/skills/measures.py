@@ -7,8 +7,6 @@ import pandas as pd
 
 from dagster_project.defs.analytics import CONTRACTS
 from dagster_project.defs.skills.scales import People, Skill, scale_row, to_bank
-from dagster_project.stats.benchmarks import benchmark, due_organizations
-from dagster_project.stats.course_gain import course_gains
 from dagster_project.stats.item_response.abilities import (
     AbilityLikelihood,
     ability_likelihood,
@@ -16,7 +14,9 @@ from dagster_project.stats.item_response.abilities import (
     group_posterior,
 )
 from dagster_project.stats.item_response.bank import ItemBank
-from dagster_project.stats.skill_scale import SkillAnswers, known_groups
+from dagster_project.stats.skills.benchmarks import benchmark, due_organizations
+from dagster_project.stats.skills.course_gain import course_gains
+from dagster_project.stats.skills.scale import SkillAnswers, known_groups
 from dagster_project.store.item_banks import StoredBank
 from dagster_project.store.warehouse import Warehouse
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats.course_gain import occasions
-from dagster_project.stats.course_links import bridged_courses
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.calibration import Prior, calibrate, calibrate_new_items
 from dagster_project.stats.item_response.fit import (
@@ -24,6 +22,8 @@ from dagster_project.stats.item_response.fit import (
 )
 from dagster_project.stats.item_response.linking import standardized
 from dagster_project.stats.item_response.quadrature import QuadratureError
+from dagster_project.stats.skills.course_gain import occasions
+from dagster_project.stats.skills.course_links import bridged_courses
 
 WINDOW_DAYS = 365  # answers of so many days before a learner's last one have one ability behind them, to score
 SMALLEST_GROUP = 200  # occasions

@@ -1,0 +1,1 @@
+"""What the item response models say about courses, skills and organizations."""
