@@ -32,13 +32,13 @@ from dagster_project.defs.at_risk.subjects import PROGRAMS, SUBJECTS
 from dagster_project.ingest.identity import read_key
 from dagster_project.keyed_hash import keyed_hash
 from dagster_project.settings import Settings
-from dagster_project.stats.at_risk import MODELS, Feature
-from dagster_project.stats.calibration import calibration_error, sampling_calibration_error
-from dagster_project.stats.risk_backtest import WEEKS as BACKTEST_WEEKS
-from dagster_project.stats.risk_backtest import splits, stability
-from dagster_project.stats.risk_features import COURSE_FEATURES, REASONS
-from dagster_project.stats.risk_metrics import bootstrap, measure, ranking_report
-from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
+from dagster_project.stats.risk.backtest import WEEKS as BACKTEST_WEEKS
+from dagster_project.stats.risk.backtest import splits, stability
+from dagster_project.stats.risk.calibration import calibration_error, sampling_calibration_error
+from dagster_project.stats.risk.features import COURSE_FEATURES, REASONS
+from dagster_project.stats.risk.metrics import bootstrap, measure, ranking_report
+from dagster_project.stats.risk.models import MODELS, Feature
+from dagster_project.stats.risk.training import Columns, RiskScorer, fit_scorer
 from dagster_project.store.warehouse import Warehouse
 
 WEEKS = (0, 2, 4, 6, 8, 12, 16, 20)

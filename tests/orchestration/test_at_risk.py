@@ -18,9 +18,9 @@ from dagster_project.defs.at_risk.subjects import COLUMNS, Subject
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
-from dagster_project.stats.at_risk import Feature
-from dagster_project.stats.risk_backtest import Backtest
-from dagster_project.stats.risk_training import Columns, fit_scorer
+from dagster_project.stats.risk.backtest import Backtest
+from dagster_project.stats.risk.models import Feature
+from dagster_project.stats.risk.training import Columns, fit_scorer
 from dagster_project.store.warehouse import Warehouse
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN

@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit, logit
 
-from dagster_project.stats import calibration, drift
+from dagster_project.stats.risk import calibration, drift
 
 
 def drawn(n, seed, slope=1.0, intercept=0.0):

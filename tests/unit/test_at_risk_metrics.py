@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from dagster_project.stats import risk_metrics
+from dagster_project.stats.risk import metrics as risk_metrics
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from dagster_project.stats.at_risk import (
+from dagster_project.stats.risk.models import (
     MODELS,
     BoostedTrees,
     Encoder,
@@ -136,7 +136,7 @@ def test_columns_that_hold_nothing_are_left_out_and_none_at_all_is_an_error():
 
 
 def test_boosting_ranks_better_than_the_seven_day_rule():
-    from dagster_project.stats.risk_metrics import auc
+    from dagster_project.stats.risk.metrics import auc
 
     new = made_frame(9)
     found = {}

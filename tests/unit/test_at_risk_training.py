@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from dagster_project.stats.at_risk import Feature
-from dagster_project.stats.calibration import calibration_error
-from dagster_project.stats.risk_backtest import (
+from dagster_project.stats.risk.backtest import (
     Split,
     backtest,
     leaking_features,
     splits,
     stability,
 )
-from dagster_project.stats.risk_training import Columns, EarlyOutcomes, RiskScorer, fit_scorer
+from dagster_project.stats.risk.calibration import calibration_error
+from dagster_project.stats.risk.models import Feature
+from dagster_project.stats.risk.training import Columns, EarlyOutcomes, RiskScorer, fit_scorer
 
 COLUMNS = Columns("offering", "learner_key")
 FEATURES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from dagster_project.stats.venn_abers import VennAbers, fit_venn_abers
+from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
 
 
 def by_brute_force(score, outcome, new):

@@ -20,10 +20,10 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.ingest.erasure import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
-from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees
-from dagster_project.stats.risk_backtest import Backtest, backtest, cohort_drift, is_enough, last_split, splits
-from dagster_project.stats.risk_features import CONTACT, NO_CONTACT, REASONS
-from dagster_project.stats.risk_training import RiskScorer, fit_scorer
+from dagster_project.stats.risk.backtest import Backtest, backtest, cohort_drift, is_enough, last_split, splits
+from dagster_project.stats.risk.features import CONTACT, NO_CONTACT, REASONS
+from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees
+from dagster_project.stats.risk.training import RiskScorer, fit_scorer
 from dagster_project.store.contracts import TableContract
 from dagster_project.store.database import literal
 from dagster_project.store.warehouse import Warehouse

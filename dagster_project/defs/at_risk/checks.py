@@ -6,9 +6,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats.at_risk import SevenDayRule
-from dagster_project.stats.drift import BLOCK_ABOVE, why_drifted
-from dagster_project.stats.risk_metrics import auc_error
+from dagster_project.stats.risk.drift import BLOCK_ABOVE, why_drifted
+from dagster_project.stats.risk.metrics import auc_error
+from dagster_project.stats.risk.models import SevenDayRule
 
 CALIBRATION_ERROR = 0.10  # above what chance explains; cohorts of one university differ by less
 CONTRIBUTION_GAP = 1e-10

@@ -7,7 +7,7 @@ import duckdb
 
 from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.settings import Settings
-from dagster_project.stats.risk_backtest import leaking_features
+from dagster_project.stats.risk.backtest import leaking_features
 from dagster_project.store.database import attach, literal, open_engine
 
 CHECKED_WEEKS = (2, 6)  # before and after the first grades; each costs one more computation of a cohort's marts

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from dagster_project.settings import Settings
-from dagster_project.stats.risk_training import RiskScorer
+from dagster_project.stats.risk.training import RiskScorer
 
 
 def save_scorer(settings: Settings, scorer: RiskScorer) -> None:

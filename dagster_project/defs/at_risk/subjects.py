@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from dagster_project.stats.at_risk import Feature
-from dagster_project.stats.risk_features import COURSE_FEATURES, PROGRAM_FEATURES
-from dagster_project.stats.risk_training import LATE, LATE_STEP, Columns
+from dagster_project.stats.risk.features import COURSE_FEATURES, PROGRAM_FEATURES
+from dagster_project.stats.risk.models import Feature
+from dagster_project.stats.risk.training import LATE, LATE_STEP, Columns
 from dagster_project.store.database import literal
 from dagster_project.store.warehouse import Warehouse
 

@@ -5,7 +5,7 @@ Gender, age, country and disability are no features: they stand in the subgroup 
 what happens if nobody calls.
 """
 
-from dagster_project.stats.at_risk import Feature
+from dagster_project.stats.risk.models import Feature
 
 CONTACT, NO_CONTACT = "contact_channel", "none"
 

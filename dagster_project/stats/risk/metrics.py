@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from dagster_project.stats.calibration import calibration_error, calibration_slope
+from dagster_project.stats.risk.calibration import calibration_error, calibration_slope
 from dagster_project.stats.suppression import MINIMUM, suppress
 
 CALLED_SHARES = (0.05, 0.10, 0.20)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees, Feature, SevenDayRule
-from dagster_project.stats.calibration import calibration_bins, sampling_calibration_error
-from dagster_project.stats.drift import SCORE, drift_table
-from dagster_project.stats.risk_metrics import foretold_auc, measure, ranking_report, subgroup_table
-from dagster_project.stats.risk_training import Columns, RiskScorer, fit_scorer
+from dagster_project.stats.risk.calibration import calibration_bins, sampling_calibration_error
+from dagster_project.stats.risk.drift import SCORE, drift_table
+from dagster_project.stats.risk.metrics import foretold_auc, measure, ranking_report, subgroup_table
+from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Feature, SevenDayRule
+from dagster_project.stats.risk.training import Columns, RiskScorer, fit_scorer
 from dagster_project.stats.suppression import MINIMUM
 
 WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20)

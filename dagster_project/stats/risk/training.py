@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from dagster_project.stats.at_risk import MODELS, SEED, BoostedTrees, Encoder, Feature, RiskModel
-from dagster_project.stats.calibration import Calibration, fit_calibration, fit_offset, read_calibration
-from dagster_project.stats.venn_abers import VennAbers, fit_venn_abers
+from dagster_project.stats.risk.calibration import Calibration, fit_calibration, fit_offset, read_calibration
+from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, Feature, RiskModel
+from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
 
 FOLDS = 5
 LATE, LATE_STEP = 12, 4  # after this week every fourth one trains: the weeks in which help comes in time weigh more
@@ -236,7 +236,7 @@ def fit_scorer(
         Rows of learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be scored.
     outcome : str
         Column of the outcome.
-    kind : a name in ``at_risk.MODELS``
+    kind : a name in ``models.MODELS``
     folds : int
         Parts of the cohorts that are predicted by models of the others; fewer cost less.
     settings : arguments of the model's ``fit``

@@ -1,0 +1,1 @@
+"""Who is likely to fail or leave: models, their calibration, the evidence for them."""
