@@ -26,7 +26,8 @@ from dagster_project.simulate import truth
 from dagster_project.simulate.drivers import BY_NAME, NULLS
 from dagster_project.simulate.population import draw
 from dagster_project.stats.double_lasso.inference import equal_strength, robustness_of_bound
-from dagster_project.stats.driver_effects import Columns, DriverResults, driver_effects
+from dagster_project.stats.driver_effects.analysis import DriverResults, driver_effects
+from dagster_project.stats.driver_effects.level import Columns
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = Columns(program="program_id", learner="learner_id", course="course_id", term="first_term_id")

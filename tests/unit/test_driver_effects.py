@@ -13,19 +13,15 @@ import pytest
 import statsmodels.api as sm
 
 from dagster_project import simulate
-from dagster_project.stats import placebos
 from dagster_project.stats.double_lasso.fits import Model, fit_models
-from dagster_project.stats.driver_effects import (
-    SPECIFICATIONS,
-    Columns,
-    _Driver,
-    driver_effects,
-    eligibility_errors,
-    placebo_errors,
-    shrink,
-)
-from dagster_project.stats.logit import logit_percents
-from dagster_project.stats.placebos import swap_clusters, swap_learners
+from dagster_project.stats.driver_effects import placebos
+from dagster_project.stats.driver_effects.analysis import driver_effects, eligibility_errors
+from dagster_project.stats.driver_effects.effects import shrink
+from dagster_project.stats.driver_effects.falsification import placebo_errors
+from dagster_project.stats.driver_effects.level import Columns, Driver
+from dagster_project.stats.driver_effects.logit import logit_percents
+from dagster_project.stats.driver_effects.placebos import swap_clusters, swap_learners
+from dagster_project.stats.driver_effects.specifications import SPECIFICATIONS
 
 SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
 COLUMNS = Columns(program="program_id", learner="learner_id", course="course_id", term="first_term_id")
@@ -100,9 +96,9 @@ def test_a_row_drawn_by_hand(tables, found):
     assert row["logit_percent"] == pytest.approx(100 * (means[1] / means[0] - 1), rel=1e-4)
 
 
-def driver(values, rule: str, printed=(np.nan, np.nan)) -> _Driver:
+def driver(values, rule: str, printed=(np.nan, np.nan)) -> Driver:
     values, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
-    made = _Driver("d", "d", "own", "all", rule, printed, 1, values=values, counts=counts)
+    made = Driver("d", "d", "own", "all", rule, printed, 1, values=values, counts=counts)
     made.set_contrast()
     return made
 

@@ -13,7 +13,8 @@ from dagster_project.defs.analytics import CONTRACTS, analytics_spec, asset_key
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
 from dagster_project.stats.double_lasso.design import Batches
-from dagster_project.stats.driver_effects import Columns, driver_effects
+from dagster_project.stats.driver_effects.analysis import driver_effects
+from dagster_project.stats.driver_effects.level import Columns
 from dagster_project.stats.suppression import MINIMUM
 from dagster_project.store.database import identifier, literal
 from dagster_project.store.frames import to_arrow

@@ -6,7 +6,8 @@ from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.drivers.assets import SEEDS, TABLES
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.stats.double_lasso.task import Requirements
-from dagster_project.stats.driver_effects import PLACEBO_BOUNDS, eligibility_errors, placebo_errors
+from dagster_project.stats.driver_effects.analysis import eligibility_errors
+from dagster_project.stats.driver_effects.falsification import PLACEBO_BOUNDS, placebo_errors
 from dagster_project.store.warehouse import Warehouse
 
 EFFECTS, PLACEBOS = asset_key(TABLES["effects"]), asset_key(TABLES["placebos"])

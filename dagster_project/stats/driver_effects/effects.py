@@ -1,0 +1,206 @@
+"""A row for each driver: over all programs, and within each of them, drawn to the mean of all.
+
+References
+----------
+.. [1] Paule and Mandel (1982), J. Research of the National Bureau of Standards 87, 377-385: the variance between
+       programs.
+.. [2] Efron and Morris (1975), J. American Statistical Association 70, 311-319: the shrinkage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dagster_project.stats.double_lasso.design import Batches
+from dagster_project.stats.double_lasso.fits import fit_models
+from dagster_project.stats.double_lasso.task import Requirements
+from dagster_project.stats.driver_effects.level import CLUSTERS, Driver, Level, concatenate
+from dagster_project.stats.driver_effects.logit import logit_percents
+from dagster_project.stats.driver_effects.percent import metric, percent, sensitivity
+from dagster_project.stats.suppression import SharedMeans
+
+LOGIT_POINTS = 0.5  # a logit's percent may differ from the linear one by so much, or by a standard error
+PROGRAM_REQUIREMENTS = Requirements(rows=200, rare_rows=30, clusters=6)
+WITHHELD = "withheld: with the figures of all programs, those of a program with very few rows would follow"
+
+
+def effects_over_all(level: Level) -> pd.DataFrame:
+    """One row a driver, over all programs."""
+    found = {} if level.main is None else level.main.table.set_index("model").to_dict("index")
+    logits = {}
+    if level.main is not None:
+        percents = logit_percents(level.main, [d.low for d in level.fitted], [d.high for d in level.fitted])
+        logits = dict(zip(level.main.table["model"], percents, strict=True))
+    rows = []
+    for fit in sorted(found.values(), key=lambda fit: -fit["n"]):
+        level.means.of(fit["n"], fit["outcome_mean"])
+    for driver in level.drivers:
+        row = _describe_row(level, driver, found.get(driver.id), level.means)
+        if row["status"] == "estimated":
+            row |= sensitivity(row, found[driver.id])
+            row["logit_percent"] = logits[driver.id]
+            gap = abs(row["logit_percent"] - row["percent"])
+            row["is_logit_different"] = bool(not gap <= max(LOGIT_POINTS, row["percent_std_error"]))
+            ends = [found[driver.id][f"without_one_{end}"] for end in ("low", "high")]
+            ends = sorted(percent(alpha, row) for alpha in ends)
+            row["without_one_program_low_percent"], row["without_one_program_high_percent"] = ends
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _describe_row(level: Level, driver: Driver, fit: dict[str, Any] | None, means: SharedMeans) -> dict[str, Any]:
+    """A driver with its contrast and, if there is a fit, its figures; `means` are those of the outcome."""
+    row: dict[str, Any] = {
+        "driver_id": driver.id,
+        "program_key": None,
+        "position": driver.position,
+        "level": level.name,
+        "contrast_rule": driver.rule,
+        "contrast_low": driver.low,
+        "contrast_high": driver.high,
+        "driver_q25": driver.quantile(0.25),
+        "driver_median": driver.quantile(0.5),
+        "driver_q75": driver.quantile(0.75),
+        "candidate_control_columns": len(driver.controls),
+    }
+    if fit is None:
+        return row | {"status": "not estimable", "reason": driver.reason, "row_count": 0}
+    row |= {
+        "status": fit["status"],
+        "reason": fit["reason"],
+        "row_count": fit["n"],
+        "cluster_count": fit["n_clusters"],
+        "clustered_by": " and ".join(CLUSTERS[driver.kind]).replace("_", " × "),
+        "control_count": fit["n_controls"],
+        "selected_control_count": len(fit["selected"]),
+        "selected_controls": ", ".join(fit["selected"]),
+        "outcome_mean": means.of(fit["n"], fit["outcome_mean"]),
+        "driver_mean": fit["driver_mean"],
+        "residual_share": fit["residual_share"],
+    }
+    if fit["status"] != "estimated":
+        return row
+    row |= {name: fit[name] for name in ("effect", "std_error", "std_error_kind", "degrees_of_freedom", "p_value")}
+    row["wild_bootstrap_p"] = fit["wild_bootstrap_p"]  # not a number within a program
+    row |= metric(row, fit["conf_low"], fit["conf_high"])
+    own = row | {"contrast_low": row["driver_q25"], "contrast_high": row["driver_q75"]}
+    if driver.contrast_rule != "zero_to_one" and own["contrast_low"] < own["contrast_high"]:
+        row["own_quartiles_percent"] = percent(row["effect"], own)
+    return row
+
+
+def effects_by_program(level: Level) -> pd.DataFrame:
+    """Each driver within each program, selected anew, at the contrast of all programs together."""
+    if level.main is None:
+        return pd.DataFrame()
+    tables = []
+    for program, table in _by_key(level.rows, level.columns.program):
+        fits = fit_models(
+            table,
+            [level.model(driver.id, driver, driver.controls) for driver in level.fitted],
+            outcome=level.columns.outcome,
+            controls=level.controls,
+            require=PROGRAM_REQUIREMENTS,
+            draws=1,
+        )
+        found, means = fits.table.to_dict("records"), SharedMeans(level.minimum_group)
+        for fit in sorted(found, key=lambda fit: -fit["n"]):
+            means.of(fit["n"], fit["outcome_mean"])
+        rows = [_describe_row(level, driver, fit, means) for driver, fit in zip(level.fitted, found, strict=True)]
+        tables.append(pd.DataFrame(rows).assign(program_key=program))
+    return _without_small_rests(level, concatenate(tables))
+
+
+def _without_small_rests(level: Level, programs: pd.DataFrame) -> pd.DataFrame:
+    """No count of a program without an answer; nor an answer where all others would leave a small rest."""
+    few = programs["reason"].fillna("").str.startswith("too few rows")
+    programs.loc[few, "reason"] = f"too few rows: fewer than {PROGRAM_REQUIREMENTS.rows:,} in the program's sample"
+    programs["row_count"] = programs["row_count"].astype("float64").mask(few)
+    for driver, task in zip(level.fitted, level.main.tasks, strict=True):
+        counted = programs.loc[programs["driver_id"] == driver.id, "row_count"].dropna()
+        if len(counted) and 0 < task.n - counted.sum() < level.minimum_group:
+            described = ["driver_id", "program_key", "position", "level", "contrast_rule"]
+            programs.loc[counted.idxmin(), programs.columns.difference(described)] = None
+            programs.loc[counted.idxmin(), ["status", "reason"]] = ["not estimable", WITHHELD]
+    return programs
+
+
+def shrink(estimates: np.ndarray, std_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Estimates (k,) drawn to their mean by as much as chance explains their spread ([1], [2]).
+
+    Returns
+    -------
+    shrunken estimates (k,), their standard errors (k,), and the standard deviation between the true ones
+    """
+    variances = np.square(std_errors)
+
+    def centre(between: float) -> tuple[float, np.ndarray]:
+        weights = 1 / (variances + between)
+        return float(weights @ estimates / weights.sum()), weights
+
+    def excess(between: float) -> float:
+        mean, weights = centre(between)
+        return float(weights @ np.square(estimates - mean)) - (len(estimates) - 1)
+
+    low, high = 0.0, float(np.var(estimates) * len(estimates)) + 1e-12
+    if len(estimates) < 2 or excess(0.0) <= 0:
+        between = 0.0
+    else:
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        between = (low + high) / 2
+    mean, weights = centre(between)
+    kept = between / (between + variances)
+    errors = np.sqrt(kept * variances + (1 - kept) ** 2 / weights.sum())
+    return mean + kept * (estimates - mean), errors, float(np.sqrt(between))
+
+
+def shrunken(programs: pd.DataFrame) -> pd.DataFrame:
+    """Rows by program with the program's percent drawn to the mean of all programs'."""
+    for name in ("shrunken_percent", "shrunken_std_error", "between_program_percent"):
+        programs[name] = np.nan
+    for _, rows in programs[programs["status"] == "estimated"].groupby("driver_id"):
+        values, errors, between = shrink(
+            rows["percent"].to_numpy(dtype=np.float64), rows["percent_std_error"].to_numpy(dtype=np.float64)
+        )
+        programs.loc[rows.index, "shrunken_percent"] = values
+        programs.loc[rows.index, "shrunken_std_error"] = errors
+        programs.loc[rows.index, "between_program_percent"] = between
+    return programs
+
+
+def with_spread(effects: pd.DataFrame, programs: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all programs with how many programs have an estimate, and how far these truly differ."""
+    within = programs[programs["status"] == "estimated"].groupby("driver_id")
+    effects["program_count"] = effects["driver_id"].map(within.size())
+    effects["between_program_percent"] = effects["driver_id"].map(within["between_program_percent"].first())
+    return effects
+
+
+def _by_key(batches: Batches, key: str) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of one key after the other, of a stream that is ordered by it."""
+    held: list[pa.RecordBatch] = []
+    current, seen = None, set()
+    for batch in batches():
+        codes = batch.column(key).dictionary_encode()
+        names, codes = codes.dictionary.to_pylist(), codes.indices.to_numpy()
+        bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
+        for a, b in pairwise(bounds):
+            name = names[codes[a]]
+            if name != current:
+                if held:
+                    yield current, pa.Table.from_batches(held)
+                if name in seen:
+                    raise ValueError(f"The rows come back to {key} {name}: order the stream by {key}.")
+                seen.add(name)
+                current, held = name, []
+            held.append(batch.slice(a, b - a))
+    if held:
+        yield current, pa.Table.from_batches(held)
