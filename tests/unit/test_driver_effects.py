@@ -226,6 +226,16 @@ def test_programs_have_rows_and_shrinking_draws_them_together(found):
         assert estimated["shrunken_percent"].std() <= estimated["percent"].std()
 
 
+def test_shrinking_by_hand():
+    # Estimates 0 and 4 have variance 8, of which 1 is chance: 7/8 of each distance from the mean 2 is kept.
+    shrunken, std_errors, between = shrink(np.array([0.0, 4.0]), np.array([1.0, 1.0]))
+    assert between == pytest.approx(np.sqrt(7), rel=1e-5)
+    np.testing.assert_allclose(shrunken, [0.25, 3.75], rtol=1e-5)
+    np.testing.assert_allclose(std_errors, np.sqrt(7 / 8 + (1 / 8) ** 2 * (8 / 2)), rtol=1e-5)
+    alone = shrink(np.array([3.0]), np.array([0.5]))
+    assert (alone[0].tolist(), alone[1].tolist(), alone[2]) == ([3.0], [0.5], 0.0)
+
+
 def test_shrinking_keeps_what_is_not_chance():
     rng = np.random.default_rng(5)
     truth = 3 + 2 * rng.standard_normal(4000)

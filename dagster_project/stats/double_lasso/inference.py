@@ -137,12 +137,9 @@ def interval(effect: float, std_error: float, degrees: float, level: float) -> t
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     """False-discovery-rate q-values (J,) of p-values (J,), the step-up procedure of [3] section 3."""
-    order = np.argsort(p_values)[::-1]
-    count = len(p_values)
-    scaled = p_values[order] * count / np.arange(count, 0, -1)
-    q_values = np.empty(count)
-    q_values[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return q_values
+    from statsmodels.stats.multitest import multipletests
+
+    return multipletests(p_values, method="fdr_bh")[1] if len(p_values) else np.zeros(0)
 
 
 def romano_wolf(

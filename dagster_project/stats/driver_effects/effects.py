@@ -138,28 +138,17 @@ def shrink(estimates: np.ndarray, std_errors: np.ndarray) -> tuple[np.ndarray, n
     -------
     shrunken estimates (k,), their standard errors (k,), and the standard deviation between the true ones
     """
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    if len(estimates) < 2:
+        return estimates.copy(), std_errors.copy(), 0.0
     variances = np.square(std_errors)
-
-    def centre(between: float) -> tuple[float, np.ndarray]:
-        weights = 1 / (variances + between)
-        return float(weights @ estimates / weights.sum()), weights
-
-    def excess(between: float) -> float:
-        mean, weights = centre(between)
-        return float(weights @ np.square(estimates - mean)) - (len(estimates) - 1)
-
-    low, high = 0.0, float(np.var(estimates) * len(estimates)) + 1e-12
-    if len(estimates) < 2 or excess(0.0) <= 0:
-        between = 0.0
-    else:
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-        between = (low + high) / 2
-    mean, weights = centre(between)
-    kept = between / (between + variances)
-    errors = np.sqrt(kept * variances + (1 - kept) ** 2 / weights.sum())
-    return mean + kept * (estimates - mean), errors, float(np.sqrt(between))
+    # Its tolerance is kept: a tighter one ends in rounding, and a search that oversteps is taken for no spread at all.
+    combined = combine_effects(estimates, variances, method_re="pm")
+    kept = combined.tau2 / (combined.tau2 + variances)
+    errors = np.sqrt(kept * variances + (1 - kept) ** 2 * combined.var_eff_w_re)
+    mean = combined.mean_effect_re
+    return mean + kept * (estimates - mean), errors, float(np.sqrt(combined.tau2))
 
 
 def shrunken(programs: pd.DataFrame) -> pd.DataFrame:
