@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
 
 from dagster_project.stats.risk.calibration import calibration_error, calibration_slope
 from dagster_project.stats.suppression import MINIMUM, suppress
@@ -25,13 +24,16 @@ def _metric(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np
 
 @_metric
 def auc(probability, outcome) -> float:
-    """Area under the ROC curve: the share of pairs in which the row with outcome 1 is scored higher, ties half."""
+    """Area under the ROC curve: the share of pairs in which the row with outcome 1 is scored higher, ties half.
+
+    nan where one outcome is missing.
+    """
+    from sklearn.metrics import roc_auc_score
+
     outcome = np.asarray(outcome, bool)
-    positives, negatives = int(outcome.sum()), int((~outcome).sum())
-    if not positives or not negatives:
+    if outcome.all() or not outcome.any():
         return float("nan")
-    ranks = rankdata(probability)[outcome].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(roc_auc_score(outcome, probability))
 
 
 def foretold_auc(probability) -> float:
@@ -71,18 +73,18 @@ def auc_error(auc: float, positives: float, negatives: float) -> float:
 @_metric
 def auprc(probability, outcome) -> float:
     """Average precision, rows of equal score taken together; nan without a positive row."""
-    outcome = np.asarray(outcome, float)
-    if not outcome.sum():
-        return float("nan")
-    _, group = np.unique(-np.asarray(probability, float), return_inverse=True)
-    found, called = np.cumsum(np.bincount(group, weights=outcome)), np.cumsum(np.bincount(group))
-    return float(np.sum(np.diff(found, prepend=0) / outcome.sum() * found / called))
+    from sklearn.metrics import average_precision_score
+
+    outcome = np.asarray(outcome, bool)
+    return float(average_precision_score(outcome, probability)) if outcome.any() else float("nan")
 
 
 @_metric
 def brier(probability, outcome) -> float:
     """Mean squared distance between probability and outcome."""
-    return float(np.mean((np.asarray(probability, float) - np.asarray(outcome, float)) ** 2))
+    from sklearn.metrics import brier_score_loss
+
+    return float(brier_score_loss(np.asarray(outcome, bool), probability, labels=[False, True]))
 
 
 METRICS |= {"calibration_error": calibration_error, "calibration_slope": calibration_slope}
@@ -196,12 +198,11 @@ def subgroup_table(
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share; nan without trials."""
+    from statsmodels.stats.proportion import proportion_confint
+
     if not trials:
         return float("nan"), float("nan")
-    z = norm.ppf(0.5 + level / 2)
-    share = successes / trials
-    middle, half = share + z**2 / (2 * trials), z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    low, high = ((middle + side) / (1 + z**2 / trials) for side in (-half, half))
+    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))  # beyond by rounding only
 
 
