@@ -208,7 +208,8 @@ def _send(settings: Settings, alerts: Sequence[Alert], *, is_kept: bool) -> list
         )
         return (
             f"{_count(failed)} not accepted by address {number} of LEARNING_WAREHOUSE_ALERT_ADDRESSES "
-            f"({schema_of(address)}): {reason}. {fate}. More on it: {REPOSITORY / '.venv/bin/apprise'} -vv -b test '<the address>'"
+            f"({schema_of(address)}): {reason}. {fate}. More on it: "
+            f"{REPOSITORY / '.venv/bin/apprise'} -vv -b test '<the address>'"
         )
 
     with ThreadPoolExecutor(len(addresses), thread_name_prefix="alerts") as pool:

@@ -19,8 +19,9 @@ from dagster_project.defs.resources import WarehouseResource
 from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import Backtest
-from dagster_project.stats.risk.models import Feature
+from dagster_project.stats.risk.models import MODELS, Feature, HistogramTrees
 from dagster_project.stats.risk.training import Columns, fit_scorer
+from dagster_project.store.publish import WALL_CLOCK_COLUMNS
 from dagster_project.store.warehouse import Warehouse
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -289,6 +290,10 @@ def test_the_newest_champion_scores_unless_a_version_is_pinned(settings, monkeyp
     monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_PINNED_MODELS", "other, old")
     pinned = pinned_version(Settings(), registry, "campus", "not_retained")
     assert champion_of(registry, "campus", "not_retained", pinned)["model_version"] == "old"
+    # Of several the newest, in whatever order the registry's rows come.
+    monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_PINNED_MODELS", "old, challenger")
+    for rows in (registry, registry.iloc[::-1]):
+        assert pinned_version(Settings(), rows, "campus", "not_retained") == "challenger"
 
 
 def test_a_model_whose_file_was_changed_is_refused(settings):
@@ -306,3 +311,63 @@ def test_a_model_whose_file_was_changed_is_refused(settings):
     file.write_text(file.read_text().replace('"slope": ', '"slope": 1'))
     with pytest.raises(ValueError, match="have changed"):
         load_scorer(settings, scorer.version)
+
+
+WEEKLY = Subject(
+    name="not_retained",
+    features=SUBJECT.features,
+    subgroups=("gender",),
+    tables=("marts.weeks",),
+    key="enrollment_key",
+    active="select count(*) from marts.weeks where source = {source} and y is null and week_number = 4",
+    query="select week.* exclude (click_count, since_last_activity_days, gender), {columns} from marts.weeks as week",
+)
+AT_RISK = [f"analytics.at_risk_{table}" for table in (*assets.TRAINING_TABLES, *assets.SCORING_TABLES)]
+
+
+def made_weeks() -> pd.DataFrame:
+    """Three matured cohorts and one that runs, weeks 3 and 4, as a subject's query gives them."""
+    rows = made_cohorts(terms=4)
+    rows["week_number"] = rows["week_number"].replace(2, 3)
+    rows["gender"] = np.where(rows["learner_key"].str.len() % 2, "female", "male")
+    rows["as_of_on"] = rows["starts_on"] + pd.to_timedelta(7 * rows["week_number"], unit="D")
+    rows["y"] = rows["y"].where(rows["term"] != rows["term"].max()).astype("Int64")
+    return rows.assign(source="campus", program_key="campus:p", course_key=None)
+
+
+def test_two_builds_of_one_delivery_are_equal_in_whatever_order_their_rows_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "SUBJECTS", (WEEKLY,))
+    monkeypatch.setattr(assets, "recounted_leaks", lambda *_: {})
+    monkeypatch.delitem(MODELS, HistogramTrees.kind)  # the yardstick: it cannot score, and costs most of the time
+    weeks = made_weeks()
+    homes = [tmp_path / "first", tmp_path / "second"]
+    for salt, home in enumerate(homes):
+        home.mkdir()
+        monkeypatch.setenv("LEARNING_WAREHOUSE_HOME", str(home))
+        with duckdb.connect(Settings().build_database) as connection:
+            connection.register("weeks", weeks)
+            connection.execute(f"""
+                create schema core; create schema marts;
+                create table core.dim_source as
+                    select 'campus' as source, max(as_of_on)::date as last_data_on from weeks;
+                create table marts.weeks as
+                    from weeks order by hash(enrollment_key, week_number, {salt});
+            """)
+        Warehouse(Settings()).restore([CONTRACTS[table] for table in AT_RISK])
+        result = dg.materialize(
+            [assets.at_risk_training, assets.at_risk_scoring], resources={"warehouse": WarehouseResource()}
+        )
+        assert result.success
+    counts = Warehouse(Settings()).row_counts(AT_RISK)
+    assert all(counts[table] for table in AT_RISK), counts
+    with duckdb.connect() as connection:
+        for name, home in zip("ab", homes, strict=True):
+            connection.execute(f"attach '{home / 'build.duckdb'}' as {name} (read_only)")
+        different = {}
+        for table in AT_RISK:
+            clock = ", ".join(WALL_CLOCK_COLUMNS.get(table, ()))
+            columns = f"* exclude ({clock})" if clock else "*"
+            (a, b) = (f"select {columns} from {name}.{table}" for name in "ab")
+            rows = f"(({a}) except all ({b})) union all (({b}) except all ({a}))"
+            ((different[table],),) = connection.execute(f"select count(*) from ({rows})").fetchall()
+    assert different == dict.fromkeys(AT_RISK, 0)

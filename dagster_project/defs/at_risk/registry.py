@@ -42,8 +42,8 @@ def champion_of(registry: pd.DataFrame, source: str, outcome: str, pinned: str |
 
 
 def pinned_version(settings: Settings, registry: pd.DataFrame, source: str, outcome: str) -> str | None:
-    """The version that the settings fix for an outcome, if one of theirs belongs to it."""
+    """The version that the settings fix for an outcome, if one of theirs belongs to it: of several the newest."""
     pinned = {version.strip() for version in settings.at_risk_pinned_models.split(",") if version.strip()}
     rows = registry[(registry["source"] == source) & (registry["outcome"] == outcome)]
-    found = rows.loc[rows["model_version"].isin(pinned), "model_version"]
-    return None if found.empty else str(found.iloc[-1])
+    found = rows[rows["model_version"].isin(pinned)].sort_values("trained_at", kind="stable")
+    return None if found.empty else str(found["model_version"].iloc[-1])

@@ -45,11 +45,16 @@ class Subject:
     derived: tuple[str, ...] = ()
 
     def read(self, warehouse: Warehouse, condition: str) -> pd.DataFrame:
-        """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only."""
+        """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only.
+
+        By enrollment and week: draws of rows, sums of floats and ties depend on where a row stands, and a table's rows
+        stand in no order.
+        """
         wanted = dict.fromkeys(column for feature in self.features for column in feature.columns)
         wanted |= dict.fromkeys(self.subgroups)
         columns = ", ".join(f"week.{name}" for name in wanted if name not in ("week_number", *self.derived))
-        query = f"select * from ({self.query.format(columns=columns)}) where {condition}"
+        rows = f"select * from ({self.query.format(columns=columns)}) where {condition}"
+        query = f"{rows} order by enrollment_key, week_number"
         batches = list(warehouse.batches(query))
         if not batches:
             return pd.DataFrame()

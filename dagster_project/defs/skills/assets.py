@@ -123,6 +123,7 @@ def skill_gaps(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
         names = {"organization_key": "organization", "course_key": "course"}
         benchmarks = store.read("analytics.skill_benchmarks", where="comparison = 'all' and is_shown")
         items = store.read("analytics.skill_items", where="slope is not null")
+        items = items.sort_values(["skill_key", "question_key"])  # a mean of floats depends on their order
         gained = store.read("analytics.skill_course_gains")
         degree = store.read("core.dim_course", ["course_key"], where="program_key is not null")["course_key"]
         gained["is_open"] = ~gained["course_key"].isin(degree)

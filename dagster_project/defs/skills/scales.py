@@ -52,7 +52,8 @@ def read_people(store: Warehouse) -> People:
     traits = _frame(
         store,
         "select learners.learner_key, learners.country, languages.language from core.dim_learner as learners "
-        f"left join ({languages}) as languages on learners.learner_key = languages.learner_key",
+        f"left join ({languages}) as languages on learners.learner_key = languages.learner_key "
+        "order by learners.learner_key",
         ["learner_key", "country", "language"],
     )
     members = store.read("marts.mart_organization_member", ["learner_key", "organization_key"], where="is_main")
@@ -75,12 +76,17 @@ def skills_with_answers(store: Warehouse) -> list[Skill]:
 
 
 def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> SkillAnswers:
-    """A skill's answers, arranged: half a second for 100,000 of them."""
+    """A skill's answers, arranged: half a second for 100,000 of them.
+
+    By learner and question: sums of floats and ties depend on where an answer stands, and a table's rows stand in no
+    order.
+    """
     answers = _frame(
         store,
         "select learner_key as learner, question_key as item, course_key as course, item_id as quiz, "
         "answered_on - date '1970-01-01' as day, category from marts.mart_skill_response "
-        f"where source = {literal(skill.source)} and skill_key = {literal(skill.skill_key)}",
+        f"where source = {literal(skill.source)} and skill_key = {literal(skill.skill_key)} "
+        "order by learner_key, question_key",
         ["learner", "item", "course", "quiz", "day", "category"],
     )
     completions = _frame(
@@ -90,7 +96,8 @@ def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> Sk
         "from core.fct_course_enrollment as taken "
         "inner join core.dim_course_skill as teaches on taken.course_key = teaches.course_key "
         f"where teaches.skill_key = {literal(skill.skill_key)} and taken.outcome in ('pass', 'distinction') "
-        f"and taken.outcome_known_on <= date {literal(skill.as_of.isoformat())}",
+        f"and taken.outcome_known_on <= date {literal(skill.as_of.isoformat())} "
+        "order by taken.learner_key, taken.course_key, taken.outcome_known_on",
         ["learner", "course", "day"],
     )
     return arrange(answers, completions, level_of_course)
