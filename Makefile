@@ -44,8 +44,9 @@ search-identifiers: setup  ## search everything that runs write for the learners
 ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000] [HOST=127.0.0.1]
 	@$(BIN)/python -m dagster_project ui --port $(PORT) $(if $(HOST),--host "$(HOST)")
 
-test: setup  ## all tests but the slow ones
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: setup  ## all tests but the slow ones, and how much of the code they reach
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/python .ci/coverage_by_room.py
 
 test-all: setup  ## every test, those on the real data too
 	$(BIN)/python -m pytest -m ""
