@@ -51,11 +51,12 @@ test: setup  ## all tests but the slow ones, and how much of the code they reach
 test-all: setup  ## every test, those on the real data too
 	$(BIN)/python -m pytest -m ""
 
-lint: setup  ## ruff, sqlfluff, import-linter, dg check defs
+lint: setup  ## ruff, sqlfluff, import-linter, types, dg check defs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 dbt
 	$(BIN)/lint-imports
+	$(BIN)/ty check
 	$(BIN)/dg check defs
 
 format: setup  ## put Python and SQL into shape
