@@ -201,8 +201,8 @@ def _send(settings: Settings, alerts: Sequence[Alert], *, is_kept: bool) -> list
         if not failed:
             return None
         fate = (
-            f"What waits in {settings.alerts_dir} is sent after the next run, and every few minutes while make ui runs; "
-            f"it is given up after {KEPT_FOR.days} days"
+            f"What waits in {settings.alerts_dir} is sent after the next run, and every few minutes while make ui "
+            f"runs; it is given up after {KEPT_FOR.days} days"
             if is_kept
             else "The disk did not take it, so it is not sent again"
         )
