@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from dagster_project.base.sql import identifier
 from dagster_project.settings import Settings
-from dagster_project.store.database import identifier
 
 TOLERATED_SHARE = 0.15
 SAMPLES = {

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.sql import literal, qualified
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.quality.suite import EXPECTATIONS, read_suite
 from dagster_project.defs.quality.validation import Relation, validate
 from dagster_project.settings import Settings
-from dagster_project.store.database import attach, literal, open_engine, qualified
 
 FACTORS = (1, 16)
 TABLES = ("raw_campus.events", "marts.mart_learner_course_week")

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from dagster_project.memory import memory_watch
+from dagster_project.base.memory import memory_watch
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
 FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
@@ -51,13 +51,13 @@ def main() -> int:
 
 def _known_errors() -> tuple[type[Exception], ...]:
     """Errors whose message says what was found, where, and what to do: a traceback would only hide it."""
+    from dagster_project.base.errors import StoreError
     from dagster_project.defs.quality.suite import SuiteError
     from dagster_project.ingest.contract import ContractError
     from dagster_project.ingest.erasure import ErasureError
     from dagster_project.ingest.landing import LandingError
     from dagster_project.ingest.retention import RetentionError
     from dagster_project.ingest.sources import SourceError
-    from dagster_project.store.errors import StoreError
 
     return ContractError, ErasureError, LandingError, RetentionError, SourceError, StoreError, SuiteError
 
@@ -191,11 +191,11 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 
 def _erase(settings: Settings, learner: str, name: str | None) -> int:
     """Ask for an erasure, then run the source, which carries it out; status as `_run`."""
+    from dagster_project.base.locks import WriteLock
     from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.erasure import receipt_path
     from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
     from dagster_project.ingest.sources import find_source, registered_sources
-    from dagster_project.store.locks import WriteLock
 
     known = registered_sources(settings)
     if name is None and len(known) != 1:

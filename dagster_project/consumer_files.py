@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+from dagster_project.base.errors import PublishError
+from dagster_project.base.locks import WriteLock
 from dagster_project.identifier_search import identity_files
 from dagster_project.ingest.contract import Contract
 from dagster_project.ingest.erasure import Erasures
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import Kind
-from dagster_project.store.errors import PublishError
-from dagster_project.store.locks import WriteLock
 from dagster_project.store.publish_for import ConsumerPublication, publish_for
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dagster_project.base.sql import identifier
 from dagster_project.ingest.contract import Contract
 from dagster_project.ingest.erasure import (
     Erased,
@@ -26,7 +27,6 @@ from dagster_project.ingest.erasure import (
 from dagster_project.ingest.sources import SourceError, find_source
 from dagster_project.report.data_docs import remove_older
 from dagster_project.settings import Settings
-from dagster_project.store.database import identifier
 from dagster_project.store.erasure import (
     ErasedLearners,
     compact_build_database,

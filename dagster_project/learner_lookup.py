@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.errors import StoreError
+from dagster_project.base.sql import identifier, literal
 from dagster_project.ingest.contract import Contract
 from dagster_project.ingest.identity import read_key
 from dagster_project.settings import Settings
-from dagster_project.store.database import attach, identifier, literal, open_engine
-from dagster_project.store.errors import StoreError
 from dagster_project.store.meta import find_tables
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms
 from dagster_project.store.publish import PUBLIC_SCHEMAS

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.base.errors import StoreError
+from dagster_project.base.locks import WriteLock
 from dagster_project.consumer_files import publish_consumer
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.failures import problems_of
@@ -22,8 +24,6 @@ from dagster_project.report.alert import Problem, alert_text
 from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import KINDS
-from dagster_project.store.errors import StoreError
-from dagster_project.store.locks import WriteLock
 
 LOOK_AHEAD = timedelta(days=31)
 SETTLED_SECONDS = 45

@@ -13,15 +13,16 @@ import duckdb
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
+from dagster_project.base.errors import WarehouseBusyError
+from dagster_project.base.files import empty_folder
+from dagster_project.base.locks import WriteLock, release_run
+from dagster_project.base.memory import memory_watch
 from dagster_project.defs.automation import DAILY_EVENTS, days_of_run
 from dagster_project.defs.transform.arguments import rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
-from dagster_project.memory import memory_watch
 from dagster_project.settings import REPOSITORY, Settings
-from dagster_project.store.errors import WarehouseBusyError
-from dagster_project.store.locks import WriteLock, release_run
-from dagster_project.store.warehouse import Warehouse, empty_folder
+from dagster_project.store.warehouse import Warehouse
 
 OWNERS = ["team:data-engineering"]
 WRITER_POOL = "warehouse_writer"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.base.keyed_hash import set_key
 from dagster_project.ingest import identity, quarantine, sql
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Contract, ContractError, Table
 from dagster_project.ingest.erasure import Erased
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
-from dagster_project.keyed_hash import set_key
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000

@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from dagster_project.keyed_hash import keyed_hash
+from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.settings import Settings
 
 

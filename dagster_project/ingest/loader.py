@@ -26,7 +26,8 @@ from typing import Literal
 
 import duckdb
 
-from dagster_project.concurrency import in_order
+from dagster_project.base.files import on_disk
+from dagster_project.base.threads import in_order
 from dagster_project.ingest import erasure, identity, landing, quarantine, retention, sql
 from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
@@ -34,7 +35,7 @@ from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.ingest.simulated import note_simulated
-from dagster_project.ingest.swap import finish_interrupted, incoming_folders, on_disk, only_loader, put_in_place
+from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
 from dagster_project.settings import Settings
 
 LAYOUT = 1

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from dagster_project.base.keyed_hash import keyed_hash_sql
 from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
 from dagster_project.ingest.records import MAXIMUM_RECORD
-from dagster_project.keyed_hash import keyed_hash_sql
 
 SHOWN_CHARACTERS = 100
 """How much of an offending value a reason shows."""

@@ -1,8 +1,6 @@
 """Puts a finished load into its place, and completes what a kill interrupted."""
 
-import ctypes
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +9,6 @@ from pathlib import Path
 from dagster_project.ingest.identity import owner_only
 from dagster_project.ingest.ledger import Ledger, Operation
 from dagster_project.settings import Settings
-
-_LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
 def incoming_folders(settings: Settings) -> tuple[Path, ...]:
@@ -27,23 +23,6 @@ def only_loader(settings: Settings) -> Iterator[None]:
     with (settings.raw_dir / "_loader.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the system lets go of it when the process dies
         yield
-
-
-def on_disk(folder: Path) -> None:
-    """Waits until all that was written to the file system of a folder is on the disk.
-
-    A power failure must not leave a ledger that knows of rows which never got there. One call for the hundreds of files
-    of a load costs as much as three of `fsync`; where the system has no such call, every file system is waited for.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if hasattr(_LIBRARY, "syncfs"):
-            if _LIBRARY.syncfs(descriptor):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
-        else:
-            os.sync()
-    finally:
-        os.close(descriptor)
 
 
 def put_in_place(operation: Operation, ledger: Ledger, settings: Settings) -> None:

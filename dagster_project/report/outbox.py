@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from dagster_project.base.files import sync
 from dagster_project.settings import REPOSITORY, Settings
-from dagster_project.store.database import sync
 
 KEPT_FOR = timedelta(days=7)
 MOST_WAITING = 100

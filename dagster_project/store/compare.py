@@ -5,8 +5,9 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.sql import identifier
 from dagster_project.settings import Settings
-from dagster_project.store.database import attach, identifier, open_engine
 from dagster_project.store.meta import Table, find_tables
 
 

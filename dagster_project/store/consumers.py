@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import duckdb
 
-from dagster_project.store.database import identifier, literal
-from dagster_project.store.errors import StoreError
+from dagster_project.base.errors import StoreError
+from dagster_project.base.sql import identifier, literal
 from dagster_project.store.meta import Table
 
 Kind = Literal["program", "university", "organization"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from dagster_project.base.errors import StoreError
 from dagster_project.settings import REPOSITORY
-from dagster_project.store.errors import StoreError
 
 MODELS = REPOSITORY / "dbt" / "models"
 ANALYTICS_CONTRACTS = MODELS / "analytics" / "_analytics__sources.yml"

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import duckdb
 
-from dagster_project.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.errors import PublishError
+from dagster_project.base.files import sync
+from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.sql import identifier, literal
 from dagster_project.settings import Settings
-from dagster_project.store.database import attach, identifier, literal, open_engine, sync
-from dagster_project.store.errors import PublishError
 
 _CATALOG = "warehouse"
 

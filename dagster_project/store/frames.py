@@ -3,8 +3,8 @@
 import pandas as pd
 import pyarrow as pa
 
+from dagster_project.base.errors import StoreError
 from dagster_project.store.contracts import Column, TableContract
-from dagster_project.store.errors import StoreError
 
 ARROW_TYPES = {
     "varchar": pa.string(),

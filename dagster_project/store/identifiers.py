@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from dagster_project.store.database import identifier, literal
+from dagster_project.base.sql import identifier, literal
 
 WORDS = r"[^\p{L}\p{N}]+"
 

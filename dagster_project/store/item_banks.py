@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from dagster_project.base.errors import StoreError
 from dagster_project.settings import Settings
-from dagster_project.store.errors import StoreError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import duckdb
 
-from dagster_project.store.database import identifier, write_comments
+from dagster_project.base.sql import identifier, write_comments
 
 # Units of the project's naming rules: what the end of a column's name (or its start) says. The first match counts.
 _UNITS_BY_NAME = (

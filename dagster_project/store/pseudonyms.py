@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import duckdb
 
-from dagster_project.keyed_hash import keyed_hash_sql, set_key
-from dagster_project.store.database import identifier
+from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.sql import identifier
 from dagster_project.store.meta import Table
 
 _PREFIX = "'^[^:]*:[^:]*'"

@@ -21,18 +21,20 @@ from typing import TypeVar
 
 import duckdb
 
-from dagster_project.settings import Settings
-from dagster_project.store.compare import compare_databases
-from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
-from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
-from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
-from dagster_project.store.errors import (
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.errors import (
     PublishDiskError,
     PublishedIdentifierError,
     PublishError,
     StoreError,
     WarehouseBusyError,
 )
+from dagster_project.base.files import sync
+from dagster_project.base.sql import identifier, literal, qualified, write_comments
+from dagster_project.settings import Settings
+from dagster_project.store.compare import compare_databases
+from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
+from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms

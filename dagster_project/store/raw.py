@@ -6,8 +6,9 @@ from datetime import date
 
 import duckdb
 
+from dagster_project.base.engine import open_engine
+from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
-from dagster_project.store.database import literal, open_engine
 
 
 @contextmanager

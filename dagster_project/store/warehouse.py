@@ -1,7 +1,6 @@
 """The warehouse as Python sees it: read tables, stream them in batches, write what Python computes."""
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.errors import StoreError, WarehouseBusyError
+from dagster_project.base.files import sync
+from dagster_project.base.locks import POLL_SECONDS
+from dagster_project.base.sql import identifier, literal, qualified, write_comments
 from dagster_project.settings import Settings
 from dagster_project.store.contracts import TableContract
-from dagster_project.store.database import attach, identifier, literal, open_engine, qualified, sync, write_comments
-from dagster_project.store.errors import StoreError, WarehouseBusyError
-from dagster_project.store.locks import POLL_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,15 +263,6 @@ class Warehouse:
             return connection.sql(query, params=list(parameters) or None)
         except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
             raise StoreError(f"The warehouse cannot answer this query: {query}\nThe engine says: {error}") from error
-
-
-def empty_folder(folder: Path) -> None:
-    """Remove what lies in a folder of temporary files, as far as that is permitted."""
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _select(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str] | None) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dagster_project.base.locks import WriteLock
 from dagster_project.ingest.erasure import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import REPOSITORY, Settings
-from dagster_project.store.locks import WriteLock
 
 ERASE = ("erase", "--learner", "11391")
 PUBLISH_FOR = ("publish-for", "--program", "bsc")

@@ -7,12 +7,12 @@ import dagster as dg
 import duckdb
 import pytest
 
+from dagster_project.base.errors import StoreError, WarehouseBusyError
+from dagster_project.base.locks import WriteLock
 from dagster_project.defs import resources
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import Settings
-from dagster_project.store.errors import StoreError, WarehouseBusyError
-from dagster_project.store.locks import WriteLock
 from dagster_project.store.warehouse import Warehouse
 
 

@@ -9,9 +9,9 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
+from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files
-from dagster_project.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from tests.unit.landing_files import PERSONAL, Bench, zipped
 
 PEOPLE = (

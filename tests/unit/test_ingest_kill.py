@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from dagster_project.base.files import on_disk
 from dagster_project.ingest import ledger, loader
 from dagster_project.ingest.sources import registered_sources
-from dagster_project.ingest.swap import incoming_folders, on_disk
+from dagster_project.ingest.swap import incoming_folders
 from dagster_project.settings import REPOSITORY, Settings
 from tests.unit.landing_files import EVENTS_HEADER, Bench, event_lines
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from dagster_project.base.errors import LockTimeoutError
+from dagster_project.base.locks import WriteLock, release_run
 from dagster_project.settings import Settings
-from dagster_project.store.errors import LockTimeoutError
-from dagster_project.store.locks import WriteLock, release_run
 
 HOLD = """
 import sys, time

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 import duckdb
 
+from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.sql import literal
 from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import leaking_features
-from dagster_project.store.database import attach, literal, open_engine
 
 CHECKED_WEEKS = (2, 6)  # before and after the first grades; each costs one more computation of a cohort's marts
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
+from dagster_project.base.sql import literal
 from dagster_project.stats.risk.features import COURSE_FEATURES, PROGRAM_FEATURES
 from dagster_project.stats.risk.models import Feature
 from dagster_project.stats.risk.training import LATE, LATE_STEP, Columns
-from dagster_project.store.database import literal
 from dagster_project.store.warehouse import Warehouse
 
 LONGEST_COURSE_DAYS = 400  # longer ones are open courses without a term: nobody can fail them by a date

@@ -9,6 +9,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from dagster_project.base.sql import identifier, literal
 from dagster_project.defs.analytics import CONTRACTS, analytics_spec, asset_key
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
@@ -16,7 +17,6 @@ from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.driver_effects.analysis import driver_effects
 from dagster_project.stats.driver_effects.level import Columns
 from dagster_project.stats.suppression import MINIMUM
-from dagster_project.store.database import identifier, literal
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import dagster as dg
 
+from dagster_project.base.errors import PublishedIdentifierError
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.ops.assets import KEYS as OPS
 from dagster_project.defs.pages.assets import find_pages, page_key
@@ -16,7 +17,6 @@ from dagster_project.identifier_search import identity_files
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.report.data_docs import write_snapshot
-from dagster_project.store.errors import PublishedIdentifierError
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
 

@@ -17,6 +17,7 @@ from types import ModuleType
 import dagster as dg
 import duckdb
 
+from dagster_project.base.sql import literal
 from dagster_project.defs.at_risk import assets as at_risk
 from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.drivers import assets as drivers
@@ -28,7 +29,6 @@ from dagster_project.defs.skills import assets as skills
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report.data_docs import write_index, write_table
 from dagster_project.report.page import About
-from dagster_project.store.database import literal
 from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import duckdb
 
+from dagster_project.base.sql import identifier, literal
 from dagster_project.defs.quality.suite import (
     AGGREGATES,
     BY_ROW,
@@ -35,7 +36,6 @@ from dagster_project.defs.quality.suite import (
     Expectation,
     Suite,
 )
-from dagster_project.store.database import identifier, literal
 
 EXAMPLES = 20
 FRAME_VALUES = 50_000

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from dagster_project.concurrency import in_order
+from dagster_project.base.threads import in_order
 from dagster_project.defs.analytics import CONTRACTS, analytics_spec, asset_key
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.defs.skills.measures import Benchmarks, measure

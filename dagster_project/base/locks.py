@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dagster_project.base.errors import LockTimeoutError
 from dagster_project.settings import PREFIX, Settings
-from dagster_project.store.errors import LockTimeoutError
 
 POLL_SECONDS = 0.1
 PROGRESS_SECONDS = 15.0

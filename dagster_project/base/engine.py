@@ -1,14 +1,14 @@
 """Opening DuckDB files within the limits of the settings, and the SQL that several modules of the store write."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from dagster_project.base.errors import StoreError, WarehouseBusyError
+from dagster_project.base.sql import identifier, literal
 from dagster_project.settings import Settings
-from dagster_project.store.errors import StoreError, WarehouseBusyError
 
 
 @contextmanager
@@ -55,46 +55,3 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, option
             f"{path} is open in another process. Only one may write, and none may read meanwhile: wait until it is "
             f"done, or close it. Read the published file instead, which is always free. The engine says: {error}"
         ) from error
-
-
-def identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str | None) -> str:
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
-
-
-def qualified(table: str, catalog: str) -> str:
-    """ "schema.table" as SQL, in an attached database.
-
-    Raises:
-        StoreError: the name has not the form "schema.table".
-    """
-    parts = table.split(".")
-    if len(parts) != 2 or not all(parts):
-        raise StoreError(f"{table!r} is not the name of a table: expected schema.table, such as core.dim_learner")
-    return ".".join(identifier(part) for part in (catalog, *parts))
-
-
-def write_comments(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    description: str | None,
-    columns: Iterable[tuple[str, str | None]],
-) -> None:
-    """Set the comments of a table (as SQL) and of its columns (name, comment)."""
-    # Empty comments are kept null: a BI tool shows an empty string as a description.
-    connection.execute(f"comment on table {table} is {literal(description or None)}")
-    for name, comment in columns:
-        if comment:
-            connection.execute(f"comment on column {table}.{identifier(name)} is {literal(comment)}")
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

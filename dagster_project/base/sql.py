@@ -1,0 +1,41 @@
+"""Pieces of SQL that many modules write: quoted names and values, names of tables, comments."""
+
+from collections.abc import Iterable
+
+import duckdb
+
+from dagster_project.base.errors import StoreError
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | None) -> str:
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def qualified(table: str, catalog: str) -> str:
+    """ "schema.table" as SQL, in an attached database.
+
+    Raises:
+        StoreError: the name has not the form "schema.table".
+    """
+    parts = table.split(".")
+    if len(parts) != 2 or not all(parts):
+        raise StoreError(f"{table!r} is not the name of a table: expected schema.table, such as core.dim_learner")
+    return ".".join(identifier(part) for part in (catalog, *parts))
+
+
+def write_comments(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    description: str | None,
+    columns: Iterable[tuple[str, str | None]],
+) -> None:
+    """Set the comments of a table (as SQL) and of its columns (name, comment)."""
+    # Empty comments are kept null: a BI tool shows an empty string as a description.
+    connection.execute(f"comment on table {table} is {literal(description or None)}")
+    for name, comment in columns:
+        if comment:
+            connection.execute(f"comment on column {table}.{identifier(name)} is {literal(comment)}")
