@@ -68,10 +68,10 @@ def plan(landing: str) -> dict:
 
 def load(landing: str) -> dict:
     """Every table of the contract, as the raw assets load it, and the event dates that this changed."""
-    from dagster_project.ingest.contract import read_contracts
+    from dagster_project.contracts import tables as analytics
+    from dagster_project.contracts.source import read_contracts
     from dagster_project.ingest.ledger import Ledger
     from dagster_project.ingest.loader import ensure_empty_files, load_table
-    from dagster_project.store import contracts as analytics
     from dagster_project.store.warehouse import Warehouse
 
     settings = Settings()

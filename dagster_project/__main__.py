@@ -52,8 +52,8 @@ def main() -> int:
 def _known_errors() -> tuple[type[Exception], ...]:
     """Errors whose message says what was found, where, and what to do: a traceback would only hide it."""
     from dagster_project.base.errors import StoreError
+    from dagster_project.contracts.reading import ContractError
     from dagster_project.defs.quality.suite import SuiteError
-    from dagster_project.ingest.contract import ContractError
     from dagster_project.ingest.erasure import ErasureError
     from dagster_project.ingest.landing import LandingError
     from dagster_project.ingest.retention import RetentionError
@@ -149,8 +149,8 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 
     import dagster as dg
 
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.defs import automation
-    from dagster_project.defs.contracts import CONTRACTS
     from dagster_project.defs.failures import problems_of
     from dagster_project.defs.lost_runs import fail_lost_runs
     from dagster_project.defs.ops.history import record_end
@@ -192,7 +192,7 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 def _erase(settings: Settings, learner: str, name: str | None) -> int:
     """Ask for an erasure, then run the source, which carries it out; status as `_run`."""
     from dagster_project.base.locks import WriteLock
-    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.erasure import receipt_path
     from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
     from dagster_project.ingest.sources import find_source, registered_sources
@@ -236,7 +236,7 @@ def _print_troubled(landing: Path, troubled: Mapping[str, str]) -> None:
 def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
     """0 when the consumer has a new file, 2 when not."""
     from dagster_project.consumer_files import publish_consumer
-    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.store.consumers import KINDS
 
     given = [(kind, wanted) for kind in KINDS if (wanted := getattr(arguments, kind))]
@@ -252,7 +252,7 @@ def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _find_learner(settings: Settings, pseudonym: str) -> int:
     """0 when somebody bears the pseudonym, 2 when nobody does."""
-    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.learner_lookup import find_learner
 
     print(*find_learner(settings, CONTRACTS.values(), pseudonym), sep="\n")
@@ -261,7 +261,7 @@ def _find_learner(settings: Settings, pseudonym: str) -> int:
 
 def _search_identifiers(settings: Settings) -> int:
     """0 when nothing was found, 1 when something was."""
-    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.identifier_search import search_identifiers
 
     search = search_identifiers(CONTRACTS.values(), settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import simulate
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.ingest.source_state import source_states
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE

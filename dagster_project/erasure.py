@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster_project.base.sql import identifier
-from dagster_project.ingest.contract import Contract
+from dagster_project.contracts.source import Contract
 from dagster_project.ingest.erasure import (
     Erased,
     Erasure,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.sql import literal
-from dagster_project.ingest.contract import Contract
+from dagster_project.contracts.source import Contract
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.identifiers import load_identifiers, search_columns, text_columns
 

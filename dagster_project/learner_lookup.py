@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import StoreError
 from dagster_project.base.sql import identifier, literal
-from dagster_project.ingest.contract import Contract
+from dagster_project.contracts.source import Contract
 from dagster_project.ingest.identity import read_key
 from dagster_project.settings import Settings
 from dagster_project.store.meta import find_tables

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
 from dagster_project.consumer_files import publish_consumer
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.erasure import request_file, take_requests

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import landing, quarantine, sql
-from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import FileRecord
 from dagster_project.settings import Settings
 

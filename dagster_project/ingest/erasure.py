@@ -33,8 +33,8 @@ from typing import BinaryIO, Literal, NamedTuple
 import duckdb
 
 from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
-from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
 from dagster_project.settings import PREFIX, Settings

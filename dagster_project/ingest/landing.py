@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
-from dagster_project.ingest.contract import Table
+from dagster_project.contracts.source import Table
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.settings import Settings
 

@@ -28,8 +28,8 @@ import duckdb
 
 from dagster_project.base.files import on_disk
 from dagster_project.base.threads import in_order
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import erasure, identity, landing, quarantine, retention, sql
-from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation

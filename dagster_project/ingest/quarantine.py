@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
-from dagster_project.ingest.contract import Contract, Table
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest.identity import owner_only
 from dagster_project.settings import Settings
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dagster_project.ingest.contract import Dialect
+from dagster_project.contracts.source import Dialect
 
 CHUNK = 1 << 20
 MAXIMUM_RECORD = 2_000_000

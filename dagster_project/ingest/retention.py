@@ -16,8 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit, quarantine, sql
-from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.conversion import Converted
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.settings import PREFIX, Settings

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit
-from dagster_project.ingest.contract import Contract, Table
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings

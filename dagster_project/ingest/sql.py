@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from dagster_project.base.keyed_hash import keyed_hash_sql
-from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
+from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
 from dagster_project.ingest.records import MAXIMUM_RECORD
 
 SHOWN_CHARACTERS = 100

@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dagster_project.base.errors import StoreError
-from dagster_project.store.contracts import Column, TableContract
+from dagster_project.contracts.tables import Column, TableContract
 
 ARROW_TYPES = {
     "varchar": pa.string(),

@@ -31,9 +31,9 @@ from dagster_project.base.errors import (
 )
 from dagster_project.base.files import sync
 from dagster_project.base.sql import identifier, literal, qualified, write_comments
+from dagster_project.contracts.tables import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.settings import Settings
 from dagster_project.store.compare import compare_databases
-from dagster_project.store.contracts import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta

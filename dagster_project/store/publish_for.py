@@ -19,9 +19,9 @@ from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import PublishError
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.base.sql import identifier, qualified
+from dagster_project.contracts.tables import MODELS, find_direct_identifiers
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import Consumer, Kind, find_consumer, find_rule, find_strangers, make_scope
-from dagster_project.store.contracts import MODELS, find_direct_identifiers
 from dagster_project.store.identifiers import Found
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import make_pseudonyms, under_pseudonyms

@@ -14,8 +14,8 @@ from dagster_project.base.errors import StoreError, WarehouseBusyError
 from dagster_project.base.files import sync
 from dagster_project.base.locks import POLL_SECONDS
 from dagster_project.base.sql import identifier, literal, qualified, write_comments
+from dagster_project.contracts.tables import TableContract
 from dagster_project.settings import Settings
-from dagster_project.store.contracts import TableContract
 
 if TYPE_CHECKING:
     import pandas as pd

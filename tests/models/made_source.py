@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from dagster_project.ingest.contract import read_contracts
+from dagster_project.contracts import tables as analytics
+from dagster_project.contracts.source import read_contracts
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.settings import Settings
-from dagster_project.store import contracts as analytics
 from dagster_project.store import warehouse as store
 
 REPOSITORY = Path(__file__).resolve().parents[2]

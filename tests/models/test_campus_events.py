@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dagster_project.ingest.contract import read_contracts
+from dagster_project.contracts.source import read_contracts
 from dagster_project.ingest.loader import ensure_empty_files, load_table
 from dagster_project.settings import Settings
 from dagster_project.simulate import write

@@ -21,10 +21,10 @@ import pytest
 
 from dagster_project import simulate
 from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.contracts.source import read_contracts
 from dagster_project.defs.at_risk import assets
 from dagster_project.defs.at_risk.look_ahead import CHECKED_WEEKS, RECOUNTED, recounted_leaks
 from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, SUBJECTS
-from dagster_project.ingest.contract import read_contracts
 from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files, load_table
 from dagster_project.settings import REPOSITORY, Settings

@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.contracts.tables import find_unpublished
 from dagster_project.definitions import contract_job, defs
-from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.settings import REPOSITORY
-from dagster_project.store.contracts import find_unpublished
 
 SNAPSHOT = Path(__file__).parent / "asset_specs.json"
 

@@ -221,7 +221,7 @@ def test_a_suite_without_a_schema_in_its_name_is_refused(tmp_path):
 
 def test_suites_are_about_columns_that_are_there():
     """Of raw tables those of the contract, of the others those of the YAML."""
-    from dagster_project.defs.contracts import CONTRACTS
+    from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.defs.transform.assets import ANALYTICS, NODES
 
     raw = {f"{c.schema}.{t.name}": [x.name for x in t.raw_columns] for c in CONTRACTS.values() for t in c.tables}

@@ -10,8 +10,8 @@ import dagster as dg
 import duckdb
 
 from dagster_project import simulate
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.analytics import CONTRACTS as ANALYTICS
-from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.ops.history import CONTRACTS as OPS
 from dagster_project.defs.pages.assets import find_pages, page_asset
 from dagster_project.defs.publish.assets import learning_warehouse

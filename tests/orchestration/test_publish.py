@@ -5,7 +5,7 @@ import csv
 import dagster as dg
 import duckdb
 
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.ops.history import record_end
 from dagster_project.defs.publish.assets import learning_warehouse

@@ -7,8 +7,8 @@ import dagster as dg
 import duckdb
 import pytest
 
+from dagster_project.contracts.source import Freshness
 from dagster_project.defs.raw import checks
-from dagster_project.ingest.contract import Freshness
 from dagster_project.ingest.sources import Source
 from tests.unit.landing_files import EVENTS_HEADER, Bench, event_lines
 

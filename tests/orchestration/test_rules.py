@@ -2,7 +2,7 @@
 
 import pytest
 
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.quality.suite import read_suites
 from dagster_project.defs.transform.assets import ANALYTICS, MANIFEST, NODES, PUBLIC_MODELS
 

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from dagster_project import simulate
-from dagster_project.ingest.contract import read_contract
+from dagster_project.contracts.source import read_contract
 from dagster_project.ingest.loader import load_table
 from dagster_project.settings import REPOSITORY, Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from dagster_project.ingest.contract import Contract, read_contract
+from dagster_project.contracts.source import Contract, read_contract
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad, load_table
 from dagster_project.settings import REPOSITORY, Settings

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from dagster_project.ingest.contract import FLOAT_TYPES, INTEGER_TYPES, Column, Contract, Dialect, Table
+from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Column, Contract, Dialect, Table
 from tests.unit.landing_files import gzipped
 
 LONG = 70_000  # more than the splitter looks at in one piece of a small file

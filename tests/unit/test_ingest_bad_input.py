@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dagster_project.contracts.reading import ContractError
 from dagster_project.ingest import landing
-from dagster_project.ingest.contract import ContractError
 from dagster_project.ingest.landing import LandingError
 from dagster_project.ingest.loader import RefusedFilesError
 from tests.unit.landing_files import CAMPUS, EVENTS_HEADER, OULAD, Bench, event_lines, gzipped, oulad_files, zipped

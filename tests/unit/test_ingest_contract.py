@@ -5,7 +5,8 @@ from datetime import date
 
 import pytest
 
-from dagster_project.ingest.contract import ContractError, TimeRange, read_contract, read_contracts
+from dagster_project.contracts.reading import ContractError
+from dagster_project.contracts.source import TimeRange, read_contract, read_contracts
 from dagster_project.settings import REPOSITORY
 from tests.unit.landing_files import CAMPUS, PERSONAL, contract_from
 

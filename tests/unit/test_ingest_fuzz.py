@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.ingest.landing import LandingError
 from dagster_project.ingest.swap import incoming_folders
 from tests.unit.landing_files import Bench

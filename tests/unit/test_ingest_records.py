@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dagster_project.contracts.source import Dialect
 from dagster_project.ingest import records
-from dagster_project.ingest.contract import Dialect
 from dagster_project.ingest.records import BrokenFile, Scan, Splitter, read_header
 
 RFC = Dialect()

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
+from dagster_project.contracts.source import read_contracts
 from dagster_project.ingest import retention
 from dagster_project.ingest.audit import imbalances, raw_files
-from dagster_project.ingest.contract import read_contracts
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.settings import REPOSITORY, Settings
 from tests.unit.landing_files import EVENTS_HEADER, Bench, event_lines

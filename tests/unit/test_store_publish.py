@@ -13,9 +13,9 @@ import duckdb
 import pytest
 
 from dagster_project.base.errors import PublishDiskError, PublishError, WarehouseBusyError
+from dagster_project.contracts.tables import read_contracts
 from dagster_project.settings import Settings
 from dagster_project.store import publish as publish_module
-from dagster_project.store.contracts import read_contracts
 from dagster_project.store.meta import SourceInfo, find_unit
 from dagster_project.store.publish import DATABASE, WALL_CLOCK_COLUMNS, compare_snapshots, make_snapshot_id, publish
 

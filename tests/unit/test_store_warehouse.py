@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.base.errors import StoreError, WarehouseBusyError
+from dagster_project.contracts.tables import Column, TableContract, find_direct_identifiers, read_contracts
 from dagster_project.settings import Settings
-from dagster_project.store.contracts import Column, TableContract, find_direct_identifiers, read_contracts
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
 

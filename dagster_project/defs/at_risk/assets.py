@@ -12,6 +12,7 @@ import pandas as pd
 
 from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
+from dagster_project.contracts.tables import TableContract
 from dagster_project.defs.analytics import CONTRACTS, analytics_spec, withdraw_refused
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.at_risk.look_ahead import recounted_leaks
@@ -25,7 +26,6 @@ from dagster_project.stats.risk.backtest import Backtest, backtest, cohort_drift
 from dagster_project.stats.risk.features import CONTACT, NO_CONTACT, REASONS
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees
 from dagster_project.stats.risk.training import RiskScorer, fit_scorer
-from dagster_project.store.contracts import TableContract
 from dagster_project.store.warehouse import Warehouse
 
 RETRAINED_AFTER = timedelta(days=7)

@@ -13,7 +13,7 @@ from types import ModuleType
 import dagster as dg
 
 from dagster_project import report
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report.page import About

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import dagster as dg
 
 from dagster_project.base.errors import PublishedIdentifierError
-from dagster_project.defs.contracts import CONTRACTS
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.ops.assets import KEYS as OPS
 from dagster_project.defs.pages.assets import find_pages, page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource

@@ -18,8 +18,8 @@ import dagster as dg
 import duckdb
 
 from dagster_project.base.sql import literal
+from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.at_risk import assets as at_risk
-from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.drivers import assets as drivers
 from dagster_project.defs.failures import REMEDY
 from dagster_project.defs.quality.suite import Expectation, Suite, read_suites

@@ -8,15 +8,15 @@ from pathlib import Path
 import dagster as dg
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
 
+from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.contracts.tables import read_contracts
 from dagster_project.defs.automation import DAILY_EVENTS
-from dagster_project.defs.contracts import CONTRACTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
 from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.erasure import unbuild
 from dagster_project.ingest.loader import ensure_empty_files
-from dagster_project.store.contracts import read_contracts
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 

@@ -48,17 +48,14 @@ from typing import Any, Literal
 
 import yaml
 
+from dagster_project.contracts.reading import ContractError, Place
+
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
 FLOAT_TYPES = frozenset({"float", "double"})
 TYPES = INTEGER_TYPES | FLOAT_TYPES | {"varchar", "boolean", "date", "timestamp", "time", "uuid"}
 DECIMAL = re.compile(r"decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)")
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 RESERVED_COLUMNS = frozenset({"source", "event_date", "_file", "_record"})
-IGNORED_META = frozenset({"dagster", "owner"})
-
-
-class ContractError(Exception):
-    """A contract that cannot be used; the message names the file, the place in it and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -201,17 +198,17 @@ def read_contract(path: Path) -> Contract:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ContractError(f"{path}: not a readable YAML file: {error}") from error
-    sources = _Place(path, ()).mapping(document).get("sources")
+    sources = Place(path, ()).mapping(document).get("sources")
     if not isinstance(sources, list) or len(sources) != 1:
         raise ContractError(f"{path}: expected a list `sources` with exactly one source, the contract")
-    return _contract(_Place(path, ("source",)).mapping(sources[0]), path)
+    return _contract(Place(path, ("source",)).mapping(sources[0]), path)
 
 
 # --- the YAML, block by block
 
 
 def _contract(source: Mapping[str, Any], path: Path) -> Contract:
-    place = _Place(path, (f"source {source.get('name', '?')}",))
+    place = Place(path, (f"source {source.get('name', '?')}",))
     meta = place.meta(source, {"contract", "csv"})
     name = place.text(meta, "contract")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -229,7 +226,7 @@ def _contract(source: Mapping[str, Any], path: Path) -> Contract:
     return contract
 
 
-def _dialect(csv: Any, place: "_Place") -> Dialect:
+def _dialect(csv: Any, place: "Place") -> Dialect:
     csv = place.mapping(csv)
     place.only(csv, {"delimiter", "quote", "escape", "null_values", "header"})
     characters = {}
@@ -248,8 +245,8 @@ def _dialect(csv: Any, place: "_Place") -> Dialect:
 
 
 def _table(raw: Any, path: Path) -> Table:
-    name = _Place(path, ("table",)).text(_Place(path, ("table",)).mapping(raw), "name")
-    place = _Place(path, (f"table {name}",))
+    name = Place(path, ("table",)).text(Place(path, ("table",)).mapping(raw), "name")
+    place = Place(path, (f"table {name}",))
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise place.error("name", name, "letters, digits and _, beginning with a letter")
     known = {
@@ -297,7 +294,7 @@ def _table(raw: Any, path: Path) -> Table:
     return table
 
 
-def _column(raw: Any, table: "_Place") -> Column:
+def _column(raw: Any, table: "Place") -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
     meta = place.meta(raw, {"required", "pii", "person"})
@@ -318,7 +315,7 @@ def _column(raw: Any, table: "_Place") -> Column:
     return Column(name, data_type, required, pii, str(raw.get("description", "")).strip(), person)
 
 
-def _time_range(raw: Any, place: "_Place") -> TimeRange:
+def _time_range(raw: Any, place: "Place") -> TimeRange:
     if raw is None:
         return TimeRange()
     place.only(place.mapping(raw), {"from", "to"})
@@ -334,7 +331,7 @@ def _time_range(raw: Any, place: "_Place") -> TimeRange:
     return TimeRange(*days)
 
 
-def _freshness(raw: Any, place: "_Place") -> Freshness:
+def _freshness(raw: Any, place: "Place") -> Freshness:
     place.only(place.mapping(raw), {"warn_after", "error_after"})
     ages = {}
     for key, written in raw.items():
@@ -348,7 +345,7 @@ def _freshness(raw: Any, place: "_Place") -> Freshness:
     return Freshness(**ages)
 
 
-def _reference(raw: Any, table: "_Place") -> Reference:
+def _reference(raw: Any, table: "Place") -> Reference:
     place = table.at("references")
     place.only(place.mapping(raw), {"columns", "table", "to"})
     columns = place.texts(raw, "columns")
@@ -358,7 +355,7 @@ def _reference(raw: Any, table: "_Place") -> Reference:
     return Reference(columns, place.text(raw, "table"), to)
 
 
-def _check_table(table: Table, place: "_Place") -> None:
+def _check_table(table: Table, place: "Place") -> None:
     names = {column.name: column for column in table.columns}
     for key in ("event_time", "received_time"):
         column = getattr(table, key)
@@ -379,7 +376,7 @@ def _check_table(table: Table, place: "_Place") -> None:
 def _check_references(contract: Contract) -> None:
     tables = {table.name: table for table in contract.tables}
     for table in contract.tables:
-        place = _Place(contract.path, (f"table {table.name}", "references"))
+        place = Place(contract.path, (f"table {table.name}", "references"))
         for reference in table.references:
             if reference.table not in tables:
                 raise place.error("table", reference.table, f"a table of the contract: {', '.join(tables)}")
@@ -389,64 +386,7 @@ def _check_references(contract: Contract) -> None:
                     raise place.error("to", column, f"columns of {reference.table}: {', '.join(there)}")
 
 
-def _check_distinct(place: "_Place", key: str, names: list[str]) -> None:
+def _check_distinct(place: "Place", key: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise place.error(key, name, "every name once")
-
-
-_MISSING = object()
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where in a contract file we are, so that every error can say so."""
-
-    path: Path
-    steps: tuple[str, ...]
-
-    def at(self, step: str) -> "_Place":
-        return _Place(self.path, (*self.steps, step))
-
-    def error(self, key: str, found: Any, expected: str) -> ContractError:
-        found = "nothing" if found is None else repr(found)
-        return ContractError(f"{': '.join([str(self.path), *self.steps, key])}: found {found}, expected {expected}")
-
-    def mapping(self, value: Any) -> Mapping[str, Any]:
-        if not isinstance(value, Mapping):
-            place = ": ".join([str(self.path), *self.steps])
-            raise ContractError(f"{place}: found {value!r}, expected keys and values")
-        return value
-
-    def only(self, mapping: Mapping[str, Any], known: set[str]) -> None:
-        for key in mapping:
-            if key not in known:
-                raise self.error(str(key), mapping[key], f"no such key; known are {', '.join(sorted(known))}")
-
-    def meta(self, block: Mapping[str, Any], known: set[str]) -> Mapping[str, Any]:
-        place = self.at("config")
-        config = place.mapping(block.get("config", {}))
-        place = place.at("meta")
-        meta = place.mapping(config.get("meta", {}))
-        place.only(meta, known | IGNORED_META)
-        return meta
-
-    def text(self, mapping: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
-        value = mapping.get(key, default)
-        if value is default and default is not _MISSING:
-            return default
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(key, None if value is _MISSING else value, "a text")
-        return value
-
-    def texts(self, mapping: Mapping[str, Any], key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        value = mapping.get(key, list(default))
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, value, "a list of texts")
-        return tuple(value)
-
-    def boolean(self, mapping: Mapping[str, Any], key: str, *, default: bool) -> bool:
-        value = mapping.get(key, default)
-        if not isinstance(value, bool):
-            raise self.error(key, value, "true or false")
-        return value

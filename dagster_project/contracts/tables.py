@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from dagster_project.base.errors import StoreError
+from dagster_project.contracts.reading import meta_of, one_line
 from dagster_project.settings import REPOSITORY
 
 MODELS = REPOSITORY / "dbt" / "models"
@@ -50,10 +51,10 @@ def read_contracts(path: Path = ANALYTICS_CONTRACTS) -> dict[str, TableContract]
             name = f"{source.get('schema', source['name'])}.{table['name']}"
             contracts[name] = TableContract(
                 table=name,
-                description=_one_line(table),
+                description=one_line(table),
                 columns=tuple(_read_column(path, name, column) for column in table["columns"]),
-                append_only=_meta(table).get("delivery") == "append",
-                is_published=_meta(table).get("published", True),
+                append_only=meta_of(table).get("delivery") == "append",
+                is_published=meta_of(table).get("published", True),
             )
     return contracts
 
@@ -65,7 +66,7 @@ def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
         for source in (yaml.safe_load(path.read_text()) or {}).get("sources", []):
             for table in source.get("tables", []):
                 for column in table.get("columns", []):
-                    if _meta(column).get("pii") == "direct":
+                    if meta_of(column).get("pii") == "direct":
                         found[column["name"].lower()] = f"{source.get('schema', source['name'])}.{table['name']}"
     return found
 
@@ -82,12 +83,4 @@ def _read_column(path: Path, table: str, column: dict) -> Column:
         raise StoreError(
             f"{path}, table {table}, column {column['name']}: no data_type. Python creates the table from it: add one"
         )
-    return Column(column["name"], column["data_type"], _one_line(column), bool(_meta(column).get("required")))
-
-
-def _meta(node: dict) -> dict:
-    return node.get("config", {}).get("meta", {})
-
-
-def _one_line(node: dict) -> str:
-    return " ".join(node.get("description", "").split())
+    return Column(column["name"], column["data_type"], one_line(column), bool(meta_of(column).get("required")))

@@ -2,7 +2,8 @@
 
 import yaml
 
-from dagster_project.ingest.contract import Contract, ContractError, read_contracts
+from dagster_project.contracts.reading import ContractError
+from dagster_project.contracts.source import Contract, read_contracts
 from dagster_project.settings import REPOSITORY
 
 

@@ -1,0 +1,75 @@
+"""Reading YAML with checks of every key: an error names the file, the place in it and what was expected."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+IGNORED_META = frozenset({"dagster", "owner"})
+_MISSING = object()
+
+
+class ContractError(Exception):
+    """A contract that cannot be used; the message names the file, the place in it and what was expected."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a contract file we are, so that every error can say so."""
+
+    path: Path
+    steps: tuple[str, ...]
+
+    def at(self, step: str) -> "Place":
+        return Place(self.path, (*self.steps, step))
+
+    def error(self, key: str, found: Any, expected: str) -> ContractError:
+        found = "nothing" if found is None else repr(found)
+        return ContractError(f"{': '.join([str(self.path), *self.steps, key])}: found {found}, expected {expected}")
+
+    def mapping(self, value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            place = ": ".join([str(self.path), *self.steps])
+            raise ContractError(f"{place}: found {value!r}, expected keys and values")
+        return value
+
+    def only(self, mapping: Mapping[str, Any], known: set[str]) -> None:
+        for key in mapping:
+            if key not in known:
+                raise self.error(str(key), mapping[key], f"no such key; known are {', '.join(sorted(known))}")
+
+    def meta(self, block: Mapping[str, Any], known: set[str]) -> Mapping[str, Any]:
+        place = self.at("config")
+        config = place.mapping(block.get("config", {}))
+        place = place.at("meta")
+        meta = place.mapping(config.get("meta", {}))
+        place.only(meta, known | IGNORED_META)
+        return meta
+
+    def text(self, mapping: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
+        value = mapping.get(key, default)
+        if value is default and default is not _MISSING:
+            return default
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(key, None if value is _MISSING else value, "a text")
+        return value
+
+    def texts(self, mapping: Mapping[str, Any], key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        value = mapping.get(key, list(default))
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.error(key, value, "a list of texts")
+        return tuple(value)
+
+    def boolean(self, mapping: Mapping[str, Any], key: str, *, default: bool) -> bool:
+        value = mapping.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, value, "true or false")
+        return value
+
+
+def meta_of(node: dict) -> dict:
+    return node.get("config", {}).get("meta", {})
+
+
+def one_line(node: dict) -> str:
+    return " ".join(node.get("description", "").split())
