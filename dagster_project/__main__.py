@@ -54,8 +54,8 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from dagster_project.base.errors import StoreError
     from dagster_project.contracts.reading import ContractError
     from dagster_project.defs.quality.suite import SuiteError
-    from dagster_project.ingest.erasure import ErasureError
     from dagster_project.ingest.landing import LandingError
+    from dagster_project.ingest.requests import ErasureError
     from dagster_project.ingest.retention import RetentionError
     from dagster_project.ingest.sources import SourceError
 
@@ -194,7 +194,8 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
     from dagster_project.base.locks import WriteLock
     from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.erasure import receipt_path
-    from dagster_project.ingest.erasure import ErasureError, Erasures, note_landing_files, request_erasure
+    from dagster_project.ingest.erasure import note_landing_files, request_erasure
+    from dagster_project.ingest.requests import ErasureError, Erasures
     from dagster_project.ingest.sources import find_source, registered_sources
 
     known = registered_sources(settings)

@@ -6,7 +6,7 @@ from dagster_project.base.errors import PublishError
 from dagster_project.base.locks import WriteLock
 from dagster_project.contracts.source import Contract
 from dagster_project.identifier_search import identity_files
-from dagster_project.ingest.erasure import Erasures
+from dagster_project.ingest.requests import Erasures
 from dagster_project.settings import Settings
 from dagster_project.store.consumers import Kind
 from dagster_project.store.publish_for import ConsumerPublication, publish_for

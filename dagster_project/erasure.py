@@ -12,18 +12,10 @@ from pathlib import Path
 
 from dagster_project.base.sql import identifier
 from dagster_project.contracts.source import Contract
-from dagster_project.ingest.erasure import (
-    Erased,
-    Erasure,
-    ErasureError,
-    Erasures,
-    Span,
-    mask_bytes,
-    mask_spans,
-    note_landing_files,
-    request_erasure,
-    write_owner_only,
-)
+from dagster_project.ingest.erasure import note_landing_files, request_erasure
+from dagster_project.ingest.identity import write_owner_only
+from dagster_project.ingest.recognition import Erased, Span, mask_bytes, mask_spans
+from dagster_project.ingest.requests import Erasure, ErasureError, Erasures
 from dagster_project.ingest.sources import SourceError, find_source
 from dagster_project.report.data_docs import remove_older
 from dagster_project.settings import Settings

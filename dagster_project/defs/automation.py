@@ -1,12 +1,10 @@
 """Every partition definition, job, schedule and sensor, in one place."""
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 
@@ -17,8 +15,9 @@ from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
 from dagster_project.erasure import request_file, take_requests
-from dagster_project.ingest.erasure import Erasures
+from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
 from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.report.alert import Problem, alert_text
 from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
@@ -26,8 +25,6 @@ from dagster_project.settings import Settings
 from dagster_project.store.consumers import KINDS
 
 LOOK_AHEAD = timedelta(days=31)
-SETTLED_SECONDS = 45
-"""Between two looks of the sensor that find the same files; less than its interval, which is not kept to the second."""
 ATTEMPTS = 3
 # The tags by which Dagster runs a range of partitions at once; `learning_warehouse/…` are ours.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -270,15 +267,6 @@ def waiting_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     for line in told:
         context.log.warning(line)
     return dg.SkipReason("; ".join(told) or "No alert waits")
-
-
-def landing_state(landing: Path) -> str | None:
-    """What lies at a landing place (names, sizes, times) as one hash; None where there is nothing."""
-    if not landing.exists():
-        return None
-    files = [landing] if landing.is_file() else sorted(path for path in landing.rglob("*") if path.is_file())
-    facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32] if facts else None
 
 
 def erasures_state(source: Source, settings: Settings) -> str | None:

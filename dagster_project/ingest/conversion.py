@@ -13,8 +13,8 @@ from dagster_project.base.keyed_hash import set_key
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
 from dagster_project.ingest import identity, quarantine, sql
-from dagster_project.ingest.erasure import Erased
 from dagster_project.ingest.landing import Content, check_ratio
+from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
 from dagster_project.settings import Settings
 

@@ -45,3 +45,27 @@ def read_key(settings: Settings) -> bytes:
 def key_fingerprint(key: bytes) -> str:
     """Tells one key from another without giving it away: part of what a loaded file is recognised by."""
     return keyed_hash("fingerprint of the key", key)
+
+
+def write_owner_only(path: Path, text: str) -> None:
+    """Replaces a file as a whole, readable by its owner only; it is on the disk when this returns.
+
+    Of what was erased nothing else is known: a power failure must leave the earlier file or the new one, whole.
+    """
+    incoming = path.with_suffix(".incoming")
+    incoming.unlink(missing_ok=True)
+    with os.fdopen(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    put_on_disk(incoming, path)
+
+
+def put_on_disk(incoming: Path, path: Path) -> None:
+    """Moves a file, whose content is on the disk, to its place, and waits until that is on the disk, too."""
+    incoming.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,6 +11,7 @@ hash still agrees.
 
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import re
@@ -28,6 +29,10 @@ from typing import BinaryIO, Literal
 from dagster_project.contracts.source import Table
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.settings import Settings
+
+SETTLED_SECONDS = 45
+"""Between two looks of the sensor that find the same files; less than its interval, which is not kept to the second."""
+
 
 CHUNK = 1 << 20
 DAMAGES = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
@@ -344,3 +349,12 @@ def _check_free_disk(file: LandingFile, folder: Path, size: int) -> None:
             f"{_place(file)}: {size:,} bytes are needed to extract it and {free:,} are free in {folder}; "
             "free some disk space or set another home"
         )
+
+
+def landing_state(landing: Path) -> str | None:
+    """What lies at a landing place (names, sizes, times) as one hash; None where there is nothing."""
+    if not landing.exists():
+        return None
+    files = [landing] if landing.is_file() else sorted(path for path in landing.rglob("*") if path.is_file())
+    facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32] if facts else None

@@ -33,6 +33,7 @@ from dagster_project.ingest import erasure, identity, landing, quarantine, reten
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
+from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.ingest.simulated import note_simulated
 from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
@@ -171,7 +172,7 @@ class _TableLoader:
         self.contract, self.table, self.source, self.settings, self.say = contract, table, source, settings, say
         self.ledger = Ledger(settings)
         self.key = identity.read_key(settings) if table.is_personal else None
-        self.erased = erasure.Erased.of(settings, source)
+        self.erased = Erased.of(settings, source)
         self.contract_hash = _contract_hash(contract, table, self.key)
         self.folder = settings.raw_dir / contract.name / table.name / f"source={source}"
         self.changed: set[date] = set()

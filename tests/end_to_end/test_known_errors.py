@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.base.locks import WriteLock
-from dagster_project.ingest.erasure import Erasure, Erasures
+from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import REPOSITORY, Settings
 

@@ -12,8 +12,9 @@ import pytest
 
 from dagster_project.defs import automation
 from dagster_project.erasure import request_file
-from dagster_project.ingest.erasure import Erasure, Erasures
+from dagster_project.ingest.landing import landing_state
 from dagster_project.ingest.ledger import FileRecord, Ledger
+from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
 from tests.unit.landing_files import PERSONAL, Bench
 
@@ -79,9 +80,9 @@ def test_months_chosen_in_the_ui_are_rebuilt_whole(tags, days):
 
 
 def test_state_changes_with_the_files(landing):
-    before = automation.landing_state(landing)
+    before = landing_state(landing)
     write(landing / "vle.csv", "more")
-    assert automation.landing_state(landing) != before
+    assert landing_state(landing) != before
 
 
 class Ticks:

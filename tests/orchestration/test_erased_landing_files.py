@@ -15,7 +15,7 @@ from dagster_project import __main__ as command_line
 from dagster_project import erasure
 from dagster_project.defs import automation
 from dagster_project.erasure import request_file
-from dagster_project.ingest.erasure import Erasures
+from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, register_source
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files
 

@@ -19,7 +19,7 @@ from dagster_project.defs.at_risk.look_ahead import recounted_leaks
 from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
 from dagster_project.defs.at_risk.subjects import COLUMNS, SUBJECTS, Subject
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
-from dagster_project.ingest.erasure import Erasures
+from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import Backtest, backtest, cohort_drift, is_enough, last_split, splits
