@@ -17,7 +17,6 @@ from dagster_project.ingest.identity import write_owner_only
 from dagster_project.ingest.recognition import Erased, Span, mask_bytes, mask_spans
 from dagster_project.ingest.requests import Erasure, ErasureError, Erasures
 from dagster_project.ingest.sources import SourceError, find_source
-from dagster_project.report.data_docs import remove_older
 from dagster_project.settings import Settings
 from dagster_project.store.erasure import (
     ErasedLearners,
@@ -25,6 +24,7 @@ from dagster_project.store.erasure import (
     remove_earlier_snapshots,
     remove_learners,
 )
+from dagster_project.store.findings import remove_older
 from dagster_project.store.publish_for import remove_consumers_files
 
 DATABASES = (".db", ".sqlite")

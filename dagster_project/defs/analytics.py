@@ -6,8 +6,8 @@ import dagster as dg
 
 from dagster_project.contracts.tables import read_contracts
 from dagster_project.defs.resources import OWNERS
-from dagster_project.report.data_docs import is_refused
 from dagster_project.settings import Settings
+from dagster_project.store.findings import is_refused
 from dagster_project.store.publish import snapshot_time
 from dagster_project.store.warehouse import Warehouse
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dagster_project.report.page import About, render
 from dagster_project.settings import Settings
+from dagster_project.store.findings import count_results, remove_table, results_folder, state_of
 from dagster_project.store.publish import name_snapshot
 
 LAYERS = ("raw", "core", "marts", "analytics", "reporting", "ops")
@@ -31,7 +32,7 @@ def write_table(settings: Settings, validation: Mapping, about: About = NO_SOURC
         about: the sources of the warehouse.
     """
     name = validation["meta"]["table"]
-    _write(_results(settings) / f"{name}.json", json.dumps(validation, indent=1) + "\n")
+    _write(results_folder(settings) / f"{name}.json", json.dumps(validation, indent=1) + "\n")
     page = settings.data_docs_dir / f"{name}.html"
     _write(page, _table_page(validation, about.of_table(name)))
     return page
@@ -40,11 +41,11 @@ def write_table(settings: Settings, validation: Mapping, about: About = NO_SOURC
 def write_index(settings: Settings, tables: Collection[str], about: About = NO_SOURCE) -> Path:
     """Write the page of all tables that were ever checked; what is left of others than `tables` goes."""
     validations = []
-    for file in sorted(_results(settings).glob("*.json")):
+    for file in sorted(results_folder(settings).glob("*.json")):
         if file.stem in tables:
             validations.append(json.loads(file.read_text()))
         else:
-            _remove(settings, file.stem)
+            remove_table(settings, file.stem)
     index = settings.data_docs_dir / "index.html"
     _write(index, _index_page(validations, len(tables), about))
     return index
@@ -58,49 +59,11 @@ def write_snapshot(settings: Settings, snapshot_id: str) -> None:
             _write(page, named)
 
 
-def is_refused(settings: Settings, table_name: str) -> bool:
-    """Whether a critical expectation of a table ("schema.table") did not hold when it was last checked."""
-    file = _results(settings) / f"{table_name}.json"
-    return file.exists() and _count([json.loads(file.read_text())], "critical") > 0
-
-
-def remove_older(settings: Settings, validated_before: datetime) -> int:
-    """Remove results and pages from before a time (UTC without zone), such as those that may name an erased learner.
-
-    The next run writes them anew. Returns how many tables they were of.
-    """
-    older = [
-        file.stem
-        for file in sorted(_results(settings).glob("*.json"))
-        if datetime.fromisoformat(json.loads(file.read_text())["meta"]["validated_at"]) <= validated_before
-    ]
-    for name in older:
-        _remove(settings, name)
-    return len(older)
-
-
-def _results(settings: Settings) -> Path:
-    return settings.data_docs_dir / "results"
-
-
-def _remove(settings: Settings, name: str) -> None:
-    (settings.data_docs_dir / f"{name}.html").unlink(missing_ok=True)
-    (_results(settings) / f"{name}.json").unlink(missing_ok=True)
-
-
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     incoming = path.with_name(f"{path.name}.incoming")
     incoming.write_text(text)
     incoming.replace(path)
-
-
-def _state(result: Mapping) -> str:
-    return "passed" if result["success"] else result["expectation_config"]["severity"]
-
-
-def _count(validations: Sequence[Mapping], state: str) -> int:
-    return sum(_state(result) == state for validation in validations for result in validation["results"])
 
 
 def _index_page(validations: Sequence[Mapping], table_count: int, about: About) -> str:
@@ -114,8 +77,8 @@ def _index_page(validations: Sequence[Mapping], table_count: int, about: About) 
         layers=[(layer, those) for layer, those in layers if those],
         broken=[one for one in found if one["critical"] or one["warning"]],
         table_count=table_count,
-        critical=_count(validations, "critical"),
-        warning=_count(validations, "warning"),
+        critical=count_results(validations, "critical"),
+        warning=count_results(validations, "warning"),
         newest=newest and _time(newest),
     )
 
@@ -130,8 +93,8 @@ def _summary(validation: Mapping) -> dict:
         "part": meta["part"],
         "rows": meta["rows"],
         "expectations": len(validation["results"]),
-        "critical": _count([validation], "critical"),
-        "warning": _count([validation], "warning"),
+        "critical": count_results([validation], "critical"),
+        "warning": count_results([validation], "warning"),
         "checked_at": _time(meta["validated_at"]),
     }
 
@@ -141,7 +104,7 @@ def _table_page(validation: Mapping, about: About) -> str:
     results = [
         result["expectation_config"]
         | result["result"]
-        | {"state": _state(result), "observed": _observed(result["result"])}
+        | {"state": state_of(result), "observed": _observed(result["result"])}
         for result in validation["results"]
     ]
     return render(
@@ -151,8 +114,8 @@ def _table_page(validation: Mapping, about: About) -> str:
         checked_at=_time(meta["validated_at"]),
         results=results,
         broken=sorted((x for x in results if x["state"] != "passed"), key=lambda x: x["state"]),
-        critical=_count([validation], "critical"),
-        warning=_count([validation], "warning"),
+        critical=count_results([validation], "critical"),
+        warning=count_results([validation], "warning"),
     )
 
 

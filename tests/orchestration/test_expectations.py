@@ -12,7 +12,8 @@ from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks, v
 from dagster_project.defs.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
 from dagster_project.defs.quality.validation import Relation, validate
 from dagster_project.defs.resources import WarehouseResource
-from dagster_project.report.data_docs import is_refused, write_table
+from dagster_project.report.data_docs import write_table
+from dagster_project.store.findings import is_refused
 
 EXPECTATION = {
     "id": "colour_is_known",

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from dagster_project.report.data_docs import remove_older, write_index, write_table
+from dagster_project.report.data_docs import write_index, write_table
 from dagster_project.settings import Settings
+from dagster_project.store.findings import remove_older
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank
 from dagster_project.base.errors import StoreError
 from dagster_project.report import skill_benchmarks
 from dagster_project.settings import Settings
 from dagster_project.stats.skills.benchmarks import due_organizations
 from dagster_project.stats.skills.course_links import bridged_courses
 from dagster_project.stats.skills.gap import recommend
-from dagster_project.store.item_banks import StoredBank, latest_bank, save_bank
 
 
 def members(**sizes):

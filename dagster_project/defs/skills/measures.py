@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dagster_project.analyses.skills.banks import StoredBank
 from dagster_project.defs.analytics import CONTRACTS
 from dagster_project.defs.skills.scales import People, Skill, scale_row, to_bank
 from dagster_project.stats.item_response.abilities import (
@@ -17,7 +18,6 @@ from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.skills.benchmarks import benchmark, due_organizations
 from dagster_project.stats.skills.course_gain import course_gains
 from dagster_project.stats.skills.scale import SkillAnswers, known_groups
-from dagster_project.store.item_banks import StoredBank
 from dagster_project.store.warehouse import Warehouse
 
 LARGEST_ERROR = 0.5  # of an ability that is shown

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank
 from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.linking import link
 from dagster_project.stats.skills.scale import SkillAnswers, arrange, build_scale, describe_questions, extend_scale
-from dagster_project.store.item_banks import StoredBank, latest_bank, save_bank
 from dagster_project.store.warehouse import Warehouse
 
 RECALIBRATED_AFTER = timedelta(days=30)
