@@ -193,10 +193,10 @@ def _erase(settings: Settings, learner: str, name: str | None) -> int:
     """Ask for an erasure, then run the source, which carries it out; status as `_run`."""
     from dagster_project.base.locks import WriteLock
     from dagster_project.contracts.in_use import CONTRACTS
-    from dagster_project.erasure import receipt_path
     from dagster_project.ingest.erasure import note_landing_files, request_erasure
     from dagster_project.ingest.requests import ErasureError, Erasures
     from dagster_project.ingest.sources import find_source, registered_sources
+    from dagster_project.privacy.erasure.stages import receipt_path
 
     known = registered_sources(settings)
     if name is None and len(known) != 1:
@@ -236,9 +236,9 @@ def _print_troubled(landing: Path, troubled: Mapping[str, str]) -> None:
 
 def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
     """0 when the consumer has a new file, 2 when not."""
-    from dagster_project.consumer_files import publish_consumer
     from dagster_project.contracts.in_use import CONTRACTS
-    from dagster_project.store.consumers import KINDS
+    from dagster_project.privacy.consumers import KINDS
+    from dagster_project.privacy.publish_for import publish_consumer
 
     given = [(kind, wanted) for kind in KINDS if (wanted := getattr(arguments, kind))]
     if len(given) != 1:
@@ -254,7 +254,7 @@ def _publish_for(settings: Settings, arguments: argparse.Namespace) -> int:
 def _find_learner(settings: Settings, pseudonym: str) -> int:
     """0 when somebody bears the pseudonym, 2 when nobody does."""
     from dagster_project.contracts.in_use import CONTRACTS
-    from dagster_project.learner_lookup import find_learner
+    from dagster_project.privacy.learner_lookup import find_learner
 
     print(*find_learner(settings, CONTRACTS.values(), pseudonym), sep="\n")
     return 0
@@ -263,7 +263,7 @@ def _find_learner(settings: Settings, pseudonym: str) -> int:
 def _search_identifiers(settings: Settings) -> int:
     """0 when nothing was found, 1 when something was."""
     from dagster_project.contracts.in_use import CONTRACTS
-    from dagster_project.identifier_search import search_identifiers
+    from dagster_project.privacy.identifier_search import search_identifiers
 
     search = search_identifiers(CONTRACTS.values(), settings)
     print(search)

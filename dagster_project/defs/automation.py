@@ -10,19 +10,19 @@ import dagster as dg
 
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
-from dagster_project.consumer_files import publish_consumer
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.failures import problems_of
 from dagster_project.defs.lost_runs import fail_lost_runs
-from dagster_project.erasure import request_file, take_requests
 from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.privacy.consumers import KINDS
+from dagster_project.privacy.erasure.request import request_file, take_requests
+from dagster_project.privacy.publish_for import publish_consumer
 from dagster_project.report.alert import Problem, alert_text
 from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
 from dagster_project.settings import Settings
-from dagster_project.store.consumers import KINDS
 
 LOOK_AHEAD = timedelta(days=31)
 ATTEMPTS = 3

@@ -4,7 +4,7 @@ A request goes through stages, each of which can be done again after a kill:
 
     asked       the tombstone is written: no load brings the learner back
     unloaded    his rows are gone from raw, his identifiers from the identity store, both from quarantine
-    unbuilt     his rows are gone from the build database and the append-only files (`dagster_project.erasure`)
+    unbuilt     his rows are gone from the build database and the append-only files (`privacy.erasure`)
     finished    a snapshot without him is published, and every earlier one is gone
 
 `identity/erased.json` holds the requests. A learner is known there by keyed hashes alone: his *tombstone* is that of

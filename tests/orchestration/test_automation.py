@@ -11,11 +11,11 @@ import dagster as dg
 import pytest
 
 from dagster_project.defs import automation
-from dagster_project.erasure import request_file
 from dagster_project.ingest.landing import landing_state
 from dagster_project.ingest.ledger import FileRecord, Ledger
 from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
+from dagster_project.privacy.erasure.request import request_file
 from tests.unit.landing_files import PERSONAL, Bench
 
 SOURCE = Source("uni_a", "oulad", None)

@@ -12,11 +12,11 @@ import duckdb
 import pytest
 
 from dagster_project import __main__ as command_line
-from dagster_project import erasure
 from dagster_project.defs import automation
-from dagster_project.erasure import request_file
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, register_source
+from dagster_project.privacy.erasure import stages as erasure
+from dagster_project.privacy.erasure.request import request_file
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files
 
 VISITS = b"person,minutes\np-ann,1\np-bob,2\n"

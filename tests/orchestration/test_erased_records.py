@@ -11,11 +11,12 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project import erasure
 from dagster_project.ingest import erasure as recognition
 from dagster_project.ingest.erasure import request_erasure
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import Erasures
+from dagster_project.privacy.erasure import stages as erasure
+from dagster_project.privacy.erasure.history import mask_records
 from dagster_project.settings import REPOSITORY
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, oulad_files
 
@@ -192,7 +193,7 @@ def test_what_a_run_writes_while_its_records_are_masked_is_not_lost(instance, tm
         bench.load(table)
     request_erasure(bench.settings, bench.contract, "here", learner_id=NUMBER)
     monkeypatch.setattr(recognition, "keyed_hash", write_meanwhile)
-    erasure.mask_records(bench.settings, Erased.of(bench.settings, "here"))
+    mask_records(bench.settings, Erased.of(bench.settings, "here"))
     with closing(sqlite3.connect(index)) as database:
         ((details,),) = database.execute("select asset_details from asset_keys").fetchall()
     assert (tried, details) == (["database is locked"], '{"wiped": "*****"}')

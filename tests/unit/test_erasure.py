@@ -8,11 +8,11 @@ from datetime import date
 import duckdb
 import pytest
 
-from dagster_project.erasure import mask_records
 from dagster_project.ingest import audit
 from dagster_project.ingest.erasure import note_landing_files, request_erasure
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import ErasureError, Erasures
+from dagster_project.privacy.erasure.history import mask_records
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files, zipped
 
 PEOPLE = b"person,full_name,email,visits\np-ann,Ann Archer,ann@example.org,3\np-bob,Bob Baker,bob@example.org,4\n"

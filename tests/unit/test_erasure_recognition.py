@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dagster_project.erasure import mask_records
 from dagster_project.ingest.erasure import request_erasure
 from dagster_project.ingest.recognition import Erased
+from dagster_project.privacy.erasure.history import mask_records
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, oulad_files
 
 HEADER = "person,full_name,email,visits\n"

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from dagster_project.base.errors import PublishError
-from dagster_project.identifier_search import identity_files, search_identifiers
+from dagster_project.privacy.identifier_search import identity_files, search_identifiers
 from dagster_project.store.publish import make_snapshot_id, publish
 from tests.unit.landing_files import PERSONAL, Bench
 

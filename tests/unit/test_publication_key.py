@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from dagster_project.base.errors import StoreError
-from dagster_project.learner_lookup import find_learner
+from dagster_project.privacy.learner_lookup import find_learner
 from dagster_project.settings import Settings
 from dagster_project.store.publish import compare_snapshots, make_snapshot_id, publish
 

@@ -6,13 +6,13 @@ from datetime import date
 import duckdb
 import pytest
 
-from dagster_project import erasure
 from dagster_project.base.errors import PublishError, StoreError
 from dagster_project.base.keyed_hash import keyed_hash
-from dagster_project.consumer_files import publish_consumer
 from dagster_project.ingest.requests import Erasure, Erasures
+from dagster_project.privacy.consumers import find_rule
+from dagster_project.privacy.erasure import stages as erasure
+from dagster_project.privacy.publish_for import publish_consumer
 from dagster_project.settings import REPOSITORY, Settings
-from dagster_project.store.consumers import find_rule
 from dagster_project.store.publish import DATABASE, PUBLIC_SCHEMAS, make_snapshot_id, publish
 
 KEY = "a key of tests, long enough for one: 0123456789"

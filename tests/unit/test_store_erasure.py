@@ -5,9 +5,9 @@ import json
 import duckdb
 import pytest
 
-from dagster_project import erasure
 from dagster_project.base.errors import PublishError
 from dagster_project.ingest.requests import Erasure, Erasures, tombstone
+from dagster_project.privacy.erasure import stages as erasure
 from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
 from dagster_project.store.erasure import ErasedLearners, count_learners

@@ -15,8 +15,8 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_m
 from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
-from dagster_project.erasure import unbuild
 from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.privacy.erasure.stages import unbuild
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 

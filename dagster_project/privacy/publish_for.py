@@ -8,7 +8,7 @@ published_for/<source>/<kind>-<id>/
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,14 @@ import duckdb
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import PublishError
 from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.base.locks import WriteLock
 from dagster_project.base.sql import identifier, qualified
+from dagster_project.contracts.source import Contract
 from dagster_project.contracts.tables import MODELS, find_direct_identifiers
+from dagster_project.ingest.requests import Erasures
+from dagster_project.privacy.consumers import Consumer, Kind, find_consumer, find_rule, find_strangers, make_scope
+from dagster_project.privacy.identifier_search import identity_files
 from dagster_project.settings import Settings
-from dagster_project.store.consumers import Consumer, Kind, find_consumer, find_rule, find_strangers, make_scope
 from dagster_project.store.identifiers import Found
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import make_pseudonyms, under_pseudonyms
@@ -239,3 +243,34 @@ def _write_meta(
             "from_snapshot_id": (origin, "Published snapshot that the rows come from"),
         },
     )
+
+
+def publish_consumer(
+    settings: Settings,
+    contracts: Iterable[Contract],
+    kind: Kind,
+    wanted: str,
+    *,
+    run_id: str,
+    on_progress: Callable[[str], None] = lambda message: None,
+) -> ConsumerPublication:
+    """Publish the file of one consumer, once no other run writes.
+
+    Raises:
+        StoreError: as `publish_for`; or a learner of the published snapshot is waiting to be erased.
+    """
+    with WriteLock(settings, run_id=run_id, what="make publish-for", on_wait=on_progress):
+        erasures = Erasures(settings)
+        if waiting := erasures.at("asked", "unloaded", "unbuilt"):
+            raise PublishError(
+                f"{len(waiting)} learners who asked for erasure are in the published snapshot still. Run their sources "
+                f"first ({', '.join(sorted({x.source for x in waiting}))}), then publish the file again"
+            )
+        return publish_for(
+            settings,
+            kind,
+            wanted,
+            key=erasures.key,
+            identities=identity_files(contracts, settings),
+            on_progress=on_progress,
+        )

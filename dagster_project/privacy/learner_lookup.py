@@ -8,11 +8,11 @@ from dagster_project.base.errors import StoreError
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract
 from dagster_project.ingest.identity import read_key
+from dagster_project.privacy.publish_for import consumer_key, published_consumers
 from dagster_project.settings import Settings
 from dagster_project.store.meta import find_tables
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms
 from dagster_project.store.publish import PUBLIC_SCHEMAS
-from dagster_project.store.publish_for import consumer_key, published_consumers
 
 
 @dataclass(frozen=True)
