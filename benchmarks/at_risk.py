@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 
 from dagster_project import simulate
+from dagster_project.analyses.at_risk.scoring import read_active
+from dagster_project.analyses.at_risk.subjects import COLUMNS as PIPELINE_COLUMNS
+from dagster_project.analyses.at_risk.subjects import PROGRAMS, SUBJECTS
 from dagster_project.base.keyed_hash import keyed_hash
-from dagster_project.defs.at_risk.assets import read_active
-from dagster_project.defs.at_risk.subjects import COLUMNS as PIPELINE_COLUMNS
-from dagster_project.defs.at_risk.subjects import PROGRAMS, SUBJECTS
 from dagster_project.ingest.identity import read_key
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import WEEKS as BACKTEST_WEEKS

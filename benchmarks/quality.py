@@ -21,11 +21,11 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.analyses.quality.suite import EXPECTATIONS, read_suite
+from dagster_project.analyses.quality.validation import Relation, validate
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.sql import literal, qualified
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.quality.suite import EXPECTATIONS, read_suite
-from dagster_project.defs.quality.validation import Relation, validate
 from dagster_project.settings import Settings
 
 FACTORS = (1, 16)

@@ -51,9 +51,9 @@ def main() -> int:
 
 def _known_errors() -> tuple[type[Exception], ...]:
     """Errors whose message says what was found, where, and what to do: a traceback would only hide it."""
+    from dagster_project.analyses.quality.suite import SuiteError
     from dagster_project.base.errors import StoreError
     from dagster_project.contracts.reading import ContractError
-    from dagster_project.defs.quality.suite import SuiteError
     from dagster_project.ingest.landing import LandingError
     from dagster_project.ingest.requests import ErasureError
     from dagster_project.ingest.retention import RetentionError

@@ -1,17 +1,11 @@
 """Assets of the tables that Python computes: how they are named and described."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import dagster as dg
 
-from dagster_project.contracts.tables import read_contracts
+from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.resources import OWNERS
-from dagster_project.settings import Settings
-from dagster_project.store.findings import is_refused
-from dagster_project.store.publish import snapshot_time
-from dagster_project.store.warehouse import Warehouse
-
-CONTRACTS = read_contracts()
 
 
 def asset_key(table: str) -> dg.AssetKey:
@@ -34,18 +28,3 @@ def analytics_spec(table: str, deps: Iterable[str]) -> dg.AssetSpec:
         kinds={"python", "duckdb"},
         owners=OWNERS,
     )
-
-
-def withdraw_refused(settings: Settings, tables: Sequence[str]) -> bool:
-    """Whether a suite refused one of these tables when it was last checked, so that what is in them must be made anew.
-
-    What was appended to them since the last publication is then set aside: nobody has seen it, and as long as it is
-    there, the suite would stop every run.
-    """
-    refused = any(is_refused(settings, table) for table in tables)
-    current = settings.published_dir / "current"
-    published_at = snapshot_time(current.readlink().name) if current.is_symlink() else 0.0
-    for table in tables if refused else ():
-        if CONTRACTS[table].append_only:
-            Warehouse(settings).set_aside(CONTRACTS[table], published_at)
-    return refused

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dagster_project import simulate
+from dagster_project.analyses.at_risk.look_ahead import CHECKED_WEEKS, RECOUNTED, recounted_leaks
+from dagster_project.analyses.at_risk.scoring import read_active
+from dagster_project.analyses.at_risk.subjects import COURSES, PROGRAMS, SUBJECTS
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.source import read_contracts
-from dagster_project.defs.at_risk import assets
-from dagster_project.defs.at_risk.look_ahead import CHECKED_WEEKS, RECOUNTED, recounted_leaks
-from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, SUBJECTS
 from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import ensure_empty_files, load_table
 from dagster_project.settings import REPOSITORY, Settings
@@ -492,7 +492,7 @@ def test_a_planted_feature_that_knows_the_future_is_found_in_every_week(campus, 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_whom_the_marts_count_as_active_is_whom_the_scorer_reads(campus, subject):
     store = Store(campus.settings)
-    active = assets.read_active(subject, store, "campus")
+    active = read_active(subject, store, "campus")
     assert subject.count_active(store, "campus") == active.loc[active["is_latest"], "enrollment_key"].nunique() > 0
 
 

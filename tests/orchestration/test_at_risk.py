@@ -11,10 +11,14 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from dagster_project.defs.analytics import CONTRACTS
+from dagster_project.analyses.at_risk import training as training_module
+from dagster_project.analyses.at_risk.judgement import Judgement
+from dagster_project.analyses.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
+from dagster_project.analyses.at_risk.scoring import SCORING_TABLES, _score, _uncontacted
+from dagster_project.analyses.at_risk.subjects import COLUMNS, Subject
+from dagster_project.analyses.at_risk.training import TRAINING_TABLES, Training, _train, _why_not
+from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.at_risk import assets, checks
-from dagster_project.defs.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
-from dagster_project.defs.at_risk.subjects import COLUMNS, Subject
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
@@ -93,14 +97,14 @@ def with_a_shifted_cohort(rows: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture
 def train(settings, monkeypatch):
-    def trained(rows: pd.DataFrame, registry: pd.DataFrame = NO_REGISTRY, leaks: dict | None = None) -> assets.Training:
-        monkeypatch.setattr(assets, "recounted_leaks", lambda *_: leaks or {})
-        return assets._train(SUBJECT, "campus", rows, settings, registry, NOW)
+    def trained(rows: pd.DataFrame, registry: pd.DataFrame = NO_REGISTRY, leaks: dict | None = None) -> Training:
+        monkeypatch.setattr(training_module, "recounted_leaks", lambda *_: leaks or {})
+        return _train(SUBJECT, "campus", rows, settings, registry, NOW)
 
     return trained
 
 
-def registered(training: assets.Training, registry: pd.DataFrame = NO_REGISTRY) -> pd.DataFrame:
+def registered(training: Training, registry: pd.DataFrame = NO_REGISTRY) -> pd.DataFrame:
     return pd.concat([registry, pd.DataFrame(training.rows)], ignore_index=True)
 
 
@@ -147,12 +151,12 @@ def test_a_former_champion_keeps_scoring_when_the_next_one_is_refused(train):
     assert (found.passed, found.severity) == (False, WARN)
     # Not every day anew.
     evidence = pd.DataFrame({"source": ["campus"], "outcome": ["not_retained"]})
-    next_day = assets._why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=1))
+    next_day = _why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=1))
     assert "keeps scoring" in next_day
-    assert assets._why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=8)) is None
+    assert _why_not(SUBJECT, made_cohorts(), registry, "campus", evidence, NOW + timedelta(days=8)) is None
 
 
-def trained_at_once(subject, source, matured, settings, registry, now) -> assets.Training:
+def trained_at_once(subject, source, matured, settings, registry, now) -> Training:
     """One champion and one row of evidence, without the work."""
     row = {"model_version": f"{now:%S%f}", "source": source, "outcome": subject.name, "model": "lightgbm"}
     row |= {"is_champion": True, "trained_at": now, "first_cohort": "2020-09", "last_cohort": matured["term"].max()}
@@ -161,18 +165,18 @@ def trained_at_once(subject, source, matured, settings, registry, now) -> assets
     shown = dict.fromkeys(names, 0.5) | {"split": "2021-09", "week_number": 2, "model": "lightgbm", "n": 9}
     shown |= {"is_champion": True, "n_positive": 3, "n_positive_train": 3, "n_train": 9}
     evidence = Backtest(pd.DataFrame([shown]), *[pd.DataFrame()] * 4, winner="lightgbm", decision="fine")
-    return assets.Training([row], evidence, checks.Judgement(pd.DataFrame()), None, "fine")
+    return Training([row], evidence, Judgement(pd.DataFrame()), None, "fine")
 
 
 @pytest.fixture
 def run_training(settings, monkeypatch):
     """A run of the asset on the made cohorts, with a training that only says that it was one; returns the registry."""
     subject = type("Made", (Subject,), {"read_matured": lambda *_: made_cohorts(2)})
-    monkeypatch.setattr(assets, "SUBJECTS", [subject(**vars(SUBJECT))])
-    monkeypatch.setattr(assets, "_sources", lambda *_: ["campus"])
-    monkeypatch.setattr(assets, "_train", trained_at_once)
+    monkeypatch.setattr(training_module, "SUBJECTS", [subject(**vars(SUBJECT))])
+    monkeypatch.setattr(training_module, "sources_of", lambda *_: ["campus"])
+    monkeypatch.setattr(training_module, "_train", trained_at_once)
     store = Warehouse(settings)
-    store.restore([CONTRACTS[f"analytics.at_risk_{table}"] for table in assets.TRAINING_TABLES])
+    store.restore([CONTRACTS[f"analytics.at_risk_{table}"] for table in TRAINING_TABLES])
 
     def run() -> pd.DataFrame:
         assert dg.materialize([assets.at_risk_training], resources={"warehouse": WarehouseResource()}).success
@@ -200,9 +204,9 @@ def test_a_training_that_a_suite_refused_is_done_anew_by_the_next_run(run_traini
     assert list(settings.artifacts_dir.glob("append_only/analytics.at_risk_models.refused/*.parquet"))
 
 
-def judgement(auc: float = 0.7, error: float = 0.03) -> checks.Judgement:
+def judgement(auc: float = 0.7, error: float = 0.03) -> Judgement:
     rows = pd.DataFrame({"model": ["lightgbm", "seven_day_rule"], "auc": [auc, 0.6], "is_champion": [True, False]})
-    return checks.Judgement(rows.assign(calibration_error=error, calibration_error_by_chance=0.02))
+    return Judgement(rows.assign(calibration_error=error, calibration_error_by_chance=0.02))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +225,7 @@ def test_a_champion_below_the_rule_or_with_wrong_probabilities_is_refused_and_wa
 
 
 def test_what_could_not_be_judged_is_not_refused():
-    assert not checks.Judgement(pd.DataFrame(), {}, None).refusals
+    assert not Judgement(pd.DataFrame(), {}, None).refusals
 
 
 @pytest.mark.parametrize("keys", [["a"], ["a", "b", "b"], []])
@@ -263,17 +267,17 @@ def test_a_random_share_of_learners_is_held_out_and_stays_so(settings, monkeypat
     scorer = fit_scorer(rows, "y", SUBJECT.features, COLUMNS, settings={"rounds": 5})
     active = rows.assign(source="campus", program_key="p", course_key=None, is_latest=True, as_of_on=NOW, age=30)
     monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_HOLDOUT_SHARE", "0.2")
-    found = [assets._score(SUBJECT, "campus", active, scorer, Settings(), NOW)[0] for _ in range(2)]
+    found = [_score(SUBJECT, "campus", active, scorer, Settings(), NOW)[0] for _ in range(2)]
     assert found[0]["is_held_out"].equals(found[1]["is_held_out"])
     assert found[0].groupby("learner_key")["is_held_out"].nunique().eq(1).all()
     assert found[0]["is_held_out"].mean() == pytest.approx(0.2, abs=0.05)
     monkeypatch.delenv("LEARNING_WAREHOUSE_AT_RISK_HOLDOUT_SHARE")
-    assert not assets._score(SUBJECT, "campus", active, scorer, Settings(), NOW)[0]["is_held_out"].any()
+    assert not _score(SUBJECT, "campus", active, scorer, Settings(), NOW)[0]["is_held_out"].any()
 
 
 def test_a_score_tells_what_happens_without_contact():
     rows = pd.DataFrame({"contact_channel": ["phone", "none", None]})
-    assert list(assets._uncontacted(rows)["contact_channel"]) == ["none"] * 3
+    assert list(_uncontacted(rows)["contact_channel"]) == ["none"] * 3
 
 
 def test_the_newest_champion_scores_unless_a_version_is_pinned(settings, monkeypatch):
@@ -322,7 +326,7 @@ WEEKLY = Subject(
     active="select count(*) from marts.weeks where source = {source} and y is null and week_number = 4",
     query="select week.* exclude (click_count, since_last_activity_days, gender), {columns} from marts.weeks as week",
 )
-AT_RISK = [f"analytics.at_risk_{table}" for table in (*assets.TRAINING_TABLES, *assets.SCORING_TABLES)]
+AT_RISK = [f"analytics.at_risk_{table}" for table in (*TRAINING_TABLES, *SCORING_TABLES)]
 
 
 def made_weeks() -> pd.DataFrame:
@@ -336,8 +340,8 @@ def made_weeks() -> pd.DataFrame:
 
 
 def test_two_builds_of_one_delivery_are_equal_in_whatever_order_their_rows_lie(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "SUBJECTS", (WEEKLY,))
-    monkeypatch.setattr(assets, "recounted_leaks", lambda *_: {})
+    monkeypatch.setattr(training_module, "SUBJECTS", (WEEKLY,))
+    monkeypatch.setattr(training_module, "recounted_leaks", lambda *_: {})
     monkeypatch.delitem(MODELS, HistogramTrees.kind)  # the yardstick: it cannot score, and costs most of the time
     weeks = made_weeks()
     homes = [tmp_path / "first", tmp_path / "second"]

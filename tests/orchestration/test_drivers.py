@@ -12,8 +12,9 @@ import duckdb
 import pytest
 
 from dagster_project import simulate
+from dagster_project.analyses.drivers import SEEDS, TABLES
 from dagster_project.defs.drivers import checks
-from dagster_project.defs.drivers.assets import SEEDS, TABLES, drivers
+from dagster_project.defs.drivers.assets import drivers
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.report.retention_drivers import make_page
 from dagster_project.settings import REPOSITORY, Settings

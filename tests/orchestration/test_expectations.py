@@ -7,10 +7,11 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.defs.quality import bridge, validation
+from dagster_project.analyses.quality import validation
+from dagster_project.analyses.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
+from dagster_project.analyses.quality.validation import Relation, validate
+from dagster_project.defs.quality import bridge
 from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks, validation_result
-from dagster_project.defs.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
-from dagster_project.defs.quality.validation import Relation, validate
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.report.data_docs import write_table
 from dagster_project.store.findings import is_refused

@@ -10,13 +10,13 @@ import dagster as dg
 import duckdb
 
 from dagster_project import simulate
+from dagster_project.analyses.quality.suite import read_suites
+from dagster_project.analyses.tables import CONTRACTS as ANALYTICS
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.analytics import CONTRACTS as ANALYTICS
 from dagster_project.defs.ops.history import CONTRACTS as OPS
 from dagster_project.defs.pages.assets import find_pages, page_asset
 from dagster_project.defs.publish.assets import learning_warehouse
 from dagster_project.defs.quality.bridge import suite_checks
-from dagster_project.defs.quality.suite import read_suites
 from dagster_project.defs.raw.assets import raw_asset
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.sources import Source, register_source

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dagster_project.analyses.quality.suite import read_suites
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.quality.suite import read_suites
 from dagster_project.defs.transform.assets import ANALYTICS, MANIFEST, NODES, PUBLIC_MODELS
 
 MARTS = {name: node for name, node in NODES.items() if node["schema"] == "marts" and node["resource_type"] == "model"}

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dagster_project.analyses.skills.gaps import GAPS
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import checks
-from dagster_project.defs.skills.assets import GAPS, TABLES, skill_gaps, skills
+from dagster_project.defs.skills.assets import TABLES, skill_gaps, skills
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
 

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
+from dagster_project.analyses.drivers import SEEDS, TABLES
 from dagster_project.defs.analytics import asset_key
-from dagster_project.defs.drivers.assets import SEEDS, TABLES
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.stats.double_lasso.task import Requirements
 from dagster_project.stats.driver_effects.analysis import eligibility_errors

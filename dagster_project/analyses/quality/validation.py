@@ -24,8 +24,7 @@ from typing import Any
 
 import duckdb
 
-from dagster_project.base.sql import identifier, literal
-from dagster_project.defs.quality.suite import (
+from dagster_project.analyses.quality.suite import (
     AGGREGATES,
     BY_ROW,
     CONTAINED,
@@ -36,6 +35,7 @@ from dagster_project.defs.quality.suite import (
     Expectation,
     Suite,
 )
+from dagster_project.base.sql import identifier, literal
 
 EXAMPLES = 20
 FRAME_VALUES = 50_000

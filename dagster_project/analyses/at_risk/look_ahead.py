@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import duckdb
 
+from dagster_project.analyses.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.sql import literal
-from dagster_project.defs.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import leaking_features
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dagster_project.analyses.skills.banks import StoredBank
-from dagster_project.defs.analytics import CONTRACTS
-from dagster_project.defs.skills.scales import People, Skill, scale_row, to_bank
+from dagster_project.analyses.skills.scales import People, Skill, scale_row, to_bank
+from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.stats.item_response.abilities import (
     AbilityLikelihood,
     ability_likelihood,

@@ -1,0 +1,56 @@
+"""Courses for organizations below the middle of all, from what the tables of the skills say."""
+
+import pandas as pd
+import pyarrow as pa
+
+from dagster_project.stats.skills.gap import recommend
+from dagster_project.store.warehouse import Warehouse
+
+GAPS = "analytics.skill_gaps"
+# Members of an organization that have completed a course of the skill, and members that are in a course's program.
+COMPLETED = """
+select
+    members.skill_key, members.organization_key as organization, taken.course_key as course,
+    count(distinct members.learner_key) as members
+from analytics.skill_benchmark_members as members
+inner join core.fct_course_enrollment as taken on members.learner_key = taken.learner_key
+inner join core.dim_course_skill as teaches
+    on taken.course_key = teaches.course_key and members.skill_key = teaches.skill_key
+where taken.outcome in ('pass', 'distinction')
+group by members.skill_key, members.organization_key, taken.course_key
+"""
+ADMITTED = """
+select
+    members.skill_key, members.organization_key as organization, courses.course_key as course,
+    count(distinct members.learner_key) as members
+from analytics.skill_benchmark_members as members
+inner join core.fct_program_enrollment as programs on members.learner_key = programs.learner_key
+inner join core.dim_course as courses on programs.program_key = courses.program_key
+inner join core.dim_course_skill as teaches
+    on courses.course_key = teaches.course_key and members.skill_key = teaches.skill_key
+group by members.skill_key, members.organization_key, courses.course_key
+"""
+COUNTED = pa.schema(
+    [("skill_key", pa.string()), ("organization", pa.string()), ("course", pa.string()), ("members", pa.int64())]
+)
+
+
+def find_gaps(store: Warehouse) -> list[pd.DataFrame]:
+    """Rows of `GAPS`, one frame for each source and skill."""
+    names = {"organization_key": "organization", "course_key": "course"}
+    benchmarks = store.read("analytics.skill_benchmarks", where="comparison = 'all' and is_shown")
+    items = store.read("analytics.skill_items", where="slope is not null")
+    items = items.sort_values(["skill_key", "question_key"])  # a mean of floats depends on their order
+    gained = store.read("analytics.skill_course_gains")
+    degree = store.read("core.dim_course", ["course_key"], where="program_key is not null")["course_key"]
+    gained["is_open"] = ~gained["course_key"].isin(degree)
+    benchmarks, items, gained = (frame.rename(columns=names) for frame in (benchmarks, items, gained))
+    completed, admitted = (
+        pa.Table.from_batches(store.batches(query), schema=COUNTED).to_pandas() for query in (COMPLETED, ADMITTED)
+    )
+    frames = []
+    for (source, skill), rows in benchmarks.groupby(["source", "skill_key"], sort=True):
+        one = [frame[frame["skill_key"] == skill] for frame in (items, gained, completed, admitted)]
+        found = recommend(rows, *one).rename(columns={new: old for old, new in names.items()})
+        frames.append(found.assign(source=source, skill_key=skill))
+    return frames
