@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from dagster_project.defs.transform.arguments import rebuild_window
+from dagster_project.defs.partitions import rebuild_window
 from dagster_project.settings import REPOSITORY, Settings
 
 PARTS = ("by_hand", "run", "parts", "new_day", "start", "bookkeeping")

@@ -57,7 +57,7 @@ def by_hand(landing: str, database: str) -> dict:
 
 def plan(landing: str) -> dict:
     """Register the landing place; the event days that a run would ask for now."""
-    from dagster_project.defs.automation import event_days
+    from dagster_project.defs.partitions import event_days
     from dagster_project.ingest.sources import Source, register_source
 
     settings, source = Settings(), Source(SOURCE, SOURCE, Path(landing))

@@ -151,9 +151,9 @@ def _run(settings: Settings, name: str, contract: str | None, landing: Path | No
 
     from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.defs import automation
-    from dagster_project.defs.failures import problems_of
-    from dagster_project.defs.lost_runs import fail_lost_runs
-    from dagster_project.defs.ops.history import record_end
+    from dagster_project.defs.instance.failures import problems_of
+    from dagster_project.defs.instance.history import record_end
+    from dagster_project.defs.instance.lost_runs import fail_lost_runs
     from dagster_project.ingest.sources import Source, find_source, register_source
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.defs.automation import job_name
-from dagster_project.defs.lost_runs import recorded_in_process
+from dagster_project.defs.instance.lost_runs import recorded_in_process
 
 defs = dg.Definitions.merge(
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent),

@@ -2,104 +2,43 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.failures import problems_of
-from dagster_project.defs.lost_runs import fail_lost_runs
+from dagster_project.defs.instance.failures import alert, problems_of
+from dagster_project.defs.instance.lost_runs import fail_lost_runs
+from dagster_project.defs.partitions import (
+    ERASURES_TAG,
+    FIRST_DAY_TAG,
+    LANDING_TAG,
+    LAST_DAY_TAG,
+    MONTH,
+    SOURCE_TAG,
+    run_request_arguments,
+)
 from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
-from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.privacy.consumers import KINDS
 from dagster_project.privacy.erasure.request import request_file, take_requests
 from dagster_project.privacy.publish_for import publish_consumer
-from dagster_project.report.alert import Problem, alert_text
-from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
+from dagster_project.report.outbox import send_waiting
 from dagster_project.settings import Settings
 
-LOOK_AHEAD = timedelta(days=31)
 ATTEMPTS = 3
-# The tags by which Dagster runs a range of partitions at once; `learning_warehouse/…` are ours.
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
-SOURCE_TAG = "learning_warehouse/source"
-LANDING_TAG = "learning_warehouse/landing"
-ERASURES_TAG = "learning_warehouse/erasures"
-ALERTED_TAG = "learning_warehouse/alerted"
-# Dagster's own: how often it starts a run again that was killed, that it will, and which run it then was.
-MAX_RETRIES_TAG = "dagster/max_retries"
 WILL_RETRY_TAG = "dagster/will_retry"
 AUTO_RETRY_RUN_ID_TAG = "dagster/auto_retry_run_id"
-
-# The event days that a run rebuilds besides those that the ledger marks; where they are not said, its months.
-FIRST_DAY_TAG = "learning_warehouse/first_day"
-LAST_DAY_TAG = "learning_warehouse/last_day"
-
-_first_days = [table.time_range.first for contract in CONTRACTS.values() for table in contract.tables]
-# Raw and the ledger are kept by day. Dagster is told of months: an event costs it 17 ms of CPU, and one a day and table
-# two minutes for the first load of ten years.
-MONTH = "%Y-%m"
-EVENT_MONTHS = dg.MonthlyPartitionsDefinition(
-    start_date=min((day for day in _first_days if day), default=date(2013, 1, 1)).strftime(MONTH),
-    fmt=MONTH,
-    end_offset=1,
-)
-# The one model that is kept by event day; what follows from it finds the changed days by comparing.
-DAILY_EVENTS = "intermediate.int_events_summarized"
 
 
 def job_name(contract: str) -> str:
     """Name of the job that loads one contract's sources and builds and publishes everything."""
     return f"run_{contract}"
-
-
-def event_days(source: Source, settings: Settings, today: date) -> tuple[date, date]:
-    """First and last event day that a run of this source asks for.
-
-    A first load asks for the whole time that the contract permits, a later one for the 31 days from the newest event
-    on. Their months show in the UI; rebuilt are these days and every date that the ledger marks, wherever it lies.
-    """
-    ranges = [table.time_range for table in CONTRACTS[source.contract].tables if table.is_event]
-    first = min((r.first for r in ranges if r.first), default=EVENT_MONTHS.start.date())
-    last = min(max((r.last for r in ranges if r.last), default=today), today)
-    newest = Ledger(settings).newest_event_date(source.contract, source.name)
-    if newest is None:
-        return min(first, last), last
-    return min(newest, last), min(newest + LOOK_AHEAD, last)
-
-
-def run_request_arguments(source: Source, settings: Settings, today: date) -> dict:
-    """`run_config` and `tags` of a run that brings one source up to date."""
-    first, last = event_days(source, settings, today)
-    return {
-        "run_config": {"resources": {"warehouse": {"config": {"source": source.name}}}},
-        "tags": {
-            RANGE_START_TAG: first.strftime(MONTH),
-            RANGE_END_TAG: last.strftime(MONTH),
-            FIRST_DAY_TAG: first.isoformat(),
-            LAST_DAY_TAG: last.isoformat(),
-            SOURCE_TAG: source.name,
-        },
-    }
-
-
-def days_of_run(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
-    """First and last event day that a run rebuilds, from its tags; a run of assets without partitions has none."""
-    if FIRST_DAY_TAG in tags:
-        return date.fromisoformat(tags[FIRST_DAY_TAG]), date.fromisoformat(tags[LAST_DAY_TAG])
-    single = tags.get("dagster/partition")
-    first, last = tags.get(RANGE_START_TAG, single), tags.get(RANGE_END_TAG, single)
-    if not (first and last):
-        return None, None
-    end = EVENT_MONTHS.time_window_for_partition_key(last).end.date()
-    return EVENT_MONTHS.time_window_for_partition_key(first).start.date(), end - timedelta(days=1)
 
 
 def selection(contract: str | None = None) -> dg.AssetSelection:
@@ -226,30 +165,6 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Record runs whose process was killed as failed, so that those behind them in the queue can start."""
     lost = fail_lost_runs(context.instance)
     return dg.SkipReason(f"Recorded as failed: {', '.join(lost)}" if lost else "Every run that goes on has its process")
-
-
-def alert(
-    instance: dg.DagsterInstance, run_id: str, settings: Settings, problems: Sequence[Problem], not_made: int
-) -> list[str]:
-    """Tell the addresses of the settings of a failed run, once; returns what could not be sent, as sentences.
-
-    Both the process that ran it and the sensor, where it is on, come to know of the failure. The alert lies in the
-    outbox before it is sent, and stays there until every address has accepted it.
-    """
-    run = instance.get_run_by_id(run_id)
-    if run is None or run.tags.get(ALERTED_TAG) == run_id or not settings.alert_addresses:
-        return []
-    subject = f"learning-warehouse: run {run_id[:8]} of {run.tags.get(SOURCE_TAG) or run.job_name} failed"
-    message = Alert(run_id, subject, alert_text(settings, problems, not_made))
-    try:
-        with writing_alerts(settings):
-            if instance.get_run_by_id(run_id).tags.get(ALERTED_TAG) != run_id:
-                keep(settings, message)
-                # Its own id: a run that is started again gets the tags of the first one.
-                instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
-    except OSError:  # a full disk is a reason to fail, and must not keep that from being told
-        return send_unkept(settings, message)
-    return send_waiting(settings)
 
 
 @dg.run_failure_sensor(monitor_all_code_locations=False, default_status=dg.DefaultSensorStatus.RUNNING)

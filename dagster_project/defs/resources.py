@@ -17,8 +17,7 @@ from dagster_project.base.errors import WarehouseBusyError
 from dagster_project.base.files import empty_folder
 from dagster_project.base.locks import WriteLock, release_run
 from dagster_project.base.memory import memory_watch
-from dagster_project.defs.automation import DAILY_EVENTS, days_of_run
-from dagster_project.defs.transform.arguments import rebuild_window
+from dagster_project.defs.partitions import DAILY_EVENTS, days_of_run, rebuild_window
 from dagster_project.ingest.ledger import Ledger, MarkedDates
 from dagster_project.ingest.sources import Source, find_source, registered_sources
 from dagster_project.settings import REPOSITORY, Settings

@@ -16,7 +16,8 @@ import duckdb
 import pytest
 
 from dagster_project.defs import automation
-from dagster_project.defs.lost_runs import fail_lost_runs
+from dagster_project.defs.instance.lost_runs import fail_lost_runs
+from dagster_project.defs.partitions import SOURCE_TAG
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import compare_snapshots
 from tests.models.made_source import contract_tables, make_source
@@ -250,7 +251,7 @@ def test_killed_while_building_leaves_the_snapshot_and_the_next_run_finishes(pub
     run.run_until_killed("START sql incremental model marts.mart_learner_course_week")
     assert run.snapshot == first
     assert run.query("select count(*) > 0 from marts.mart_learner_course") == [(True,)]
-    assert {request.tags[automation.SOURCE_TAG] for request in run.asked_by_the_sensor()} == {"uni_a"}
+    assert {request.tags[SOURCE_TAG] for request in run.asked_by_the_sensor()} == {"uni_a"}
     status, output = run.run()
     assert status == 0, output[-4000:]
     assert run.snapshot != first

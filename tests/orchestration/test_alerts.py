@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from dagster_project.defs import automation
-from dagster_project.defs.failures import problems_of
+from dagster_project.defs.instance import failures
+from dagster_project.defs.instance.failures import problems_of
 from dagster_project.report import outbox
 from dagster_project.report.alert import failure_text
 from dagster_project.report.outbox import Alert, keep, send_waiting
@@ -106,7 +107,7 @@ def run_of(instance, *assets, checks=(), tags=None):
 
 
 def alert(instance, run, settings) -> list[str]:
-    return automation.alert(instance, run.run_id, settings, *problems_of(instance, run.run_id))
+    return failures.alert(instance, run.run_id, settings, *problems_of(instance, run.run_id))
 
 
 def waiting(settings) -> list:

@@ -11,6 +11,16 @@ import dagster as dg
 import pytest
 
 from dagster_project.defs import automation
+from dagster_project.defs.partitions import (
+    ERASURES_TAG,
+    EVENT_MONTHS,
+    LANDING_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    days_of_run,
+    event_days,
+    run_request_arguments,
+)
 from dagster_project.ingest.landing import landing_state
 from dagster_project.ingest.ledger import FileRecord, Ledger
 from dagster_project.ingest.requests import Erasure, Erasures
@@ -37,11 +47,11 @@ def write(path, text, seconds_ago=3600.0):
 
 
 def test_first_load_asks_for_the_time_that_the_contract_permits(settings):
-    assert automation.event_days(SOURCE, settings, date(2026, 1, 1)) == (date(2013, 1, 1), date(2015, 7, 31))
+    assert event_days(SOURCE, settings, date(2026, 1, 1)) == (date(2013, 1, 1), date(2015, 7, 31))
 
 
 def test_first_load_never_asks_for_the_future(settings):
-    assert automation.event_days(SOURCE, settings, date(2014, 3, 1))[1] == date(2014, 3, 1)
+    assert event_days(SOURCE, settings, date(2014, 3, 1))[1] == date(2014, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +61,16 @@ def test_first_load_never_asks_for_the_future(settings):
 )
 def test_later_load_asks_for_the_days_since_the_newest_event(settings, today, last):
     Ledger(settings).note(FileRecord("oulad", "studentVle", "uni_a", "f.csv", **LOADED, last_date=date(2014, 5, 5)))
-    assert automation.event_days(SOURCE, settings, today) == (date(2014, 5, 5), last)
+    assert event_days(SOURCE, settings, today) == (date(2014, 5, 5), last)
 
 
 def test_run_asks_dagster_for_months_and_rebuilds_days(settings):
     Ledger(settings).note(FileRecord("oulad", "studentVle", "uni_a", "f.csv", **LOADED, last_date=date(2014, 5, 5)))
-    tags = automation.run_request_arguments(SOURCE, settings, date(2014, 6, 9))["tags"]
-    months = tags[automation.RANGE_START_TAG], tags[automation.RANGE_END_TAG]
+    tags = run_request_arguments(SOURCE, settings, date(2014, 6, 9))["tags"]
+    months = tags[RANGE_START_TAG], tags[RANGE_END_TAG]
     assert months == ("2014-05", "2014-06")
-    assert all(automation.EVENT_MONTHS.has_partition_key(month) for month in months)
-    assert automation.days_of_run(tags) == (date(2014, 5, 5), date(2014, 6, 5))
+    assert all(EVENT_MONTHS.has_partition_key(month) for month in months)
+    assert days_of_run(tags) == (date(2014, 5, 5), date(2014, 6, 5))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,7 @@ def test_run_asks_dagster_for_months_and_rebuilds_days(settings):
     [
         ({"dagster/partition": "2014-02"}, (date(2014, 2, 1), date(2014, 2, 28))),
         (
-            {automation.RANGE_START_TAG: "2013-12", automation.RANGE_END_TAG: "2014-02"},
+            {RANGE_START_TAG: "2013-12", RANGE_END_TAG: "2014-02"},
             (date(2013, 12, 1), date(2014, 2, 28)),
         ),
         ({}, (None, None)),
@@ -76,7 +86,7 @@ def test_run_asks_dagster_for_months_and_rebuilds_days(settings):
     ids=["one month", "range of months", "no partitions"],
 )
 def test_months_chosen_in_the_ui_are_rebuilt_whole(tags, days):
-    assert automation.days_of_run(tags) == days
+    assert days_of_run(tags) == days
 
 
 def test_state_changes_with_the_files(landing):
@@ -170,7 +180,7 @@ def test_what_was_loaded_is_known_without_its_run_and_without_the_cursor(ticks):
 
 def test_a_cursor_of_another_form_is_begun_anew(ticks):
     (request,) = ticks.settled()
-    ticks.cursor = json.dumps({"uni_a": request.tags[automation.LANDING_TAG]})
+    ticks.cursor = json.dumps({"uni_a": request.tags[LANDING_TAG]})
     assert len(ticks.settled()) == 1
 
 
@@ -233,7 +243,7 @@ def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month():
     night = datetime(2026, 1, 2, 3, tzinfo=UTC)
     request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
     assert request.partition_key == "2026-01"
-    assert automation.days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
+    assert days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
 
 
 @pytest.fixture
@@ -247,7 +257,7 @@ def test_who_asks_to_be_erased_starts_a_run_of_his_source(settings, asked):
     with dg.DagsterInstance.ephemeral() as instance:
         ticks = Ticks(instance, automation.erasures)
         (request,) = ticks.tick()
-        assert (request.job_name, request.tags[automation.ERASURES_TAG]) == ("run_oulad", "a1b2c3")
+        assert (request.job_name, request.tags[ERASURES_TAG]) == ("run_oulad", "a1b2c3")
         Erasures(settings).save(replace(asked, stage="finished"))
         assert not ticks.tick()
 

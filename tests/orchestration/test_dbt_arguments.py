@@ -3,7 +3,8 @@
 import json
 from datetime import date
 
-from dagster_project.defs.transform.arguments import build_arguments, rebuild_window
+from dagster_project.defs.partitions import rebuild_window
+from dagster_project.defs.transform.assets import build_arguments
 
 
 def test_changed_dates_inside_the_range_are_not_named_twice():

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from dagster_project.defs import event_log
-from dagster_project.defs.event_log import EventLog
+from dagster_project.defs.instance import event_log
+from dagster_project.defs.instance.event_log import EventLog
 from dagster_project.settings import REPOSITORY
 
 

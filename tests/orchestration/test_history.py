@@ -5,7 +5,7 @@ import pytest
 
 from dagster_project.base.locks import WriteLock
 from dagster_project.base.memory import memory_watch
-from dagster_project.defs.ops.history import CONTRACTS, record_end, record_forgotten_runs, rows_of_run
+from dagster_project.defs.instance.history import CONTRACTS, record_end, record_forgotten_runs, rows_of_run
 from dagster_project.store.publish import make_snapshot_id, snapshot_time
 from dagster_project.store.warehouse import Warehouse
 

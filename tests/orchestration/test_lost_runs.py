@@ -16,8 +16,8 @@ from dagster import DagsterRunStatus
 
 from dagster_project.base.locks import WriteLock
 from dagster_project.definitions import defs
-from dagster_project.defs import lost_runs
-from dagster_project.defs.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
+from dagster_project.defs.instance import lost_runs
+from dagster_project.defs.instance.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
 from dagster_project.settings import REPOSITORY, Settings
 
 SECONDS = 150

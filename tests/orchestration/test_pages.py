@@ -13,14 +13,15 @@ from dagster_project import simulate
 from dagster_project.analyses.quality.suite import read_suites
 from dagster_project.analyses.tables import CONTRACTS as ANALYTICS
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.ops.history import CONTRACTS as OPS
-from dagster_project.defs.pages.assets import find_pages, page_asset
+from dagster_project.defs.instance.history import CONTRACTS as OPS
+from dagster_project.defs.pages.assets import page_asset
 from dagster_project.defs.publish.assets import learning_warehouse
 from dagster_project.defs.quality.bridge import suite_checks
 from dagster_project.defs.raw.assets import raw_asset
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.report import at_risk_model, skill_benchmarks
+from dagster_project.report.pages import find_pages
 from dagster_project.store.warehouse import Warehouse
 
 CAMPUS = CONTRACTS["campus"]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_project.defs.progress import progress, without_trace
+from dagster_project.defs.instance.progress import progress, without_trace
 
 
 @dg.asset

@@ -6,8 +6,8 @@ import dagster as dg
 import duckdb
 
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.failures import problems_of
-from dagster_project.defs.ops.history import record_end
+from dagster_project.defs.instance.failures import problems_of
+from dagster_project.defs.instance.history import record_end
 from dagster_project.defs.publish.assets import learning_warehouse
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.loader import load_table

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_project.defs.analytics import asset_key
-from dagster_project.defs.ops.history import CONTRACTS, record_forgotten_runs, record_run
+from dagster_project.defs.instance.history import CONTRACTS, record_forgotten_runs, record_run
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import PUBLIC_MODELS
 from dagster_project.store.warehouse import Warehouse

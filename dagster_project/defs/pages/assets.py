@@ -1,45 +1,18 @@
-"""The pages that go with every snapshot, under published/reports: one asset a page.
+"""The pages that go with every snapshot, under published/reports: one asset a page (`report/pages.py` finds them)."""
 
-A page is a module of `dagster_project/report` with two names: `READS`, the tables that it shows ("schema.table"), and
-`make_page(warehouse, about)`, which returns one HTML document that needs no other file. Nothing else has to be told of
-a new page.
-"""
-
-from importlib import import_module
-from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
 import dagster as dg
 
-from dagster_project import report
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report.page import About
-from dagster_project.settings import Settings
-from dagster_project.store.warehouse import Warehouse
-
-
-def find_pages() -> list[ModuleType]:
-    """Modules of the package `report` that are pages, by name."""
-    modules = [import_module(f"{report.__name__}.{module.name}") for module in iter_modules(report.__path__)]
-    return [module for module in modules if hasattr(module, "make_page")]
+from dagster_project.report.pages import find_pages, page_name, write_page
 
 
 def page_key(page: ModuleType) -> dg.AssetKey:
-    return dg.AssetKey(["pages", page.__name__.rpartition(".")[2]])
-
-
-def write_page(page: ModuleType, settings: Settings, about: About) -> Path:
-    """Make a page anew; returns its file."""
-    html = page.make_page(Warehouse(settings), about)
-    file = settings.pages_dir / f"{page_key(page).path[-1]}.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    incoming = file.with_suffix(".incoming")
-    incoming.write_text(html)
-    incoming.replace(file)
-    return file
+    return dg.AssetKey(["pages", page_name(page)])
 
 
 def page_asset(page: ModuleType) -> dg.AssetsDefinition:

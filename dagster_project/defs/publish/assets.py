@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_project.base.errors import PublishedIdentifierError
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.ops.assets import KEYS as OPS
-from dagster_project.defs.pages.assets import find_pages, page_key
+from dagster_project.defs.pages.assets import page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
 from dagster_project.ingest.ledger import Ledger
@@ -17,6 +17,7 @@ from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.privacy.erasure.stages import erased_learners, finish
 from dagster_project.privacy.identifier_search import identity_files
 from dagster_project.report.data_docs import write_snapshot
+from dagster_project.report.pages import find_pages
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
 

@@ -23,7 +23,7 @@ from dagster_project.base.sql import literal
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.at_risk import assets as at_risk
 from dagster_project.defs.drivers import assets as drivers
-from dagster_project.defs.failures import REMEDY
+from dagster_project.defs.instance.failures import REMEDY
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
 from dagster_project.ingest.source_state import source_states

@@ -4,8 +4,8 @@ import dagster as dg
 
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.defs.automation import EVENT_MONTHS
-from dagster_project.defs.progress import say
+from dagster_project.defs.instance.progress import say
+from dagster_project.defs.partitions import EVENT_MONTHS
 from dagster_project.defs.raw import checks
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.defs.failures import REMEDY
+from dagster_project.defs.instance.failures import REMEDY
 from dagster_project.ingest import audit
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad

@@ -1,8 +1,9 @@
 """The dbt models as assets."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -10,9 +11,8 @@ from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
 
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.contracts.tables import read_contracts
-from dagster_project.defs.automation import DAILY_EVENTS
+from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
-from dagster_project.defs.transform.arguments import build_arguments
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
@@ -112,3 +112,16 @@ def _described(
             metadata["dagster/row_count"] = counts[name]
         metadata = {key: value for key, value in metadata.items() if value is not None}
         yield dg.Output(output.value, output_name=output.output_name, metadata=metadata)
+
+
+def build_arguments(rebuild: Mapping[str, dict] | None) -> list[str]:
+    """The dbt command that builds and tests the selected models.
+
+    Args:
+        rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity;
+            None: all activity of all sources is built.
+
+    Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
+    """
+    variables = [] if rebuild is None else ["--vars", json.dumps({"rebuild": rebuild}, sort_keys=True)]
+    return ["build", "--exclude-resource-type", "unit_test", *variables]

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
-from dagster_project.defs.automation import DAILY_EVENTS, EVENT_MONTHS
+from dagster_project.defs.partitions import DAILY_EVENTS, EVENT_MONTHS
 from dagster_project.defs.resources import OWNERS
 
 

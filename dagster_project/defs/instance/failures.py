@@ -2,11 +2,18 @@
 
 import os
 import re
+from collections.abc import Sequence
 
 import dagster as dg
 
-from dagster_project.defs.progress import reason_of
-from dagster_project.report.alert import Problem
+from dagster_project.defs.instance.progress import reason_of
+from dagster_project.defs.partitions import SOURCE_TAG
+from dagster_project.report.alert import Problem, alert_text
+from dagster_project.report.outbox import Alert, keep, send_unkept, send_waiting, writing_alerts
+from dagster_project.settings import Settings
+
+ALERTED_TAG = "learning_warehouse/alerted"
+
 
 EVENT_TYPES = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
@@ -94,3 +101,27 @@ def _found(metadata: dict) -> str | None:
     """What checks without a description found, as far as it can be read."""
     found = metadata.get("found") or metadata.get("dagster_dbt/compiled_sql")
     return str(found)[:500] if found else None
+
+
+def alert(
+    instance: dg.DagsterInstance, run_id: str, settings: Settings, problems: Sequence[Problem], not_made: int
+) -> list[str]:
+    """Tell the addresses of the settings of a failed run, once; returns what could not be sent, as sentences.
+
+    Both the process that ran it and the sensor, where it is on, come to know of the failure. The alert lies in the
+    outbox before it is sent, and stays there until every address has accepted it.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.tags.get(ALERTED_TAG) == run_id or not settings.alert_addresses:
+        return []
+    subject = f"learning-warehouse: run {run_id[:8]} of {run.tags.get(SOURCE_TAG) or run.job_name} failed"
+    message = Alert(run_id, subject, alert_text(settings, problems, not_made))
+    try:
+        with writing_alerts(settings):
+            if instance.get_run_by_id(run_id).tags.get(ALERTED_TAG) != run_id:
+                keep(settings, message)
+                # Its own id: a run that is started again gets the tags of the first one.
+                instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
+    except OSError:  # a full disk is a reason to fail, and must not keep that from being told
+        return send_unkept(settings, message)
+    return send_waiting(settings)
