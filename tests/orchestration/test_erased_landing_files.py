@@ -11,7 +11,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project import __main__ as command_line
+from dagster_project.__main__ import _parser
+from dagster_project.commands import erase
 from dagster_project.defs import automation
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, register_source
@@ -77,10 +78,10 @@ def test_the_receipt_and_the_command_name_what_the_operator_must_look_at(bench, 
         erasure.finish(settings, "one")
         return 0
 
-    monkeypatch.setattr(command_line, "_run", run)
+    monkeypatch.setattr(erase, "run_source", run)
     settings = bench.settings.model_copy(update={"erase_from_landing": True})
     try:
-        status = command_line._erase(settings, "p-ann", None)
+        status = erase.perform(settings, _parser().parse_args(["erase", "--learner", "p-ann"]))
     except Exception as error:
         status = repr(error)
     assert status == 0

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from dagster_project import __main__ as command_line
+from dagster_project.__main__ import _parser
+from dagster_project.commands.ui import perform
+from dagster_project.settings import Settings
 
 
 @pytest.fixture
@@ -17,8 +19,8 @@ def started(monkeypatch):
 
 
 def test_the_ui_is_reached_from_this_machine_alone_unless_told_otherwise(started):
-    command_line._ui(3000)
+    perform(Settings(), _parser().parse_args(["ui"]))
     (command,) = started
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    command_line._ui(3000, "10.0.0.5")
+    perform(Settings(), _parser().parse_args(["ui", "--host", "10.0.0.5"]))
     assert started[1][started[1].index("--host") + 1] == "10.0.0.5"

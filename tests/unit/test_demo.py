@@ -7,7 +7,7 @@ import sys
 import duckdb
 import pytest
 
-from dagster_project.demo import landing_place, make_university
+from dagster_project.commands.demo import landing_place, make_university
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import REPOSITORY, Settings
 

@@ -3,8 +3,12 @@
 The planted truth lies in `<warehouse>/truth/`, beside all that assets and models read; only this module compares.
 """
 
+import argparse
+import importlib
 import json
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +16,11 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import simulate
+from dagster_project.commands.environment import say
+from dagster_project.commands.run import run_source
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.ingest.source_state import source_states
-from dagster_project.settings import Settings
+from dagster_project.settings import PREFIX, Settings
 from dagster_project.store.publish import DATABASE
 
 SOURCE = "campus"
@@ -23,6 +29,30 @@ DEFAULTS = {"memory_limit": "2GB", "at_risk_training_learners": "1500"}
 SHOWN = 5
 # What an event's row looks like that a device with a reset clock sent: everything else refused is malformed.
 OUT_OF_RANGE = "%outside of the permitted range%"
+
+
+def perform(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Simulate a university and run it; status as `run`. Another source of that name is left alone."""
+    from dagster_project.ingest.sources import registered_sources
+
+    landing = landing_place(settings)
+    taken = [x.landing for x in registered_sources(settings) if x.name == SOURCE and x.landing != landing.resolve()]
+    if taken:
+        say(
+            f"The warehouse {settings.home} holds a source {SOURCE} of your own, from {taken[0]}: the demo would "
+            f"replace it. Give it another warehouse: {PREFIX}HOME=warehouse-demo make demo"
+        )
+        return 2
+    unset = {name: value for name, value in DEFAULTS.items() if name not in settings.model_fields_set}
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in unset.items()})
+    settings = Settings()
+    # The definitions take ten seconds to import: meanwhile the university is made.
+    threading.Thread(target=importlib.import_module, args=["dagster_project.definitions"], daemon=True).start()
+    truth = make_university(settings, arguments.students or simulate.STUDENTS, arguments.seed, say)
+    status = run_source(settings, SOURCE, None, landing)
+    if status == 0:
+        print("\n" + demo_summary(settings, truth))
+    return status
 
 
 def landing_place(settings: Settings) -> Path:

@@ -1,0 +1,76 @@
+"""`make run`: load, build, check and publish one source."""
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster_project.base.memory import memory_watch
+from dagster_project.commands.environment import say
+from dagster_project.settings import Settings
+
+
+def perform(settings: Settings, arguments: argparse.Namespace) -> int:
+    """0 when it published, 1 when it did not, 2 when it could not start."""
+    return run_source(settings, arguments.source, arguments.contract, arguments.landing)
+
+
+def run_source(settings: Settings, name: str, contract: str | None, landing: Path | None) -> int:
+    """Run the job of a source in this process; 0 when it published, 1 when it did not, 2 when it could not start."""
+    started = time.monotonic()
+    memory = memory_watch()
+    say("Starting Dagster and dbt …")
+
+    import dagster as dg
+
+    from dagster_project.contracts.in_use import CONTRACTS
+    from dagster_project.defs.automation import erasures_state
+    from dagster_project.defs.instance.failures import alert, problems_of
+    from dagster_project.defs.instance.history import record_end
+    from dagster_project.defs.instance.lost_runs import fail_lost_runs
+    from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
+    from dagster_project.ingest.landing import landing_state
+    from dagster_project.ingest.sources import Source, find_source, register_source
+    from dagster_project.report.outbox import send_waiting
+    from dagster_project.report.summary import run_summary
+
+    if landing:
+        register_source(settings, Source(name, contract or name, landing), CONTRACTS)
+    source = find_source(settings, name)
+    with dg.DagsterInstance.get() as instance:
+        fail_lost_runs(instance)
+        arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0"}  # Dagster can start again what it started only
+        # The sensors then know what this run loads and whom it erases.
+        landed, erased = landing_state(source.landing), erasures_state(source, settings)
+        tags |= {LANDING_TAG: landed} if landed else {}
+        tags |= {ERASURES_TAG: erased} if erased else {}
+        result = dg.execute_job(
+            dg.build_reconstructable_job(
+                "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
+            ),
+            instance=instance,
+            tags=tags,
+            run_config={**arguments["run_config"], "loggers": {"console": {}}},
+        )
+        if not_recorded := record_end(instance, result.run_id, settings):
+            say(not_recorded)
+        failure = () if result.success else problems_of(instance, result.run_id)
+        told = alert(instance, result.run_id, settings, *failure) if failure else send_waiting(settings)
+        for line in told:
+            say(line)
+    seconds = time.monotonic() - started
+    cost = (seconds, memory.peak(), _step_seconds(result))
+    print(run_summary(settings, source.name, result.success, *cost, *failure))
+    return 0 if result.success else 1
+
+
+def _step_seconds(result) -> dict[str, float]:
+    """Seconds of the steps of a run, tables of a schema together, in the order in which they began."""
+    seconds: dict[str, float] = {}
+    for event in result.all_events:
+        if event.is_step_success:
+            name = event.step_key.partition("__")[0]
+            name = "expectations" if name.startswith("expectations_") else name
+            seconds[name] = seconds.get(name, 0.0) + event.step_success_data.duration_ms / 1000
+    return seconds
