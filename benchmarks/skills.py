@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dagster_project.ingest.identity import pseudonym, read_key
+from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.ingest.identity import read_key
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
 
@@ -44,7 +45,7 @@ def planted_abilities(truth: Path, settings: Settings) -> pd.Series:
     """Planted ability by (skill_key, learner_key) of the source `campus`."""
     frame = pd.read_parquet(truth.with_name(f"{truth.stem}-abilities.parquet"))
     key = read_key(settings)
-    keys = {learner: f"{SOURCE}:{pseudonym(learner, key)}" for learner in frame["learner_id"].unique()}
+    keys = {learner: f"{SOURCE}:{keyed_hash(learner, key)}" for learner in frame["learner_id"].unique()}
     index = [f"{SOURCE}:" + frame["skill_id"], frame["learner_id"].map(keys)]
     return pd.Series(frame["ability"].to_numpy(float), pd.MultiIndex.from_arrays(index))
 

@@ -32,8 +32,8 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     """The page of all sources; organizations without a figure are counted, not listed."""
     import pandas as pd
 
-    from dagster_project.stats.benchmarks import REFRESHED_AFTER_MEMBERS
-    from dagster_project.stats.skill_gap import FEWEST_ADMITTED
+    from dagster_project.stats.skills.benchmarks import REFRESHED_AFTER_MEMBERS
+    from dagster_project.stats.skills.gap import FEWEST_ADMITTED
 
     rows = warehouse.read("reporting.organization_skills")
     shown = rows[rows["is_shown"]]
