@@ -5,8 +5,14 @@ is too small is hidden; if it is the only one hidden in a margin, the margin min
 are hidden with it (Willenborg and de Waal 2001, chapter 4).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MINIMUM = 10
 
@@ -34,6 +40,8 @@ def suppress(size, margins, *, minimum: int = MINIMUM) -> pd.Series:
     member, and no linear combination of margins and shown cells gives a hidden cell. The cells hidden beside the small
     ones are the smallest that do it, one at a time; a smaller set may exist.
     """
+    import pandas as pd
+
     size = np.asarray(size)
     margins = pd.DataFrame(margins).reset_index(drop=True).assign(_all="all")
     sums = [

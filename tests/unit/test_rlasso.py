@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from dagster_project.stats.double_lasso.rlasso import MAX_SWEEPS, Rlasso, coordinate_descent
+from dagster_project.stats.double_lasso.kernels import MAX_SWEEPS, coordinate_descent
+from dagster_project.stats.double_lasso.rlasso import Rlasso
 
 TWINS_AND_TARGET = np.ones((3, 3))
 

@@ -12,11 +12,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +188,8 @@ def _one_contiguous(contiguous: Sequence[bool], names: Sequence[str], counts: Se
 
 
 def _batches(data: Any, names: list[str]) -> tuple[Batches, pa.Table | None]:
+    import pandas as pd
+
     if isinstance(data, pd.DataFrame):
         _require(names, data.columns)
         data = pa.Table.from_pandas(data, columns=names, preserve_index=False)
@@ -493,6 +497,8 @@ def _floats(column: pa.Array, name: str) -> np.ndarray:
 
 def _keys(column: pa.Array, name: str) -> np.ndarray:
     """A 64-bit number (rows,) for each value: equal values give equal numbers in every batch."""
+    import pandas as pd
+
     if column.null_count:
         raise ValueError(
             f"Column '{name}' is null in {column.null_count:,} rows, but it says to which group or cluster a row "

@@ -29,7 +29,7 @@ from dagster_project.stats.double_lasso.gram import (
     moments,
     score_squares,
 )
-from dagster_project.stats.double_lasso.rlasso import Rlasso, cholesky_skipping, fit_all, least_squares, penalty_level
+from dagster_project.stats.double_lasso.rlasso import Rlasso, fit_all, least_squares, penalty_level
 from dagster_project.stats.double_lasso.task import Options, Requirements, Task
 
 CONSTANT = 1e-10  # share of a column's sum of squares below which it counts as none
@@ -130,6 +130,8 @@ def _final_regression(
     outcome: int, task: Task, of_outcome: Rlasso, of_driver: Rlasso, sample: Moments, options: Options
 ) -> None:
     """Effect, and the weights that turn a centred row into residualised driver and residual."""
+    from dagster_project.stats.double_lasso import kernels
+
     scale, correlation = sample.scale, sample.correlation
     task.selected_for_outcome, task.selected_for_driver = of_outcome.selected, of_driver.selected
     task.selected = np.union1d(np.union1d(of_outcome.selected, of_driver.selected), task.keep).astype(np.int64)
@@ -139,7 +141,7 @@ def _final_regression(
         chosen = task.selected
         gram = correlation[np.ix_(chosen, chosen)]
         if len(chosen):
-            task.rank = int(cholesky_skipping(gram, np.ones(len(chosen)), len(chosen))[1].sum())
+            task.rank = int(kernels.cholesky_skipping(gram, np.ones(len(chosen)), len(chosen))[1].sum())
         weights = []
         for target in (task.driver, outcome):
             weight = np.zeros(len(scale))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from dagster_project.stats.double_lasso import inference
@@ -15,6 +14,9 @@ from dagster_project.stats.double_lasso.design import FEW_CLUSTERS, Batches, Des
 from dagster_project.stats.double_lasso.estimate import estimate
 from dagster_project.stats.double_lasso.gram import ClusterGrams, Moments
 from dagster_project.stats.double_lasso.task import Method, Options, Requirements, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def fit_models(
 def _table(
     design: Design, tasks: list[Task], correlation: np.ndarray, level: float, draws: int, seed: int
 ) -> pd.DataFrame:
+    import pandas as pd
+
     def names(columns: np.ndarray) -> tuple[str, ...]:
         return tuple(design.columns[j] for j in columns)
 

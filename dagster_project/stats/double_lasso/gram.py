@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
 from dagster_project.stats.double_lasso.design import Block, Design
 
@@ -73,41 +72,6 @@ class Moments:
         return self.scatter / (max(self.rows, 1) * np.outer(scale, scale))
 
 
-@njit(cache=True)
-def add_by_code(out, codes, values):
-    for j in range(values.shape[0]):
-        for i in range(codes.size):
-            out[j, codes[i]] += values[j, i]
-
-
-@njit(cache=True)
-def _centre(values, codes, means):
-    out = np.empty_like(values)
-    for j in range(values.shape[0]):
-        for i in range(codes.size):
-            out[j, i] = values[j, i] - means[j, codes[i]]
-    return out
-
-
-@njit(cache=True)
-def _add_squared_products(out, z, e, starts):
-    """out[j, r] += sum over segments of (sum over the segment's rows of z[j, i] e[r, i]) squared."""
-    p, regressions = z.shape[0], e.shape[0]
-    row = np.empty(regressions)
-    for s in range(starts.size - 1):
-        a, b = starts[s], starts[s + 1]
-        turned = e[:, a:b].T.copy()
-        for j in range(p):
-            row[:] = 0.0
-            for i in range(a, b):
-                factor = z[j, i]
-                if factor != 0.0:
-                    for r in range(regressions):
-                        row[r] += factor * turned[i - a, r]
-            for r in range(regressions):
-                out[j, r] += row[r] * row[r]
-
-
 def _segments(codes: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     """Order that sorts the codes (None if they are sorted) and the starts of the runs, with the end as last one."""
     order = None
@@ -128,10 +92,12 @@ def take(array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
 
 
 def centred(block: Block, rows: np.ndarray | None, moments: Moments) -> np.ndarray:
+    from dagster_project.stats.double_lasso import kernels
+
     values = take(block.values, rows)
     if moments.group_means.shape[1] == 1:
         return values - moments.group_means
-    return _centre(values, take(block.groups, rows), moments.group_means)
+    return kernels.centre(values, take(block.groups, rows), moments.group_means)
 
 
 class _Counter:
@@ -168,6 +134,8 @@ class _Counter:
 
 def moments(design: Design) -> list[Moments]:
     """Moments of every sample of the design: one pass."""
+    from dagster_project.stats.double_lasso import kernels
+
     m, g = len(design.columns), design.n_groups
     sizes = [np.zeros(g, dtype=np.int64) for _ in range(design.n_samples)]
     sums = [np.zeros((m, g)) for _ in sizes]
@@ -187,7 +155,7 @@ def moments(design: Design) -> list[Moments]:
                 sums[k][:, 0] += values.sum(axis=1)
             else:
                 sizes[k] += np.bincount(groups, minlength=g)
-                add_by_code(sums[k], groups, values)
+                kernels.add_by_code(sums[k], groups, values)
             for position, driver in enumerate(design.drivers):
                 lowest[k][position] += np.count_nonzero(values[driver] == design.driver_range[0][position])
                 highest[k][position] += np.count_nonzero(values[driver] == design.driver_range[1][position])
@@ -215,6 +183,8 @@ def score_squares(
     ``sum over clusters of (sum over the cluster's rows of z_j e_r)^2 / rows`` with residuals ``e = z @ weights``;
     without clusters each row is its own: Belloni et al. (2012, algorithm A.1) and (2016, eq. 2.5).
     """
+    from dagster_project.stats.double_lasso import kernels
+
     p = design.n_controls
     totals = [np.zeros((p, weights.shape[1])) for _, _, weights in requests]
     by_cluster = {
@@ -240,7 +210,7 @@ def score_squares(
                 order, starts = _segments(codes)
                 zs, es = take(z[:p], order), take(residuals, order)
                 if design.contiguous[cluster] and len(codes) < SHORT_SEGMENT * (len(starts) - 1):
-                    _add_squared_products(totals[index], zs, es, starts)
+                    kernels.add_squared_products(totals[index], zs, es, starts)
                     continue
                 first = codes[starts[:-1]] if order is None else codes[order[starts[:-1]]]
                 for code, a, b in zip(first, starts[:-1], starts[1:], strict=True):
@@ -327,6 +297,8 @@ def final_sums(
     For each of ``dimensions`` the (r, r) sum of products of score sums, across regressions too (a row outside a
     regression's sample has score 0); and the `ClusterGrams`.
     """
+    from dagster_project.stats.double_lasso import kernels
+
     r = len(of_sample)
     meats = {dims: np.zeros((r, r)) for dims in dimensions}
     sums = {
@@ -360,11 +332,11 @@ def final_sums(
             if not dims:
                 meats[dims] += scores @ scores.T
             elif dims in sums:
-                add_by_code(sums[dims], joint_codes(design, block, dims), scores)
+                kernels.add_by_code(sums[dims], joint_codes(design, block, dims), scores)
             else:
                 _, codes = np.unique(joint_codes(design, block, dims), return_inverse=True)
                 within = np.zeros((r, codes.max() + 1))
-                add_by_code(within, codes, scores)
+                kernels.add_by_code(within, codes, scores)
                 meats[dims] += within @ within.T
     for dims, total in sums.items():
         meats[dims] = total @ total.T
@@ -382,6 +354,8 @@ def joint_codes(design: Design, block: Block, dims: Dimensions) -> np.ndarray:
 
 
 def _add_grams(gram: ClusterGrams, clusters: np.ndarray, cells: np.ndarray, z: np.ndarray) -> None:
+    from dagster_project.stats.double_lasso import kernels
+
     order, starts = _segments(clusters)
     z = z[np.ix_(gram.columns, np.arange(z.shape[1]) if order is None else order)]
     if order is not None:
@@ -389,4 +363,4 @@ def _add_grams(gram: ClusterGrams, clusters: np.ndarray, cells: np.ndarray, z: n
     for a, b in pairwise(starts):
         segment = z[:, a:b]
         gram.scatter[clusters[a]] += segment @ segment.T
-    add_by_code(gram.cell_sums.T, cells, z)
+    kernels.add_by_code(gram.cell_sums.T, cells, z)

@@ -18,13 +18,8 @@ References
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from scipy import stats
 
 from dagster_project.stats.double_lasso.gram import ClusterCounts, ClusterGrams
-from dagster_project.stats.double_lasso.rlasso import cholesky_skipping
-
-IDENTIFIED = 1e-8  # share of the driver's variance that must be left when a cluster is deleted
 
 
 def cluster_degrees(counts: ClusterCounts, groups: int) -> int:
@@ -40,35 +35,15 @@ def cluster_factor(n: int, coefficients: int, clusters: int) -> float:
     return clusters / (clusters - 1) * (n - 1) / (n - coefficients)
 
 
-@njit(cache=True)
-def _leave_one_out(total, scatter, cell_cluster, rows_left, cell_sums):
-    clusters, q = scatter.shape[0], total.shape[0]
-    sizes = np.diag(total).copy()
-    left = np.empty_like(scatter)
-    for g in range(clusters):
-        left[g] = total - scatter[g]
-    # the groups that lose rows get new means
-    for cell in range(cell_cluster.size):
-        if rows_left[cell] > 0:
-            g = cell_cluster[cell]
-            for i in range(q):
-                for j in range(q):
-                    left[g, i, j] -= cell_sums[cell, i] * cell_sums[cell, j] / rows_left[cell]
-    slopes = np.empty(clusters)
-    for g in range(clusters):
-        factor, _ = cholesky_skipping(left[g], sizes, q - 2)
-        driver = factor[q - 2, q - 2]
-        slopes[g] = factor[q - 1, q - 2] / driver if driver * driver > IDENTIFIED * sizes[q - 2] else np.nan
-    return slopes
-
-
 def leave_one_out(total: np.ndarray, grams: ClusterGrams, group_rows: np.ndarray) -> np.ndarray:
     """The driver's coefficient without each cluster in turn, absorbed means refitted; nan where it has none.
 
     ``total`` (q, q) is the scatter of all rows, ``group_rows`` (g,) the size of the absorbed groups.
     """
+    from dagster_project.stats.double_lasso import kernels
+
     rows_left = group_rows[grams.cell_group] - grams.cell_rows
-    return _leave_one_out(total, grams.scatter, grams.cell_cluster, rows_left, grams.cell_sums)
+    return kernels.leave_one_out(total, grams.scatter, grams.cell_cluster, rows_left, grams.cell_sums)
 
 
 def jackknife_variance(slopes: np.ndarray, effect: float) -> float:
@@ -81,10 +56,12 @@ def wild_bootstrap_p(total: np.ndarray, grams: ClusterGrams, group_rows: np.ndar
 
     All sign vectors are taken if there are at most ``draws`` of them.
     """
+    from dagster_project.stats.double_lasso import kernels
+
     q = total.shape[0]
     clusters = len(grams.scatter)
     x = slice(0, q - 1)
-    factor, kept = cholesky_skipping(total, np.diag(total).copy(), q - 2)
+    factor, kept = kernels.cholesky_skipping(total, np.diag(total).copy(), q - 2)
     regressors = np.flatnonzero(kept[x])
     controls = regressors[:-1]
     lower = factor[np.ix_(regressors, regressors)]
@@ -127,10 +104,14 @@ def _t_square(effect: np.ndarray, scores: np.ndarray, driver_squares: float) -> 
 
 def p_value(effect: float, std_error: float, degrees: float) -> float:
     """Two-sided p-value; t, or normal for infinite degrees of freedom."""
+    from scipy import stats
+
     return float(2 * stats.t.sf(abs(effect) / std_error, degrees))
 
 
 def interval(effect: float, std_error: float, degrees: float, level: float) -> tuple[float, float]:
+    from scipy import stats
+
     half = float(stats.t.ppf(0.5 + level / 2, degrees)) * std_error
     return effect - half, effect + half
 
@@ -150,6 +131,8 @@ def romano_wolf(
 
     ``degrees`` (J,) may be infinite; a common factor makes each margin a t of its own degrees.
     """
+    from scipy import stats
+
     rng = np.random.default_rng(seed)
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
     # two-way correlations need not be positive definite; the symmetric root moves little when its argument does

@@ -9,14 +9,16 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import Model, fit_models
 from dagster_project.stats.double_lasso.task import Method, Requirements
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def double_lasso_many(

@@ -10,7 +10,6 @@ References
 .. [2] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models,
        J. Business & Economic Statistics 34, 590-605: eq. 2.5 (clustered loadings).
 .. [3] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199: the defaults.
-.. [4] Friedman, Hastie and Tibshirani (2010), J. Statistical Software 33(1), section 2.2: covariance updates.
 """
 
 from __future__ import annotations
@@ -19,16 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
-from scipy.stats import norm
 
 MAX_ITERATIONS = 15
 RESIDUAL_TOLERANCE = 1e-5  # change of the residual's standard deviation, the target's being 1
 ZERO_THRESHOLD = 1e-6  # smaller standardised coefficients count as zero
 START_COLUMNS = 5  # the first residual comes from this many columns, the most correlated ones
-COLLINEAR = 1e-10  # share of a column's variance that the columns before it must leave
-SWEEP_TOLERANCE = 1e-10
-MAX_SWEEPS = 100_000
 
 
 def penalty_level(n: int, p: int, *, c: float, gamma: float | None, n_clusters: int | None = None) -> float:
@@ -36,88 +30,21 @@ def penalty_level(n: int, p: int, *, c: float, gamma: float | None, n_clusters: 
 
     ``gamma`` defaults to .1 / log(n), and with clusters to .1 / log(number of clusters), as lassopack has it.
     """
+    from scipy.stats import norm
+
     if gamma is None:
         gamma = 0.1 / np.log(n if n_clusters is None else max(n_clusters, 3))
     return float(2 * c * np.sqrt(n) * norm.ppf(1 - gamma / (2 * p)))
 
 
-@njit(cache=True)
-def _sweep(gram, gradient, threshold, beta, only_active):
-    """One round of coordinate descent; returns the largest change of a coefficient."""
-    largest = 0.0
-    for j in range(beta.size):
-        old = beta[j]
-        if only_active and old == 0.0:
-            continue
-        pull = gradient[j] + gram[j, j] * old
-        if pull > threshold[j]:
-            new = (pull - threshold[j]) / gram[j, j]
-        elif pull < -threshold[j]:
-            new = (pull + threshold[j]) / gram[j, j]
-        else:
-            new = 0.0
-        if new != old:
-            beta[j] = new
-            step = new - old
-            for i in range(beta.size):
-                gradient[i] -= step * gram[i, j]
-            largest = max(largest, abs(step))
-    return largest
-
-
-@njit(cache=True)
-def coordinate_descent(gram, xy, penalty):
-    """Minimise ``1 - 2 b'xy + b'gram b + sum(penalty |b|)``, the lasso in terms of moments ([4]).
-
-    Parameters: gram (p, p) with a positive diagonal, xy (p,), penalty (p,). Returns b (p,) and whether it converged.
-    """
-    beta = np.zeros(xy.size)
-    gradient = xy.copy()
-    threshold = penalty / 2
-    only_active = False
-    for _ in range(MAX_SWEEPS):
-        change = _sweep(gram, gradient, threshold, beta, only_active)
-        if change < SWEEP_TOLERANCE and not only_active:
-            return beta, True
-        only_active = change >= SWEEP_TOLERANCE
-    return beta, False
-
-
-@njit(cache=True)
-def cholesky_skipping(matrix, sizes, columns):
-    """Lower Cholesky factor (q, q) of a positive semi-definite matrix, and which columns were kept.
-
-    Of the first ``columns`` columns those that the columns before them determine become zero, as R's lm drops them;
-    ``sizes`` (q,) are the diagonal entries that count as large.
-    """
-    q = matrix.shape[0]
-    factor = np.zeros((q, q))
-    kept = np.zeros(q, dtype=np.bool_)
-    for j in range(q):
-        pivot = matrix[j, j]
-        for k in range(j):
-            pivot -= factor[j, k] * factor[j, k]
-        if j < columns and pivot <= COLLINEAR * sizes[j]:
-            continue
-        kept[j] = True
-        root = np.sqrt(max(pivot, 0.0))
-        factor[j, j] = root
-        if root == 0.0:
-            continue
-        for i in range(j + 1, q):
-            value = matrix[i, j]
-            for k in range(j):
-                value -= factor[i, k] * factor[j, k]
-            factor[i, j] = value / root
-    return factor, kept
-
-
 def least_squares(gram: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Coefficients (q,) or (q, r) of least squares from moments gram (q, q), xy (q,) or (q, r); zero for columns that
     the columns before them determine."""
+    from dagster_project.stats.double_lasso import kernels
+
     coefficients = np.zeros(xy.shape)
     if len(gram):
-        factor, kept = cholesky_skipping(gram, np.diag(gram).copy(), len(gram))
+        factor, kept = kernels.cholesky_skipping(gram, np.diag(gram).copy(), len(gram))
         lower = factor[np.ix_(kept, kept)]
         coefficients[kept] = np.linalg.solve(lower.T, np.linalg.solve(lower, xy[kept]))
     return coefficients
@@ -173,17 +100,19 @@ class Rlasso:
         Where the columns determine the target, loadings and penalty are rounding errors, and a lasso with these would
         wander among equivalent columns: it ends there, with the coefficients that it has.
         """
+        from dagster_project.stats.double_lasso import kernels
+
         self.loadings = loadings
         self.iterations += 1
         gram = correlation[np.ix_(self.columns, self.columns)]
         xy = correlation[self.columns, self.target]
         left = 1 - 2 * self.coefficients @ xy + self.coefficients @ gram @ self.coefficients
-        if left <= COLLINEAR:
+        if left <= kernels.COLLINEAR:
             self.residual_sd = 0.0
             return True
         # hdm halves the penalty of the first post-lasso: the first residual is too large, and so are its loadings
         half = 0.5 if post and self.iterations == 1 else 1.0
-        beta, reached = coordinate_descent(gram, xy, half * self.lambda0 * loadings / self.n)
+        beta, reached = kernels.coordinate_descent(gram, xy, half * self.lambda0 * loadings / self.n)
         self.converged &= reached
         beta[np.abs(beta) < ZERO_THRESHOLD] = 0.0
         support = np.flatnonzero(beta)

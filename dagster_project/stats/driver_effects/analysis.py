@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from dagster_project.stats.double_lasso import inference
@@ -24,6 +24,9 @@ from dagster_project.stats.driver_effects.level import Columns, Level, concatena
 from dagster_project.stats.driver_effects.placebos import DRAWS
 from dagster_project.stats.driver_effects.specifications import specifications, with_course_term
 from dagster_project.stats.suppression import MINIMUM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVELS = ("learner_program", "learner_course")
 TIMES = ("before_start", "start", "design", "first_deadline", "midpoint", "end")
@@ -127,6 +130,8 @@ def _analyse(
     minimum_group: int,
     seed: int,
 ) -> DriverResults:
+    import pandas as pd
+
     levels = [
         Level(
             level, batches.get(level), catalogue, groups, eligibility, columns, seed, reasons.get(level), minimum_group

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate, with_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BINS = 5
 LOWEST_BIN = {"status": "estimated", "effect": 0.0, "conf_low": 0.0, "conf_high": 0.0}
@@ -17,6 +19,8 @@ LOWEST_BIN = {"status": "estimated", "effect": 0.0, "conf_low": 0.0, "conf_high"
 
 def dose_response(level: Level) -> pd.DataFrame:
     """Effect by fifths of the driver, for drivers with at least `FEW_VALUES` values."""
+    import pandas as pd
+
     if level.main is None:
         return pd.DataFrame()
     models, edges_of, more = [], {}, []
@@ -50,6 +54,8 @@ def dose_response(level: Level) -> pd.DataFrame:
 
 def _dose_rows(level: Level, driver: Driver, edges: np.ndarray, fits: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """Retention in each bin against the lowest one, and what the straight line says."""
+    import pandas as pd
+
     position = level.fitted.index(driver)
     task = level.main.tasks[position]
     alpha, mean_outcome = task.effect, level.means.of(task.n, task.outcome_mean)

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from dagster_project.stats.double_lasso.design import Batches
@@ -25,6 +24,9 @@ from dagster_project.stats.driver_effects.logit import logit_percents
 from dagster_project.stats.driver_effects.percent import metric, percent, sensitivity
 from dagster_project.stats.suppression import SharedMeans
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LOGIT_POINTS = 0.5  # a logit's percent may differ from the linear one by so much, or by a standard error
 PROGRAM_REQUIREMENTS = Requirements(rows=200, rare_rows=30, clusters=6)
 WITHHELD = "withheld: with the figures of all programs, those of a program with very few rows would follow"
@@ -32,6 +34,8 @@ WITHHELD = "withheld: with the figures of all programs, those of a program with 
 
 def effects_over_all(level: Level) -> pd.DataFrame:
     """One row a driver, over all programs."""
+    import pandas as pd
+
     found = {} if level.main is None else level.main.table.set_index("model").to_dict("index")
     logits = {}
     if level.main is not None:
@@ -97,6 +101,8 @@ def _describe_row(level: Level, driver: Driver, fit: dict[str, Any] | None, mean
 
 def effects_by_program(level: Level) -> pd.DataFrame:
     """Each driver within each program, selected anew, at the contrast of all programs together."""
+    import pandas as pd
+
     if level.main is None:
         return pd.DataFrame()
     tables = []

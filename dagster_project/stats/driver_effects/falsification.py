@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.double_lasso.fits import fit_models
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.placebos import Draws, swap_clusters, swap_learners
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEGATIVE_OUTCOME = "age_years"  # fixed before every driver
 PLACEBO_BOUNDS = (0.01, 0.10)  # share of rejections at 5 % over all draws of one kind of driver
@@ -17,6 +19,8 @@ PLACEBO_BOUNDS = (0.01, 0.10)  # share of rejections at 5 % over all draws of on
 
 def placebos(level: Level, draws: int) -> pd.DataFrame:
     """Block reassignments, noise, and an outcome that was fixed before the drivers."""
+    import pandas as pd
+
     if level.main is None or not draws:
         return pd.DataFrame()
     tasks, rows = level.main.tasks, []
@@ -52,6 +56,8 @@ def _is_of_clusters(level: Level, position: int) -> bool:
 
 def _earlier_outcome(level: Level) -> pd.DataFrame:
     """The same models for an outcome that no driver can have changed: what is left is confounding."""
+    import pandas as pd
+
     if NEGATIVE_OUTCOME not in level.there:
         return pd.DataFrame()
     # an absent value would be an absent outcome

@@ -11,15 +11,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import Fits, Model, fit_models
 from dagster_project.stats.suppression import SharedMeans
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +246,8 @@ class Level:
         self, models: list[Model], absorb: str | None, rows: Batches | None = None, more: Sequence[str] = ()
     ) -> pd.DataFrame:
         """Least squares on given controls; one-way clustered errors are the sandwich's."""
+        import pandas as pd
+
         if not models:
             return pd.DataFrame()
         kept = {name.split("=")[0].removesuffix(" is missing") for model in models for name in model.keep}
@@ -277,5 +282,7 @@ def with_columns(batch: pa.RecordBatch, more: Mapping[str, pa.Array]) -> pa.Reco
 
 def concatenate(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Tables below each other, but for those without rows, whose columns have no types."""
+    import pandas as pd
+
     there = [table for table in tables if len(table)]
     return pd.concat(there, ignore_index=True) if there else pd.DataFrame()

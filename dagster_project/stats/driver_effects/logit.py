@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from dagster_project.stats.double_lasso.fits import Fits
 from dagster_project.stats.double_lasso.gram import centred, in_sample, take
@@ -47,6 +46,8 @@ class _Fit:
         self.cross = np.zeros((g, q))
 
     def add(self, x: np.ndarray, groups: np.ndarray, outcome: np.ndarray) -> None:
+        from scipy.special import expit
+
         probability = expit(self.intercepts[groups] + self.slopes @ x)
         weight, residual = probability * (1 - probability), outcome - probability
         weighted = x * weight
@@ -81,6 +82,8 @@ def logit_percents(fits: Fits, low: Sequence[float], high: Sequence[float]) -> n
     -------
     (models,) percent; nan where the model was not estimated, or the logit did not converge ([1])
     """
+    from scipy.special import expit
+
     percents = np.full(len(fits.tasks), np.nan)
     asked = [i for i, task in enumerate(fits.tasks) if not task.reason and np.isfinite([low[i], high[i]]).all()]
     models = {i: _Fit(fits, i) for i in asked}

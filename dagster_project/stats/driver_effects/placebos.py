@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.fits import Fits
-from dagster_project.stats.double_lasso.gram import ClusterGrams, add_by_code, centred, in_sample, joint_codes, take
+from dagster_project.stats.double_lasso.gram import ClusterGrams, centred, in_sample, joint_codes, take
 from dagster_project.stats.double_lasso.task import Task
 
 DRAWS = 200
@@ -45,6 +44,8 @@ class Draws:
 
     @classmethod
     def of(cls, effects: np.ndarray, variances: np.ndarray, degrees: float) -> Draws:
+        from scipy import stats
+
         std_errors = np.sqrt(variances)
         return cls(effects, std_errors, 2 * stats.t.sf(np.abs(effects) / std_errors, degrees))
 
@@ -64,6 +65,8 @@ def swap_clusters(fits: Fits, position: int, *, draws: int = DRAWS, seed: int = 
 
     With ``noise`` each cluster draws a normal number instead.
     """
+    from dagster_project.stats.double_lasso import kernels
+
     task = fits.tasks[position]
     sample = fits.samples[task.sample]
     grams = fits.grams[task.sample, task.dims[0]]
@@ -76,7 +79,7 @@ def swap_clusters(fits: Fits, position: int, *, draws: int = DRAWS, seed: int = 
     # the driver in each cell, around the mean of its group
     cell_values, rows = values[:, grams.cell_cluster], grams.cell_rows
     group_sums = np.zeros((draws, len(sample.group_rows)))
-    add_by_code(group_sums, grams.cell_group, cell_values * rows)
+    kernels.add_by_code(group_sums, grams.cell_group, cell_values * rows)
     cell_values = cell_values - (group_sums / np.maximum(sample.group_rows, 1))[:, grams.cell_group]
     return _jackknifed(
         fits,
@@ -312,16 +315,18 @@ class _Drawn:
         return x
 
     def add_moments(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
+        from dagster_project.stats.double_lasso import kernels
+
         groups = take(block.groups, rows)
-        add_by_code(self.group_sums, groups, driver)
+        kernels.add_by_code(self.group_sums, groups, driver)
         x = self.regressors(z)
         if not self.is_jackknifed:
             self.squares += np.square(driver).sum(axis=1)
             self.cross += driver @ x.T
             return
         cells = self.cell_of[take(block.clusters[self.task.dims[0]], rows), groups]
-        add_by_code(self.cell_sums, cells, driver)
-        add_by_code(self.cell_squares, cells, np.square(driver))
+        kernels.add_by_code(self.cell_sums, cells, driver)
+        kernels.add_by_code(self.cell_squares, cells, np.square(driver))
         order = np.argsort(cells, kind="stable")
         bounds = np.flatnonzero(np.diff(cells[order], prepend=-1, append=-2))
         for a, b in pairwise(bounds):
@@ -349,17 +354,19 @@ class _Drawn:
         self.effects = self.cross @ self.outcome_weights / self.driver_squares
 
     def add_scores(self, block, rows, z: np.ndarray, driver: np.ndarray) -> None:
+        from dagster_project.stats.double_lasso import kernels
+
         x = self.regressors(z)
         driver = driver - self.means[:, take(block.groups, rows)] - self.on_controls @ x[:-1]
         scores = driver * (self.outcome_weights @ x - self.effects[:, None] * driver)
         for dims in self.dimensions:
             codes = take(joint_codes(self.fits.design, block, dims), rows)
             if dims in self.score_sums:
-                add_by_code(self.score_sums[dims], codes, scores)
+                kernels.add_by_code(self.score_sums[dims], codes, scores)
                 continue
             _, codes = np.unique(codes, return_inverse=True)
             within = np.zeros((self.draws, int(codes.max()) + 1))
-            add_by_code(within, codes, scores)
+            kernels.add_by_code(within, codes, scores)
             self.meat[dims] += np.square(within).sum(axis=1)
 
     def clustered(self) -> Draws:

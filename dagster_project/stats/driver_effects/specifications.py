@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.percent import metric
 from dagster_project.stats.suppression import SharedMeans
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 # The specification curve, from nothing to everything
 SPECIFICATIONS = (
@@ -25,6 +28,8 @@ SPECIFICATIONS = (
 
 def specifications(level: Level) -> pd.DataFrame:
     """The same effect with other controls, samples and absorbed effects."""
+    import pandas as pd
+
     if level.main is None:
         return pd.DataFrame()
     selected = {d.id: list(s) for d, s in zip(level.fitted, level.main.table["selected"], strict=True)}

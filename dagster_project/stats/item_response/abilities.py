@@ -7,17 +7,21 @@ of their distribution are too thin. Everything here works on whole posteriors in
 Memory: four bytes per person and node for the likelihood, as much again for posteriors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import kernels
 from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, prior_on
 from dagster_project.stats.item_response.quadrature import Grid
 from dagster_project.stats.item_response.responses import Responses, label
 from dagster_project.stats.item_response.scoring import read_responses
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class AbilityLikelihood:
     value: np.ndarray
     answers: np.ndarray
 
-    def posterior(self, mean=0.0, sd=1.0) -> "Posterior":
+    def posterior(self, mean=0.0, sd=1.0) -> Posterior:
         """Posterior under normal priors: ``mean`` and ``sd`` are numbers or of shape (persons,)."""
+        from dagster_project.stats.item_response import kernels
+
         n = len(self.persons)
         weight = np.empty_like(self.value)
         mean = np.ascontiguousarray(np.broadcast_to(np.asarray(mean, float), n))
@@ -137,6 +143,8 @@ def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: flo
     frame: person, percentile, percentile_sd, percentile_low, percentile_high, comparison_n
         Percentiles 0–100.
     """
+    import pandas as pd
+
     node, n = posterior.node, len(posterior.persons)
     code = np.zeros(n, np.int32) if comparison is None else label(comparison, "comparison", length=n).codes
     groups = int(code.max(initial=0)) + 1
@@ -173,6 +181,8 @@ def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: flo
 
 
 def _likelihood(bank: ItemBank, data: Responses, grid: Grid) -> AbilityLikelihood:
+    from dagster_project.stats.item_response import kernels
+
     layout, parameters = bank.parameters()
     value = np.empty((len(data.persons), grid.nodes), np.float32)
     kernels.likelihoods(data.start, data.row, log_probability_table(layout, parameters, grid), value)

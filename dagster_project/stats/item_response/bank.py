@@ -1,14 +1,18 @@
 """A calibrated scale: its items and groups, and the tables that the kernels read of it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import item_kernels
 from dagster_project.stats.item_response.estimation import Parameters
 from dagster_project.stats.item_response.quadrature import IMPOSSIBLE, Grid
 from dagster_project.stats.item_response.responses import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class ItemBank:
         frame: item, difficulty, difficulty_se (graded: difficulty_1 …, one a step). The error is NaN without a slope's
         covariance, except for the Rasch model, whose slope is known.
         """
+        import pandas as pd
+
         out = {"item": self.items["item"]}
         slope = self.items["slope"]
         for name in intercept_columns(self.items):
@@ -92,6 +98,8 @@ def prior_on(bank: ItemBank, grid: Grid, *, grouped: bool) -> np.ndarray:
 
 def log_probability_table(layout: Layout, parameters: Parameters, grid: Grid) -> np.ndarray:
     """log P by table row and padded node."""
+    from dagster_project.stats.item_response import item_kernels
+
     table = np.empty((layout.rows, len(grid.padded)))
     item_kernels.category_log_probabilities(
         parameters.slope, parameters.step, layout.step_start, grid.padded, grid.nodes, table
@@ -108,4 +116,6 @@ def intercept_columns(items: pd.DataFrame) -> list[str]:
 
 def report_frame(lines: list[tuple]) -> pd.DataFrame:
     """What was left out or is doubtful: subject, label, n, reason."""
+    import pandas as pd
+
     return pd.DataFrame(lines, columns=["subject", "label", "n", "reason"])

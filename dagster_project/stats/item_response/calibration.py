@@ -11,12 +11,13 @@ Estimated by marginal maximum likelihood (Bock and Aitkin 1981; Bock and Zimowsk
 with R mirt. Input and memory are proportional to the answers given, never to learners × questions.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import kernels
 from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, report_frame
 from dagster_project.stats.item_response.estimation import LARGEST_SLOPE, Estimate, Parameters, Specification, maximize
 from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, LIMIT, Grid, QuadratureError, grid_of
@@ -29,6 +30,9 @@ from dagster_project.stats.item_response.responses import (
     read_answers,
     sort_by_person,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = ("2pl", "rasch", "graded")
 FEWEST_RESPONSES = 20  # without a prior, an item with fewer is left out
@@ -89,6 +93,8 @@ def calibrate(person, item, response, *, model="2pl", group=None, prior=None, no
     SQUAREM-accelerated EM and a final Newton step (:mod:`.item_estimation`); standard errors from the observed
     information (Louis 1982). Single thread; memory beside the input about 14 bytes per response.
     """
+    import pandas as pd
+
     if model not in MODELS:
         raise ValueError(f"model {model!r}; expected one of {', '.join(MODELS)}")
     grid = grid_of(nodes)
@@ -158,6 +164,8 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
     ValueError
         A group of persons has answered no item of the bank, and the errors of :func:`calibrate`.
     """
+    import pandas as pd
+
     grid = grid_of(bank.nodes)
     persons, items, answers, groups = read_answers(person, item, response, group, bank.model)
     counts = count_categories(items, answers)
@@ -334,6 +342,8 @@ def _specify(
 
 
 def _check_quadrature(data: Responses, layout: Layout, estimate: Estimate, grid: Grid) -> None:
+    from dagster_project.stats.item_response import kernels
+
     p = estimate.parameters
     far = np.abs(p.mean) + 2.5 * p.sd
     if far.max() > LIMIT:
@@ -369,6 +379,8 @@ def _check_quadrature(data: Responses, layout: Layout, estimate: Estimate, grid:
 
 
 def _item_frame(layout: Layout, estimate: Estimate, n: np.ndarray, model: str, widest: int) -> pd.DataFrame:
+    import pandas as pd
+
     names = ["intercept"] if model != "graded" else [f"intercept_{k}" for k in range(1, widest + 1)]
     values, errors, covariances = np.full((3, len(layout.items), len(names)), np.nan)
     item = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start))

@@ -10,12 +10,12 @@ was.
 With many responses every k-th person is fitted first: the start for the whole then is a few standard errors away.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from dagster_project.stats.item_response import item_kernels, kernels
 from dagster_project.stats.item_response.quadrature import Grid
 from dagster_project.stats.item_response.responses import Responses
 
@@ -43,7 +43,7 @@ class Parameters:
     def vector(self) -> np.ndarray:
         return np.concatenate([self.slope, self.step, self.mean, self.sd])
 
-    def with_vector(self, vector: np.ndarray) -> "Parameters":
+    def with_vector(self, vector: np.ndarray) -> Parameters:
         parts = np.cumsum([len(self.slope), len(self.step), len(self.mean)])
         return Parameters(*(part.copy() for part in np.split(vector, parts)))
 
@@ -103,6 +103,8 @@ class _Objective:
 
     def evaluate(self, p: Parameters) -> float:
         """E-step at ``p``; returns the objective."""
+        from dagster_project.stats.item_response import item_kernels, kernels
+
         spec, data, grid = self.spec, self.responses, self.spec.grid
         item_kernels.category_log_probabilities(p.slope, p.step, spec.step_start, grid.padded, grid.nodes, self.table)
         self.log_likelihood, variance = kernels.expected_counts(
@@ -118,6 +120,8 @@ class _Objective:
 
     def maximize_expected(self, p: Parameters) -> Parameters:
         """M-step from the counts of the last evaluation."""
+        from dagster_project.stats.item_response import item_kernels
+
         spec, node = self.spec, self.spec.grid.node
         new = Parameters(p.slope.copy(), p.step.copy(), p.mean.copy(), p.sd.copy())
         item_kernels.maximize_items(
@@ -138,6 +142,8 @@ class _Objective:
 
     def complete_data(self, p: Parameters) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
         """Gradient by the parameter vector, information of each item (complete data, with prior), and of each group."""
+        from dagster_project.stats.item_response import item_kernels
+
         spec, node = self.spec, self.spec.grid.node
         items, steps = len(p.slope), np.diff(spec.step_start)
         widest = int(steps.max(initial=0)) + 1
@@ -181,6 +187,8 @@ class _Objective:
 
     def _missing_information(self, p: Parameters, free: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Posterior covariance of the persons' scores, by free parameter (see the kernel for slots)."""
+        from dagster_project.stats.item_response import item_kernels, kernels
+
         spec, grid = self.spec, self.spec.grid
         data, low, high = self._information_sample()
         items, groups, steps = len(p.slope), len(p.mean), np.diff(spec.step_start)
@@ -391,6 +399,8 @@ def _newton(
     Returns parameters, covariance of the free ones (None: information not positive definite), the predicted gain that
     is left, and whether the last step was below TOLERANCE standard errors.
     """
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
     factor = variances = covariance = None
     left = size = np.inf
     slow = 0

@@ -3,17 +3,21 @@
 Effect sizes first: with a million answers everything is significant.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import kernels
 from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, prior_on
 from dagster_project.stats.item_response.estimation import Parameters, Specification, maximize
 from dagster_project.stats.item_response.quadrature import Grid
 from dagster_project.stats.item_response.responses import Layout, Responses
 from dagster_project.stats.item_response.scoring import read_responses
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISFIT_RMSD = 0.10
 LOCAL_DEPENDENCE = 0.2
@@ -39,6 +43,10 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     frame: item, rmsd, is_misfit, n
         ``rmsd`` in probability; ``is_misfit`` where it exceeds .10. NaN without answers.
     """
+    import pandas as pd
+
+    from dagster_project.stats.item_response import kernels
+
     data, _ = read_responses(bank, person, item, response, group=group)
     layout, parameters = bank.parameters()
     grid = Grid(bank.nodes)
@@ -77,6 +85,10 @@ def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group
     frame: quiz, item, other_item, correlation, is_dependent, n
         Pairs answered by at least 100 persons; ``is_dependent`` where the correlation exceeds .2.
     """
+    import pandas as pd
+
+    from dagster_project.stats.item_response import kernels
+
     data, _ = read_responses(bank, person, item, response, group=group)
     layout, parameters = bank.parameters()
     grid = Grid(bank.nodes)
@@ -145,6 +157,8 @@ def differential_functioning(bank: ItemBank, person, item, response, group, *, r
         (|delta| < 1 or not significant), "C" large (|delta| ≥ 1.5 and significantly above 1), "B" between; missing with
         fewer than 100 answers on either side.
     """
+    import pandas as pd
+
     labels_bank = replace(bank, groups=_free_groups(group))
     data, _ = read_responses(labels_bank, person, item, response, group=group)
     labels = labels_bank.groups["group"].to_numpy()
@@ -198,6 +212,8 @@ def _shifts(
     data: Responses, layout: Layout, parameters: Parameters, grid: Grid, groups: int, anchors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Intercept shift and its variance by item and group; abilities rest on the anchors."""
+    from dagster_project.stats.item_response import kernels
+
     row_item = _row_item(layout)
     none = np.zeros(len(layout.items), bool)
     every = np.ones(groups, bool)
@@ -249,6 +265,8 @@ def _shifted_tables(layout: Layout, parameters: Parameters, grid: Grid, shift: n
 
 
 def _free_groups(group) -> pd.DataFrame:
+    import pandas as pd
+
     labels = pd.Series(group).unique() if not isinstance(group, np.ndarray) else np.unique(group)
     labels = np.sort(np.asarray(labels))
     return pd.DataFrame({"group": labels, "mean": 0.0, "sd": 1.0})

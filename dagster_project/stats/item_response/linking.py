@@ -1,13 +1,17 @@
 """Putting one calibration on the scale of another: Stocking and Lord (1983), anchors that moved taken out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.optimize import least_squares
 
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.quadrature import Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_ANCHORS = 20
 OUTLYING = 3.0  # robust standard deviations
@@ -58,6 +62,8 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
     ValueError
         Fewer than 20 anchors before or after removal, or more than 30 % of them moved: then the scale is not the same.
     """
+    import pandas as pd
+
     if bank.model != reference.model:
         raise ValueError(f"a {bank.model} bank cannot be linked to a {reference.model} bank")
     shared = pd.Index(reference.items["item"]).intersection(pd.Index(bank.items["item"]), sort=True)
@@ -136,6 +142,8 @@ def _moved(slope: np.ndarray, steps: np.ndarray, scale: float, shift: float) -> 
 
 
 def _fit(new_items, old_curves, used, node, weight, free_scale, start=(1.0, 0.0)) -> tuple[float, float]:
+    from scipy.optimize import least_squares
+
     slope, steps = new_items[0][used], new_items[1][used]
     target = old_curves[used].sum(axis=0)
     root = np.sqrt(weight)

@@ -1,12 +1,16 @@
 """Mean abilities of organizations, and where each stands among the others."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import kernels
 from dagster_project.stats.item_response.abilities import AbilityLikelihood, Posterior, chunks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_MEMBERS = 10
 FEWEST_ORGANIZATIONS = 5
@@ -65,6 +69,10 @@ def organization_means(
     ValueError
         Shapes that do not fit, or covariates that organizations and each other determine.
     """
+    import pandas as pd
+
+    from dagster_project.stats.item_response import kernels
+
     n = len(likelihood.persons)
     code, labels = pd.factorize(pd.Series(np.asarray(organization, object)), sort=True)
     if len(code) != n:
@@ -149,6 +157,8 @@ def organization_percentiles(
         Percentiles 0–100, missing with a ``reason`` when there are fewer than 5 other organizations or one of them has
         more than half of their members. ``band``: cutting-edge ≥ 76, competitive 51–75, emerging 26–50, lagging ≤ 25.
     """
+    import pandas as pd
+
     frame = means.organizations
     node = means.posterior.node
     if comparison is None:

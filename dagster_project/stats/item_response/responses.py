@@ -5,12 +5,11 @@ items large: integer labels go through a look-up table, everything else through 
 counting sort. Per response the result keeps four bytes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-
-from dagster_project.stats.item_response import response_kernels as kernels
 
 CATEGORIES = 127  # a response is a small whole number: 0, 1, … below this
 
@@ -58,14 +57,16 @@ class Responses:
     row: np.ndarray
     group: np.ndarray
 
-    def select(self, persons: np.ndarray) -> "Responses":
+    def select(self, persons: np.ndarray) -> Responses:
         """The persons at these positions."""
+        from dagster_project.stats.item_response import response_kernels as kernels
+
         start = np.concatenate([[0], np.cumsum(np.diff(self.start)[persons])])
         row = np.empty(start[-1], np.int32)
         kernels.copy_persons(self.start, self.row, persons, start, row)
         return Responses(self.persons[persons], start, row, np.ascontiguousarray(self.group[persons]))
 
-    def every(self, stride: int) -> "Responses":
+    def every(self, stride: int) -> Responses:
         """Every ``stride``-th person of each group."""
         return self.select(np.sort(np.argsort(self.group, kind="stable")[::stride]))
 
@@ -75,6 +76,8 @@ def label(values, name: str, *, length: int | None = None) -> Labels:
 
     A pandas categorical keeps its own order. Raises ValueError for missing labels or a wrong length.
     """
+    import pandas as pd
+
     if isinstance(values, pd.Series | pd.Index | pd.Categorical) and isinstance(values.dtype, pd.CategoricalDtype):
         categorical = pd.Categorical(values)
         codes = np.asarray(categorical.codes)
@@ -94,6 +97,8 @@ def label(values, name: str, *, length: int | None = None) -> Labels:
 
 
 def _label_integers(array: np.ndarray, name: str) -> Labels:
+    from dagster_project.stats.item_response import response_kernels as kernels
+
     if not array.size:
         return Labels(array, np.empty(0, np.int32))
     low, high = int(array.min()), int(array.max())
@@ -108,6 +113,8 @@ def _label_integers(array: np.ndarray, name: str) -> Labels:
 
 
 def _label_any(values, name: str) -> Labels:
+    import pandas as pd
+
     codes, distinct = pd.factorize(values, sort=True)
     if codes.size and codes.min() < 0:
         raise ValueError(_missing(name, int(np.flatnonzero(codes < 0)[0])))
@@ -120,6 +127,10 @@ def _missing(name: str, position: int) -> str:
 
 def whole_numbers(response, length: int) -> np.ndarray:
     """Responses as int8. Raises ValueError with the first value that is not a whole number from 0 up."""
+    import pandas as pd
+
+    from dagster_project.stats.item_response import response_kernels as kernels
+
     array = np.asarray(response)
     if array.shape != (length,):
         raise ValueError(f"response has shape {array.shape}, person has {length} elements; expected one per response")
@@ -154,6 +165,8 @@ def read_answers(person, item, response, group, model) -> tuple[Labels, Labels, 
 
 def count_categories(item: Labels, response: np.ndarray) -> np.ndarray:
     """Responses by item and category, shape (items, highest category + 1)."""
+    from dagster_project.stats.item_response import response_kernels as kernels
+
     counts = np.zeros((len(item.values), int(response.max(initial=0)) + 1), np.int64)
     kernels.count(item.codes, response, counts)
     return counts
@@ -173,6 +186,8 @@ def sort_by_person(
 
     Raises ValueError when a person has answered an item twice.
     """
+    from dagster_project.stats.item_response import response_kernels as kernels
+
     start = np.zeros(len(person.values) + 1, np.int64)
     kernels.sizes(person.codes, item.codes, response, row_of, start)
     np.cumsum(start, out=start)
@@ -192,6 +207,8 @@ def sort_by_person(
 
 def group_of_persons(person: Labels, group: Labels) -> np.ndarray:
     """Group of each person (persons,) int32. Raises ValueError when a person's group changes."""
+    from dagster_project.stats.item_response import response_kernels as kernels
+
     out = np.full(len(person.values), -1, np.int32)
     conflict = kernels.spread(person.codes, group.codes, out)
     if conflict >= 0:

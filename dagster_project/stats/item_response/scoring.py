@@ -1,11 +1,12 @@
 """Abilities of persons on a frozen bank."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from dagster_project.stats.item_response import kernels
 from dagster_project.stats.item_response.bank import ItemBank, log_probability_table, prior_on
 from dagster_project.stats.item_response.estimation import Parameters
 from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, Grid, grid_of
@@ -17,6 +18,9 @@ from dagster_project.stats.item_response.responses import (
     read_answers,
     sort_by_person,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ItemReport(UserWarning):
@@ -50,6 +54,8 @@ def score(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFrame
     -----
     Uses the bank's quadrature, refined when somebody's posterior is too narrow for it.
     """
+    import pandas as pd
+
     data, unknown = read_responses(bank, person, item, response, group=group)
     layout, parameters = bank.parameters()
     nodes = bank.nodes
@@ -78,6 +84,8 @@ def read_responses(bank: ItemBank, person, item, response, *, group=None) -> tup
 
     With ``group`` the groups are numbered as in ``bank.groups``, else everybody is in group 0.
     """
+    import pandas as pd
+
     persons, items, answers, groups = read_answers(person, item, response, group, bank.model)
     layout, _ = bank.parameters()
     known = pd.Index(bank.items["item"]).get_indexer(items.values)
@@ -96,6 +104,8 @@ def read_responses(bank: ItemBank, person, item, response, *, group=None) -> tup
 
 
 def _moments(data: Responses, layout: Layout, parameters: Parameters, grid: Grid, log_prior: np.ndarray):
+    from dagster_project.stats.item_response import kernels
+
     mean, sd = np.empty(len(data.persons)), np.empty(len(data.persons))
     table = log_probability_table(layout, parameters, grid)
     kernels.posterior_moments(data.start, data.row, data.group, table, log_prior, grid.padded, mean, sd)

@@ -1,11 +1,12 @@
 """Would the scores have held? Each matured cohort is predicted by models of what had matured before it began."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.risk.calibration import calibration_bins, sampling_calibration_error
 from dagster_project.stats.risk.drift import SCORE, drift_table
@@ -13,6 +14,9 @@ from dagster_project.stats.risk.metrics import foretold_auc, measure, ranking_re
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Feature, SevenDayRule
 from dagster_project.stats.risk.training import Columns, RiskScorer, fit_scorer
 from dagster_project.stats.suppression import MINIMUM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20)
 FEWEST_TRAINING_LEARNERS = 150
@@ -106,6 +110,8 @@ def backtest(
         calibration_slope, calibration_error_by_chance, auc_foretold. Of the winner on the last cohort: calibration (the
         curve over all weeks), subgroups, ranking and drift (against the cohorts it was trained on).
     """
+    import pandas as pd
+
     metrics, scored, scorers = [], {}, {}
     for position, split in enumerate(cohorts):
         is_last = position == len(cohorts) - 1
@@ -194,6 +200,8 @@ def cohort_drift(
         `drift_table` of the features' columns and of the model's log-odds ("score"); the level is "too few rows" where
         one side has fewer than `FEWEST_FOR_DRIFT`.
     """
+    import pandas as pd
+
     now = now.assign(score=scorer.score(now)["log_odds"])
     now = now if compared is None else now[compared]
     shares = now[week].value_counts(normalize=True)
@@ -225,6 +233,8 @@ def leaking_features(
     full, truncated : DataFrame
         The same features of the same learners and day, from all data and from what was known on that day.
     """
+    import pandas as pd
+
     both = full.merge(truncated, on=list(key), how="outer", suffixes=("", " then"), indicator="found in")
     leaks = ["row"] if (both["found in"] != "both").any() else []
     both = both[both["found in"] == "both"]
@@ -248,6 +258,8 @@ def stability(
     rows: np.ndarray | None = None,
 ) -> float:
     """Mean Jaccard of the reasons that two scorers tell of the same learners; arguments as of `RiskScorer.reasons`."""
+    import pandas as pd
+
     told = [
         scorer.reasons(frame, actionable, rows=rows).groupby("row")["reason"].agg(frozenset)
         for scorer in (first, second)

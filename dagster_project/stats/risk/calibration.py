@@ -7,13 +7,15 @@ References
 .. [3] Cox (1958), Two further applications of a model for binary regression, Biometrika 45, 562-565: the slope.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
-from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ISOTONIC_FROM_POSITIVES = 1000
 BINS = 10
@@ -28,6 +30,8 @@ class Platt:
     intercept: float
 
     def probability(self, log_odds) -> np.ndarray:
+        from scipy.special import expit
+
         return expit(self.intercept + self.slope * np.asarray(log_odds, float))
 
     def to_dict(self) -> dict:
@@ -67,6 +71,8 @@ def fit_calibration(log_odds, outcome) -> Calibration:
     ----------
     log_odds, outcome : arrays of shape (n,)
     """
+    from sklearn.isotonic import IsotonicRegression
+
     log_odds, outcome = np.asarray(log_odds, float), np.asarray(outcome, float)
     if min(outcome.sum(), (1 - outcome).sum()) < ISOTONIC_FROM_POSITIVES:
         return fit_platt(log_odds, outcome)
@@ -87,6 +93,8 @@ def fit_platt(log_odds, outcome) -> Platt:
 
 def fit_offset(log_odds, outcome) -> tuple[float, float]:
     """By how much the log-odds of all rows are too low, and its standard error."""
+    from scipy.special import expit
+
     log_odds, outcome = np.asarray(log_odds, float), np.asarray(outcome, float)
     shift = 0.0
     for _ in range(STEPS):
@@ -104,6 +112,8 @@ def calibration_slope(probability, outcome) -> float:
 
     nan where one outcome is missing or all predictions are equal.
     """
+    from scipy.special import logit
+
     p, outcome = np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6), np.asarray(outcome, float)
     if len(np.unique(outcome)) < 2 or np.ptp(p) == 0:
         return float("nan")
@@ -112,6 +122,8 @@ def calibration_slope(probability, outcome) -> float:
 
 def calibration_bins(probability, outcome, bins: int = BINS) -> pd.DataFrame:
     """Bins of equal count by predicted probability: bin, n, mean_probability, frequency."""
+    import pandas as pd
+
     order = np.argsort(np.asarray(probability, float), kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     p, outcome = np.asarray(probability, float), np.asarray(outcome, float)
@@ -140,6 +152,8 @@ def sampling_calibration_error(probability, *, bins: int = BINS, draws: int = 20
 
 def _logistic_line(x: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     """Intercept and slope of the logistic regression of targets within [0, 1], Newton's method, steps halved."""
+    from scipy.special import expit, logit
+
     design = np.column_stack([np.ones_like(x), x])
     beta = np.array([logit(np.clip(target.mean(), 1e-6, 1 - 1e-6)), 0.0])
 

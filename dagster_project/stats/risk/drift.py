@@ -1,9 +1,14 @@
 """Whether rows still look like those that a model was trained on."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WARN_ABOVE, BLOCK_ABOVE = 0.10, 0.25
 BINS = 10
@@ -27,6 +32,8 @@ def population_stability_index(expected, actual, *, bins: int = BINS) -> float:
     float
         Below .10 alike; above .25 another population. nan: one of both is empty.
     """
+    import pandas as pd
+
     expected, actual = pd.Series(np.asarray(expected)), pd.Series(np.asarray(actual))
     if expected.empty or actual.empty:
         return float("nan")
@@ -39,6 +46,8 @@ def drift_table(
     expected: pd.DataFrame, actual: pd.DataFrame, columns: list[str], importance: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """PSI by column, largest first: feature, psi, level ("fine", "warn", "block"), importance (nan where not given)."""
+    import pandas as pd
+
     psi = [population_stability_index(expected[column], actual[column]) for column in columns]
     table = pd.DataFrame({"feature": columns, "psi": psi})
     table["importance"] = table["feature"].map(dict(importance or {})).astype(float)
@@ -62,6 +71,8 @@ def why_drifted(table: pd.DataFrame) -> str | None:
 
 def _edges(expected: pd.Series, bins: int) -> np.ndarray | None:
     """Inner bounds of the bins; none for words."""
+    import pandas as pd
+
     if not pd.api.types.is_numeric_dtype(expected):
         return None
     known = expected.dropna().to_numpy(float)
@@ -70,6 +81,8 @@ def _edges(expected: pd.Series, bins: int) -> np.ndarray | None:
 
 def _shares(column: pd.Series, edges: np.ndarray | None) -> pd.Series:
     """Share of each bin; -1 is the bin of missing values."""
+    import pandas as pd
+
     if edges is None:
         return column.astype("object").where(column.notna(), "missing").astype(str).value_counts(normalize=True)
     number = column.to_numpy(float)

@@ -3,13 +3,18 @@
 Learners, not rows, are drawn for intervals: one learner in two courses is not two independent observations.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.risk.calibration import calibration_error, calibration_slope
 from dagster_project.stats.suppression import MINIMUM, suppress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CALLED_SHARES = (0.05, 0.10, 0.20)
 FEWEST_IN_GROUP = 50
@@ -165,6 +170,8 @@ def subgroup_table(
         subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, alert_rate,
         false_negative_rate with its 95 % Wilson interval (false_negative_low, false_negative_high).
     """
+    import pandas as pd
+
     found = []
     for column in columns:
         parts = list(rows.groupby(column, dropna=False, observed=True))
@@ -222,6 +229,8 @@ def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) 
         day on the list, those who withdrew later), weekly_turnover (share of the list that was not on it a week
         before, of those enrolled then).
     """
+    import pandas as pd
+
     ordered = rows.sort_values(["week", "probability", "enrollment"], ascending=[True, False, True])
     place = ordered.groupby("week").cumcount()
     size = ordered.groupby("week")["enrollment"].transform("size")

@@ -11,17 +11,19 @@ References
        Machine Intelligence 2, 56-67: the exact contributions that ``pred_contrib`` gives.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import lightgbm as lgb
 import numpy as np
-import pandas as pd
-from scipy.special import logit
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+    import pandas as pd
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 LEVEL_PRIOR_ROWS = 1000
 SEED = 20240301
@@ -86,7 +88,7 @@ class Encoder:
     @classmethod
     def fit(
         cls, frame: pd.DataFrame, outcome: np.ndarray, features: Sequence[Feature], cohort: Sequence[str]
-    ) -> "Encoder":
+    ) -> Encoder:
         """Fix the order of the category levels; features whose columns are missing or all alike are left out.
 
         Raises
@@ -94,6 +96,8 @@ class Encoder:
         ValueError
             No feature is left, or a cohort column is missing.
         """
+        import pandas as pd
+
         missing = [column for column in cohort if column not in frame]
         if missing:
             raise ValueError(f"The frame lacks the cohort's columns {', '.join(missing)}; it has {', '.join(frame)}")
@@ -111,6 +115,8 @@ class Encoder:
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Matrix of shape (rows, features), missing values nan. The frame must hold whole cohorts."""
+        import pandas as pd
+
         ranked = sorted({column for x in self.features if x.kind in ("rank", "trend") for column in x.columns})
         ranks = rank_within_cohort(frame, ranked, self.cohort) if ranked else None
         matrix = np.empty((len(frame), len(self.features)))
@@ -135,7 +141,7 @@ class Encoder:
         }
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> "Encoder":
+    def from_dict(cls, saved: Mapping[str, Any]) -> Encoder:
         return cls(
             tuple(Feature(**feature) for feature in saved["features"]),
             tuple(saved["cohort"]),
@@ -194,7 +200,9 @@ class BoostedTrees:
         seed: int = SEED,
         rounds: int = ROUNDS,
         parameters: Mapping[str, Any] | None = None,
-    ) -> "BoostedTrees":
+    ) -> BoostedTrees:
+        import lightgbm as lgb
+
         settings = {**cls.PARAMETERS, **(parameters or {}), "seed": seed}
         # A leaf of 300 rows in a hundred thousand is noise kept out; in two thousand it is the whole model kept out.
         settings["min_data_in_leaf"] = int(np.clip(len(outcome) // 200, 10, settings["min_data_in_leaf"]))
@@ -212,7 +220,9 @@ class BoostedTrees:
         return self.booster.model_to_string()
 
     @classmethod
-    def from_text(cls, text: str) -> "BoostedTrees":
+    def from_text(cls, text: str) -> BoostedTrees:
+        import lightgbm as lgb
+
         return cls(lgb.Booster(model_str=text))
 
 
@@ -231,7 +241,9 @@ class LinearRisk:
     @classmethod
     def fit(
         cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
-    ) -> "LinearRisk":
+    ) -> LinearRisk:
+        from sklearn.linear_model import LogisticRegression
+
         wide = _widen(matrix)
         mean, scale = wide.mean(axis=0), wide.std(axis=0)
         scale[scale < 1e-12] = 1.0
@@ -254,7 +266,7 @@ class LinearRisk:
         return json.dumps({**arrays, "intercept": self.intercept})
 
     @classmethod
-    def from_text(cls, text: str) -> "LinearRisk":
+    def from_text(cls, text: str) -> LinearRisk:
         saved = json.loads(text)
         return cls(*(np.array(saved[name]) for name in ("mean", "scale", "slope")), saved["intercept"])
 
@@ -271,7 +283,9 @@ class HistogramTrees:
     @classmethod
     def fit(
         cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
-    ) -> "HistogramTrees":
+    ) -> HistogramTrees:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         model = HistGradientBoostingClassifier(
             max_iter=200,
             learning_rate=0.06,
@@ -311,8 +325,10 @@ class SevenDayRule:
     @classmethod
     def fit(
         cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
-    ) -> "SevenDayRule":
+    ) -> SevenDayRule:
         """Raises ValueError where no feature counts the days since the last visit."""
+        from scipy.special import logit
+
         position = next((j for j, x in enumerate(features) if x.column == cls.COLUMN and x.kind == "number"), None)
         if position is None:
             raise ValueError(f"The seven-day rule needs the feature {cls.COLUMN}")
@@ -339,7 +355,7 @@ class SevenDayRule:
         return json.dumps({"position": self.position, "idle": self.idle, "active": self.active})
 
     @classmethod
-    def from_text(cls, text: str) -> "SevenDayRule":
+    def from_text(cls, text: str) -> SevenDayRule:
         return cls(**json.loads(text))
 
 

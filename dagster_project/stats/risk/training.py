@@ -5,19 +5,22 @@ Everything that is fitted on a model's predictions is fitted on predictions for 
 spread in its interval.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from scipy.special import expit, logit
 
 from dagster_project.stats.risk.calibration import Calibration, fit_calibration, fit_offset, read_calibration
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, Feature, RiskModel
 from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDS = 5
 LATE, LATE_STEP = 12, 4  # after this week every fourth one trains: the weeks in which help comes in time weigh more
@@ -66,6 +69,8 @@ class EarlyOutcomes:
 
     def shift(self, week, left_share, season) -> np.ndarray:
         """Shape (rows,)."""
+        import pandas as pd
+
         weeks = np.array(sorted(self.expected))
         expected = np.interp(np.asarray(week, float), weeks, [self.expected[w] for w in weeks])
         by_season = pd.Series(np.asarray(season)).astype(str).map(dict(self.season)).fillna(0.0).to_numpy()
@@ -76,7 +81,7 @@ class EarlyOutcomes:
         return {"expected": expected, "slope": self.slope, "season": dict(self.season), "cohort_sd": self.cohort_sd}
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> "EarlyOutcomes":
+    def from_dict(cls, saved: Mapping[str, Any]) -> EarlyOutcomes:
         expected = {int(week): value for week, value in saved["expected"].items()}
         return cls(expected, saved["slope"], saved["season"], saved["cohort_sd"])
 
@@ -104,6 +109,9 @@ class RiskScorer:
         return self._finish(frame, self.model.log_odds(self.encoder.encode(frame)))
 
     def _finish(self, frame: pd.DataFrame, log_odds: np.ndarray) -> pd.DataFrame:
+        import pandas as pd
+        from scipy.special import expit, logit
+
         columns = self.columns
         shift = self.early.shift(frame[columns.week], frame[columns.left_share], frame[columns.season])
         calibrated = logit(self.calibration.probability(log_odds)) + shift
@@ -145,6 +153,8 @@ class RiskScorer:
             row (position in the frame), place (1 is first), reason, contribution (log-odds), column, value and
             peers_median (of the cohort, the learner included; nan for words).
         """
+        import pandas as pd
+
         explained = np.flatnonzero(np.ones(len(frame), bool) if rows is None else rows)
         features = self.encoder.features
         groups = sorted(set(actionable).intersection(x.reason for x in features))
@@ -187,6 +197,8 @@ class RiskScorer:
 
         Of `most_rows` rows at even distances, as contributions cost a hundred times the score.
         """
+        import pandas as pd
+
         step = max(1, -(-len(frame) // most_rows))
         weights = np.abs(self.model.contributions(self.encoder.encode(frame)[::step])[:, :-1]).mean(axis=0)
         shares = weights / max(weights.sum(), 1e-12)
@@ -205,7 +217,7 @@ class RiskScorer:
         }
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model_text: str) -> "RiskScorer":
+    def from_dict(cls, saved: Mapping[str, Any], model_text: str) -> RiskScorer:
         return cls(
             saved["outcome"],
             Columns(**saved["columns"]),
@@ -241,6 +253,8 @@ def fit_scorer(
         Parts of the cohorts that are predicted by models of the others; fewer cost less.
     settings : arguments of the model's ``fit``
     """
+    from scipy.special import logit
+
     week = frame[columns.week]
     frame = frame[(week <= LATE) | (week % LATE_STEP == 0)]
     y = frame[outcome].to_numpy(float)
@@ -290,6 +304,9 @@ def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, fo
 
 
 def _fit_early(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, columns: Columns) -> EarlyOutcomes:
+    import pandas as pd
+    from scipy.special import expit
+
     cohorts = frame.groupby(list(columns.cohort), sort=True)
     first = cohorts[[columns.left_share, columns.season]].first().reset_index()
     first["left"] = _left_log_odds(first[columns.left_share])
@@ -334,4 +351,6 @@ def _weeks(expected: pd.Series) -> dict[int, float]:
 
 
 def _left_log_odds(share) -> np.ndarray:
+    from scipy.special import logit
+
     return logit(np.clip(np.asarray(share, float), 0.002, 0.998))

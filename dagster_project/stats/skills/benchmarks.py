@@ -1,7 +1,10 @@
 """Benchmarks of organizations in one skill, against every comparison group, with small groups protected."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.item_response.abilities import AbilityLikelihood
 from dagster_project.stats.item_response.organizations import (
@@ -11,6 +14,9 @@ from dagster_project.stats.item_response.organizations import (
     organization_percentiles,
 )
 from dagster_project.stats.suppression import suppress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARISONS = ("all", "industry", "country", "size_band")
 REFRESHED_AFTER_DAYS = 30
@@ -78,6 +84,8 @@ def benchmark(
         One row per organization with a member and comparison. Figures of hidden organizations are missing.
     means : OrganizationMeans, None when no organization is large enough
     """
+    import pandas as pd
+
     organization = pd.Series(np.asarray(organization, object))
     size = organization.value_counts().sort_index()
     if not len(size):
@@ -112,6 +120,8 @@ def benchmark(
 
 
 def _empty() -> pd.DataFrame:
+    import pandas as pd
+
     return pd.DataFrame(
         columns=[
             "organization", "comparison", "comparison_label", "is_shown", "withheld_reason", "member_count",

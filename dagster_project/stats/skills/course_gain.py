@@ -6,15 +6,19 @@ course minus that of others of equal ability before, equal exposure and the same
 latent variable measured by different questions before and after.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.optimize import minimize
-from scipy.sparse import csr_array, diags_array, hstack
 
 from dagster_project.stats.item_response.abilities import AbilityLikelihood
 from dagster_project.stats.item_response.organizations import shrink
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy.sparse import csr_array
 
 FEWEST_TAKERS = 30
 SMALLEST_VARIANCE = 1e-3
@@ -42,6 +46,8 @@ def occasions(person, course, day, completed_person, completed_course, completed
     pairs : frame: person, before, after (occasions), gap_days
     completed : frame: pair (row of ``pairs``), course
     """
+    import pandas as pd
+
     answers = pd.DataFrame({"person": np.asarray(person), "course": np.asarray(course), "day": np.asarray(day)})
     answers = answers.sort_values(["person", "course", "day"], kind="stable")
     opens = (answers[["person", "course"]].diff().ne(0).any(axis=1)) | (answers["day"].diff() > apart)
@@ -155,6 +161,9 @@ def course_gains(
     ValueError
         Shapes that do not fit.
     """
+    import pandas as pd
+    from scipy.sparse import csr_array, hstack
+
     n = len(before.persons)
     person = np.asarray(person)
     if len(after.persons) != n or len(person) != n:
@@ -216,6 +225,8 @@ class _Fit:
 
 def _maximum_likelihood(sites, z: csr_array, squares: csr_array, start: _Fit | None) -> _Fit:
     """Variances and carry-over by quasi-Newton on the likelihood with the coefficients at their least squares."""
+    from scipy.optimize import minimize
+
     begin = start or _Fit(np.zeros(z.shape[1]), 1.0, 1.0, np.zeros(z.shape[1]), 0.25)
 
     def fit(x) -> _Fit:
@@ -287,6 +298,8 @@ def _least_squares(sites, z: csr_array, squares: csr_array, fit: _Fit):
 
 def _squares(z: csr_array) -> csr_array:
     """Shape (p², n): times weights by row it gives z' diag(weights) z, row after row."""
+    from scipy.sparse import csr_array
+
     n, p = z.shape
     size = np.diff(z.indptr)
     row = np.repeat(np.arange(n), size)
@@ -334,6 +347,9 @@ def _site(likelihood: AbilityLikelihood, mean: np.ndarray, sd: np.ndarray):
 
 def _gain_errors(sites, z: csr_array, squares: csr_array, fit: _Fit, person) -> np.ndarray:
     """Covariance of g given variances and b, clustered by person."""
+    import pandas as pd
+    from scipy.sparse import csr_array, diags_array, hstack
+
     (y1, _), (y2, _) = sites
     p = z.shape[1]
     weights, _ = _weights(sites, fit)
@@ -361,6 +377,8 @@ def _naive(before, after, pair, code, courses) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frame(labels, takers, naive, naive_se, gain, gain_se) -> pd.DataFrame:
+    import pandas as pd
+
     shrunken, shrunken_se = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
     known = np.isfinite(gain)
     if known.sum() >= 2:

@@ -4,14 +4,16 @@ Courses are comparable only through learners who answered questions of both. Adv
 that groups by course pattern need their own ability distribution; too small a pattern cannot have one.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from dagster_project.stats.item_response.responses import label
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_ITEMS = 5
 FEWEST_LEARNERS = 100
@@ -45,6 +47,10 @@ def course_links(
         ``links``: every pair of courses with a bridging learner. ``scales``: scale 0 is the connected part with the
         most learners; courses on another scale (``is_separate``) must be calibrated and published apart.
     """
+    import pandas as pd
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     people, courses = label(person, "person"), label(course, "course", length=len(person))
     answers = csr_array(
         (np.ones(len(people.codes), np.int32), (people.codes, courses.codes)),
@@ -93,6 +99,8 @@ def course_patterns(person, course, level, *, smallest: int = SMALLEST_PATTERN) 
     ValueError
         A course without a level.
     """
+    import pandas as pd
+
     pairs = pd.DataFrame({"person": person, "course": course}).drop_duplicates().sort_values(["person", "course"])
     level_of = pairs["course"].map(pd.Series(level))
     if level_of.isna().any():
@@ -127,6 +135,10 @@ def bridged_courses(
     frame: course, learners, linking_learners, is_on_scale
         Ascending by course. ``linking_learners``: to the final scale, for courses off it too.
     """
+    import pandas as pd
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     people, courses = label(person, "person"), label(course, "course", length=len(person))
     items = label(item, "item", length=len(person))
     pairs = np.unique(courses.codes.astype(np.int64) * len(items.values) + items.codes)

@@ -1,7 +1,13 @@
 """Which courses would help an organization in a skill where it stands below the middle of all."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIDDLE = 50.0
 EASIEST, HARDEST = 0.85, 0.40  # share of a course's points that learners of the organization's mean would get
@@ -27,6 +33,8 @@ def expected_score_shares(items: pd.DataFrame, ability) -> pd.DataFrame:
     -------
     frame of shape (courses, k), indexed by course
     """
+    import pandas as pd
+
     steps = items.filter(regex=r"^intercept_\d+$").to_numpy(float)
     logit = items["slope"].to_numpy(float)[:, None, None] * np.asarray(ability, float) + steps[:, :, None]
     with np.errstate(over="ignore"):
@@ -67,6 +75,8 @@ def recommend(
         expected_score_share, admitted_share, not_taken_share, reason
         At most three courses an organization; one row without a course, with the reason, where none suits.
     """
+    import pandas as pd
+
     low = benchmarks[benchmarks["members_percentile"] < MIDDLE].reset_index(drop=True)
     if low.empty:
         return pd.DataFrame(columns=COLUMNS)

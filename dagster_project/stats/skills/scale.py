@@ -7,10 +7,12 @@ course of the skill between them. Occasions differ in ability by the level of th
 completed before, which are the groups of the calibration.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.calibration import Prior, calibrate, calibrate_new_items
@@ -24,6 +26,9 @@ from dagster_project.stats.item_response.linking import standardized
 from dagster_project.stats.item_response.quadrature import QuadratureError
 from dagster_project.stats.skills.course_gain import occasions
 from dagster_project.stats.skills.course_links import bridged_courses
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WINDOW_DAYS = 365  # answers of so many days before a learner's last one have one ability behind them, to score
 SMALLEST_GROUP = 200  # occasions
@@ -75,6 +80,8 @@ def arrange(answers: pd.DataFrame, completions: pd.DataFrame, level) -> SkillAns
     level : mapping or series, course → number
         Basic 1 to advanced 3; 0 or absent for courses without a level.
     """
+    import pandas as pd
+
     answers = answers.reset_index(drop=True)
     learner, learners = pd.factorize(answers["learner"], sort=True)
     courses = pd.Index(np.unique(np.concatenate([answers["course"], completions["course"]]).astype(object)))
@@ -213,6 +220,8 @@ def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame
         The dif columns are those of the country, and the language, that differs most from the one with the most
         answers.
     """
+    import pandas as pd
+
     a = skill.answers[skill.answers["item"].isin(bank.items["item"])]
     group = known_groups(bank, a["group"])
     fit = item_fit(bank, a["occasion"], a["item"], a["category"], group=group)
@@ -240,6 +249,8 @@ def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame
 
 
 def _dif(bank: ItemBank, a: pd.DataFrame, where: pd.Series, names: tuple[str, str, str]) -> pd.DataFrame:
+    import pandas as pd
+
     largest = where.value_counts().index[:LARGEST_DIF_GROUPS]
     chosen = where.isin(largest)
     columns = ["item", *names]
