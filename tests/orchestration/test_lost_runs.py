@@ -20,7 +20,7 @@ from dagster_project.defs.instance import lost_runs
 from dagster_project.defs.instance.lost_runs import PROCESS_TAG, fail_lost_runs, this_process
 from dagster_project.settings import REPOSITORY, Settings
 
-SECONDS = 150
+SECONDS = 240
 
 
 @dg.op
@@ -135,7 +135,11 @@ def wait_for(found, seconds: float = SECONDS):
     ("job", "config"),
     [
         ("erase_learner", {}),
-        ("publish_for", {"ops": {"write_consumer_file": {"config": {"kind": "program", "id": "bsc"}}}}),
+        pytest.param(
+            "publish_for",
+            {"ops": {"write_consumer_file": {"config": {"kind": "program", "id": "bsc"}}}},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_job_that_takes_long_is_left_alone_and_fails_once_it_is_killed(command, tmp_path, monkeypatch, job, config):
@@ -199,7 +203,7 @@ def test_dagster_starts_a_killed_run_again_from_its_first_step(command, tmp_path
             wait_for((tmp_path / "process").exists)
             os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
             wait_for(lambda: fail_lost_runs(instance) == [run.run_id])
-            (again,) = wait_for(lambda: instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS])), 60)
+            (again,) = wait_for(lambda: instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS])), 120)
             assert again.parent_run_id == run.run_id
             assert (tmp_path / "first").read_text() == "made\nmade\n"
     finally:
@@ -213,7 +217,7 @@ def test_a_run_in_which_a_step_failed_is_not_started_again_by_dagster_and_a_kill
         raise dg.Failure("The rows are wrong")
 
     def is_started_again(run_id: str) -> bool:
-        return instance.get_run_by_id(run_id).tags["dagster/will_retry"] == "true"
+        return instance.get_run_by_id(run_id).tags.get("dagster/will_retry") == "true"
 
     with dg.DagsterInstance.get() as instance:
         assert not is_started_again(dg.materialize([broken], instance=instance, raise_on_error=False).run_id)
