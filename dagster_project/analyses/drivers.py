@@ -1,12 +1,12 @@
 """The driver analysis of every source: marts in, the four tables of drivers out."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pandas as pd
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from dagster_project.base.sql import identifier, literal
 from dagster_project.stats.double_lasso.design import Batches
@@ -14,6 +14,11 @@ from dagster_project.stats.driver_effects.analysis import driver_effects
 from dagster_project.stats.driver_effects.level import Columns
 from dagster_project.stats.suppression import MINIMUM
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 
 MARTS = {
     "learner_program": "marts.mart_learner_program",
@@ -41,6 +46,9 @@ def analyse_sources(
     The rows are sorted once, into a file in `folder`: the analysis passes over them some fifty times. No figure is
     about fewer rows than `minimum_group`.
     """
+
+    import pandas as pd
+
     seeds = {name: store.read(table) for name, table in SEEDS.items()}
     results: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for source in sorted(store.read("core.dim_source", ["source"])["source"]):
@@ -56,6 +64,9 @@ def analyse_sources(
 
 def _rows(store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, source: str, file: Path) -> Batches | None:
     """A stream of the level's rows with a known outcome, by program and learner; None if there are none."""
+
+    import pyarrow as pa
+
     keys, mart = Columns(), MARTS[level]
     there = store.columns().get(mart, {})
     if keys.outcome not in there:
@@ -82,11 +93,16 @@ def _rows(store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, sourc
 
 
 def _read(file: Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
     with pa.memory_map(str(file)) as source:
         yield from pa.ipc.open_stream(source)
 
 
 def _with_looked_up_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Text as dictionaries: the work of comparing it is done once, not in every pass."""
+
+    import pyarrow as pa
+
     columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

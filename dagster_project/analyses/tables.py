@@ -1,9 +1,9 @@
 """The tables that Python writes: their contracts, and which of them a suite refused."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import pandas as pd
-import pyarrow as pa
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dagster_project.contracts.tables import TableContract, read_contracts
 from dagster_project.settings import Settings
@@ -11,6 +11,10 @@ from dagster_project.store.findings import is_refused
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.publish import snapshot_time
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CONTRACTS = read_contracts()
 
@@ -37,6 +41,10 @@ def as_contracted(contract: TableContract, frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_frames(store: Warehouse, table: str, frames: Sequence[pd.DataFrame]) -> int:
     """Replace a table by frames that have some of its columns, the others null; returns how many rows it has."""
+
+    import pandas as pd
+    import pyarrow as pa
+
     contract = CONTRACTS[table]
     rows = pa.concat_tables([to_arrow(frame, contract) for frame in frames or [pd.DataFrame()]])
     return store.write(table, rows, contract)

@@ -1,10 +1,16 @@
 """What Python computed, as Arrow tables of a contract."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from dagster_project.base.errors import StoreError
 from dagster_project.contracts.tables import Column, TableContract
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ARROW_TYPES = {
     "varchar": pa.string(),
@@ -37,6 +43,8 @@ def to_arrow(frame: pd.DataFrame, contract: TableContract) -> pa.Table:
 
 
 def _array(frame: pd.DataFrame, column: Column, table: str) -> pa.Array:
+    import pandas as pd
+
     kind = ARROW_TYPES[column.data_type]
     if column.name not in frame:
         return pa.nulls(len(frame), kind)

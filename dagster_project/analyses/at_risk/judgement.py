@@ -1,13 +1,19 @@
 """What must hold of a model that a training proposes, before it becomes champion."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.stats.risk.drift import why_drifted
 from dagster_project.stats.risk.metrics import auc_error
 from dagster_project.stats.risk.models import SevenDayRule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CALIBRATION_ERROR = 0.10  # above what chance explains; cohorts of one university differ by less
 AUC_LOSS = 0.05  # below what was foretold, beyond what chance explains in 19 cohorts of 20

@@ -1,11 +1,15 @@
 """Models on disk and who is champion: text and JSON under the artifacts, nothing in them can run."""
 
-import json
+from __future__ import annotations
 
-import pandas as pd
+import json
+from typing import TYPE_CHECKING
 
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.training import RiskScorer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def save_scorer(settings: Settings, scorer: RiskScorer) -> None:

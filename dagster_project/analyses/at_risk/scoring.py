@@ -1,11 +1,13 @@
 """Scores of the active learners: rows of the last weeks, probabilities, reasons and drift."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.analyses.at_risk.registry import champion_of, load_scorer, pinned_version
 from dagster_project.analyses.at_risk.subjects import COLUMNS, SUBJECTS, Subject
@@ -19,12 +21,19 @@ from dagster_project.stats.risk.models import SEED
 from dagster_project.stats.risk.training import RiskScorer
 from dagster_project.store.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+
 WEEK_DAYS = 7
 SCORING_TABLES = ("scores", "reasons", "drift")
 
 
 def read_active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
     """The running cohorts' last two weeks; `is_latest` marks the week that is scored."""
+
+    import pandas as pd
+
     last_data_on = f"(select last_data_on from core.dim_source where source = {literal(source)})"
     rows = subject.read(
         store, f"source = {literal(source)} and as_of_on > {last_data_on} - interval {2 * WEEK_DAYS - 1} day"
@@ -141,6 +150,9 @@ class ScoringRound:
 
 def score_active(store: Warehouse, settings: Settings, now: datetime) -> ScoringRound:
     """Score every active learner by the champion of their source and outcome; `now` is UTC without zone."""
+
+    import pandas as pd
+
     # Scores that were refused yesterday would stop every run from today on.
     withdraw_refused(settings, ["analytics.at_risk_scores"])
     registry = store.read("analytics.at_risk_models")

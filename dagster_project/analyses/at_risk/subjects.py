@@ -1,15 +1,19 @@
 """What is predicted, for whom, and the rows of the warehouse that tell it."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import pandas as pd
-import pyarrow as pa
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dagster_project.base.sql import literal
 from dagster_project.stats.risk.features import COURSE_FEATURES, PROGRAM_FEATURES
 from dagster_project.stats.risk.models import Feature
 from dagster_project.stats.risk.training import LATE, LATE_STEP, Columns
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 LONGEST_COURSE_DAYS = 400  # longer ones are open courses without a term: nobody can fail them by a date
 SMALLEST_PEER_GROUP = 20  # smaller offerings are compared with all others of their term
@@ -50,6 +54,10 @@ class Subject:
         By enrollment and week: draws of rows, sums of floats and ties depend on where a row stands, and a table's rows
         stand in no order.
         """
+
+        import pandas as pd
+        import pyarrow as pa
+
         wanted = dict.fromkeys(column for feature in self.features for column in feature.columns)
         wanted |= dict.fromkeys(self.subgroups)
         columns = ", ".join(f"week.{name}" for name in wanted if name not in ("week_number", *self.derived))

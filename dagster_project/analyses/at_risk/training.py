@@ -1,11 +1,12 @@
 """Training of risk models: when one is due, its evidence on cohorts not seen, and what is registered."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dagster_project.analyses.at_risk.judgement import Judgement
 from dagster_project.analyses.at_risk.look_ahead import recounted_leaks
@@ -20,6 +21,10 @@ from dagster_project.stats.risk.backtest import Backtest, backtest, is_enough, l
 from dagster_project.stats.risk.models import MODELS, BoostedTrees
 from dagster_project.stats.risk.training import fit_scorer
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 RETRAINED_AFTER = timedelta(days=7)
 FOLDS = 2
@@ -157,6 +162,9 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
         now: UTC without zone.
         run_id: what registers the models; a second append of it replaces the first.
     """
+
+    import pandas as pd
+
     is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])
     registry = store.read("analytics.at_risk_models")
     kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}

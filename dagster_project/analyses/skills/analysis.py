@@ -3,10 +3,10 @@
 The models and their papers are in `dagster_project/stats`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import pandas as pd
-from threadpoolctl import threadpool_limits
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dagster_project.analyses.skills.measures import Benchmarks, measure
 from dagster_project.analyses.skills.scales import Skill, bring_up_to_date, read_people, read_skill, skills_with_answers
@@ -14,6 +14,10 @@ from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.base.threads import in_order
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 TABLES = (
     "analytics.skill_scales",
@@ -41,6 +45,9 @@ def analyse_skills(store: Warehouse, settings: Settings, say: Callable[[str], No
     Returns:
         By table, one frame a skill, each with some of the table's columns.
     """
+
+    from threadpoolctl import threadpool_limits
+
     store.restore([CONTRACTS["analytics.skill_benchmarks"], CONTRACTS["analytics.skill_benchmark_members"]])
     people = read_people(store)
     benchmarks = Benchmarks.read(store)

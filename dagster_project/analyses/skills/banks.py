@@ -4,17 +4,21 @@
 file a frame. A version is never written twice. Nothing in it is about a single learner.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import pandas as pd
 
 from dagster_project.base.errors import StoreError
 from dagster_project.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ def save_bank(settings: Settings, source: str, skill: str, bank: StoredBank) -> 
 
 def latest_bank(settings: Settings, source: str, skill: str, as_of: date) -> StoredBank | None:
     """The newest version that knows nothing later than a day: data of an earlier day must not meet a later bank."""
+
+    import pandas as pd
+
     found = []
     for path in _folder(settings, source, skill).glob("[!.]*/bank.json"):
         text = json.loads(path.read_text())

@@ -1,10 +1,16 @@
 """Courses for organizations below the middle of all, from what the tables of the skills say."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from dagster_project.stats.skills.gap import recommend
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GAPS = "analytics.skill_gaps"
 # Members of an organization that have completed a course of the skill, and members that are in a course's program.

@@ -1,9 +1,10 @@
 """What is said with one skill's scale: rows of its tables, from its answers and its frozen bank."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.analyses.skills.banks import StoredBank
 from dagster_project.analyses.skills.scales import People, Skill, scale_row, to_bank
@@ -20,6 +21,10 @@ from dagster_project.stats.skills.course_gain import course_gains
 from dagster_project.stats.skills.scale import SkillAnswers, known_groups
 from dagster_project.store.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+
 LARGEST_ERROR = 0.5  # of an ability that is shown
 FEWEST_ITEMS = 5
 FEWEST_TAKERS_SHOWN = 10
@@ -35,7 +40,7 @@ class Benchmarks(NamedTuple):
     traits: pd.DataFrame
 
     @classmethod
-    def read(cls, store: Warehouse) -> "Benchmarks":
+    def read(cls, store: Warehouse) -> Benchmarks:
         return cls(
             store.read("analytics.skill_benchmarks"),
             store.read("analytics.skill_benchmark_members"),
@@ -51,6 +56,9 @@ def measure(
     Args:
         minimum: fewest members of an organization with figures.
     """
+
+    import pandas as pd
+
     bank = to_bank(stored)
     scale = scale_row(skill, stored)
     tables = {"analytics.skill_items": item_rows(stored)}
@@ -91,6 +99,9 @@ def recent_answers(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
 
 def abilities(recent: pd.DataFrame, bank: ItemBank) -> pd.DataFrame:
     """Rows of analytics.skill_abilities of one skill; what is too uncertain is withheld."""
+
+    import pandas as pd
+
     posterior = group_posterior(
         bank, recent["learner"], recent["item"], recent["category"], group=recent["group"].to_numpy()
     )
@@ -145,6 +156,9 @@ def benchmark_rows(
 
     What is not due stays as it was.
     """
+
+    import pandas as pd
+
     likelihood = ability_likelihood(bank, recent["learner"], recent["item"], recent["category"])
     group = recent.drop_duplicates("learner").set_index("learner")["group"].reindex(likelihood.persons)
     country = people.traits["country"].reindex(likelihood.persons)
@@ -176,6 +190,9 @@ def benchmark_rows(
 
 def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
     """Rows of analytics.skill_course_gains of one skill."""
+
+    import pandas as pd
+
     a = answers.answers[answers.answers["item"].isin(bank.items["item"])]
     likelihood = ability_likelihood(bank, a["occasion"], a["item"], a["category"])
     place = pd.Index(likelihood.persons)

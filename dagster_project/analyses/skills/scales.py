@@ -1,11 +1,12 @@
 """One skill of one source: its answers from the marts, and its item bank, frozen from day to day."""
 
+from __future__ import annotations
+
 import json
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank
 from dagster_project.base.sql import literal
@@ -14,6 +15,10 @@ from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.linking import link
 from dagster_project.stats.skills.scale import SkillAnswers, arrange, build_scale, describe_questions, extend_scale
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 RECALIBRATED_AFTER = timedelta(days=30)
 LEVELS = {"basic": 1, "intermediate": 2, "advanced": 3}
@@ -104,6 +109,8 @@ def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> Sk
 
 
 def _frame(store: Warehouse, query: str, columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
     parts = [batch.to_pandas() for batch in store.batches(query)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -140,6 +147,8 @@ def to_bank(stored: StoredBank) -> ItemBank | None:
 def _calibrate(
     settings: Settings, skill: Skill, answers: SkillAnswers, people: People, old: StoredBank | None
 ) -> StoredBank:
+    import pandas as pd
+
     scale = build_scale(answers, fewest_learners=settings.minimum_linking_learners, nodes=CALIBRATION_NODES)
     version = skill.as_of.isoformat()
     frames: dict[str, pd.DataFrame] = {"courses": scale.courses}
@@ -178,6 +187,8 @@ def _calibrate(
 def _extend(
     settings: Settings, skill: Skill, answers: SkillAnswers, people: People, old: StoredBank
 ) -> StoredBank | None:
+    import pandas as pd
+
     bank = to_bank(old)
     extended = extend_scale(bank, answers, fewest_learners=settings.minimum_linking_learners) if bank else None
     if extended is None:
@@ -193,6 +204,8 @@ def _extend(
 
 
 def _difficulty(bank: ItemBank) -> pd.DataFrame:
+    import pandas as pd
+
     by_step = bank.difficulties()
     steps = by_step.filter(regex=r"^difficulty_\d+$")
     return pd.DataFrame(
@@ -204,6 +217,9 @@ def _all_questions(
     answers: SkillAnswers, courses: pd.DataFrame, described: pd.DataFrame, bank: ItemBank | None
 ) -> pd.DataFrame:
     """The described questions, and those without parameters with the reason."""
+
+    import pandas as pd
+
     a = answers.answers
     place = a.groupby("item", sort=True).agg(course=("course", "first"), quiz=("quiz", "first"), n=("day", "size"))
     rest = place[~place.index.isin(described["item"])].reset_index().rename(columns={"n": "response_count"})
@@ -223,6 +239,9 @@ def _all_questions(
 
 def scale_row(skill: Skill, stored: StoredBank) -> dict:
     """The row of analytics.skill_scales."""
+
+    import pandas as pd
+
     items, courses = stored.frames["items"], stored.frames["courses"]
     on = courses[courses["is_on_scale"]]
     usable = items[items["slope"].notna()]

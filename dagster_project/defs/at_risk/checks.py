@@ -1,10 +1,17 @@
 """What must hold of the scores and of the models behind them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import dagster as dg
-import pandas as pd
 
 from dagster_project.analyses.at_risk.judgement import CLAIMS, Judgement, beyond_limit
 from dagster_project.stats.risk.drift import BLOCK_ABOVE, why_drifted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CONTRIBUTION_GAP = 1e-10
 MODELS = dg.AssetKey(["analytics", "at_risk_models"])

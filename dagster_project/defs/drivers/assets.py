@@ -1,9 +1,9 @@
 """What changes with first-year retention: the driver analysis of every source, on the marts."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import pandas as pd
 
 from dagster_project.analyses.drivers import MARTS, SEEDS, TABLES, analyse_sources
 from dagster_project.analyses.tables import CONTRACTS
@@ -12,6 +12,9 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
 from dagster_project.store.frames import to_arrow
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dg.multi_asset(
@@ -31,7 +34,7 @@ def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
             yield dg.MaterializeResult(asset_key=asset_key(table), metadata=metadata)
 
 
-def _draw(store: Warehouse, effects: pd.DataFrame) -> dict[str, dg.MetadataValue]:
+def _draw(store: Warehouse, effects: "pd.DataFrame") -> dict[str, dg.MetadataValue]:
     """The report's figures from our results, for the asset's page in Dagster."""
     catalogue = store.read(SEEDS["catalogue"])
     overall = effects[effects["program_key"].isna() & (effects["status"] == "estimated")]

@@ -1,11 +1,13 @@
 """What the events of a run tell of it, as rows of schema ops."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
-import pandas as pd
 
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
@@ -21,6 +23,10 @@ from dagster_project.report.pages import write_page
 from dagster_project.settings import Settings
 from dagster_project.store.publish import snapshot_time
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CONTRACTS = read_contracts(MODELS / "ops" / "_ops__sources.yml")
 LOOKED_BACK = 20
@@ -185,5 +191,7 @@ def _time(seconds: float | None) -> datetime | None:
 
 
 def _frame(table: str, run_id: str, rows: Sequence[dict]) -> pd.DataFrame:
+    import pandas as pd
+
     columns = [column.name for column in CONTRACTS[table].columns]
     return pd.DataFrame([{"run_id": run_id, **row} for row in rows], columns=columns).convert_dtypes()

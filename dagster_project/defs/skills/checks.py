@@ -1,11 +1,16 @@
 """What must hold before abilities and benchmarks are published."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
-import pandas as pd
 
 from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 MOST_MISFIT = 0.10  # share of the answers
 MOST_MOVED = 0.20  # share of the anchors
@@ -17,7 +22,7 @@ def _result(errors: list[str], **metadata) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not errors, metadata={"found": dg.MetadataValue.json(errors[:50]), **metadata})
 
 
-def _scales(warehouse: WarehouseResource) -> pd.DataFrame:
+def _scales(warehouse: WarehouseResource) -> "pd.DataFrame":
     scales = Warehouse(warehouse.settings).read("analytics.skill_scales")
     return scales[scales["bank_version"].notna()]
 
