@@ -1,6 +1,6 @@
 """Opening DuckDB files within the limits of the settings, and the SQL that several modules of the store write."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dagster_project.settings import Settings
 
 
 @contextmanager
-def open_engine(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_engine(settings: Settings) -> Generator[duckdb.DuckDBPyConnection]:
     """An engine without a file of its own, within the memory and threads of the settings. Files are attached to it."""
     settings.temp_dir.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(
@@ -27,6 +27,12 @@ def open_engine(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         # A long query would print into the output of whoever called.
         connection.execute("set enable_progress_bar = false")
         yield connection
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+    """The row of a query that has exactly one, such as a count."""
+    (row,) = connection.execute(query).fetchall()
+    return row
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, options: str = "read_only") -> None:

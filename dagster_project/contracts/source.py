@@ -319,16 +319,17 @@ def _time_range(raw: Any, place: "Place") -> TimeRange:
     if raw is None:
         return TimeRange()
     place.only(place.mapping(raw), {"from", "to"})
-    days = []
+    days: list[date | None] = []
     for key in ("from", "to"):
         value = raw.get(key)
         try:
             days.append(None if value is None else date.fromisoformat(str(value)))
         except ValueError:
             raise place.error(key, value, "a date such as 2024-01-31") from None
-    if None not in days and days[0] > days[1]:
+    first, last = days
+    if first and last and first > last:
         raise place.error("to", raw["to"], f"a date not before {raw['from']}")
-    return TimeRange(*days)
+    return TimeRange(first, last)
 
 
 def _freshness(raw: Any, place: "Place") -> Freshness:

@@ -210,7 +210,8 @@ class Conversion:
 
     def _write_refused(
         self, connection: duckdb.DuckDBPyConnection, refused: int, listed: int, refused_rows: RefusedRows
-    ) -> Path:
+    ) -> tuple[Path | None, int]:
+        """File of the refused rows, None where there is none, and their number."""
         path = (self.folders.identity if self.table.has_direct else self.folders.raw) / "quarantine.parquet"
         reasons = connection.cursor()
         wanted = _fetched(reasons.execute("from refused_rows order by _record")) if listed else iter(())

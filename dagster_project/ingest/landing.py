@@ -19,12 +19,12 @@ import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 from dagster_project.contracts.source import Table
 from dagster_project.ingest.records import BrokenFile
@@ -154,7 +154,7 @@ def describe_missing(table: Table, landing: Path) -> str:
 
 
 @contextmanager
-def content_of(file: LandingFile, folder: Path, settings: Settings) -> Iterator[Content]:
+def content_of(file: LandingFile, folder: Path, settings: Settings) -> Generator[Content]:
     """The uncompressed content of a file, as a path inside `folder`; an extracted copy is gone afterwards.
 
     Raises:
@@ -255,7 +255,7 @@ def _member(container: Path, member: str) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _opened(file: LandingFile, settings: Settings) -> Iterator[tuple[BinaryIO, int, int | None]]:
+def _opened(file: LandingFile, settings: Settings) -> Generator[tuple[gzip.GzipFile | IO[bytes], int, int | None]]:
     """Stream of the uncompressed bytes, stored size, and the uncompressed size where it is declared."""
     if file.member is None:
         with gzip.open(file.container) as stream:
@@ -296,7 +296,7 @@ def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, in
         raise BrokenFile(f"it cannot be decompressed ({error}): cut off or damaged; deliver it again") from error
 
 
-def _copy(stream: BinaryIO, out: BinaryIO | None, watch=lambda size: None) -> tuple[str, int]:
+def _copy(stream: gzip.GzipFile | IO[bytes], out: IO[bytes] | None, watch=lambda size: None) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(CHUNK):
         size += len(chunk)

@@ -10,11 +10,11 @@ nothing, but never changed without a mark.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from dagster_project.settings import Settings
 
@@ -319,7 +319,7 @@ class Ledger:
             return [_from_json(text) for (text,) in connection.execute("select operation from operations")]
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         path = self.settings.raw_dir / "ledger.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -358,13 +358,11 @@ def _write_record(connection: sqlite3.Connection, record: FileRecord) -> None:
 
 
 def _record(row: tuple) -> FileRecord:
-    record = FileRecord(*row)
-    return replace(
-        record,
-        warnings=tuple(json.loads(record.warnings or "[]")),
-        first_date=record.first_date and date.fromisoformat(record.first_date),
-        last_date=record.last_date and date.fromisoformat(record.last_date),
-    )
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    values["warnings"] = tuple(json.loads(values["warnings"] or "[]"))
+    for key in ("first_date", "last_date"):
+        values[key] = values[key] and date.fromisoformat(values[key])
+    return FileRecord(**values)
 
 
 def _as_json(operation: Operation) -> str:

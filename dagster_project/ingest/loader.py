@@ -303,18 +303,7 @@ class _TableLoader:
         content_hash: str | None = None,
         converted: Converted | None = None,
     ) -> FileRecord:
-        counts = {}
-        if converted:
-            days = sorted(day for day in converted.rows if day)
-            counts = {
-                "records": converted.records,
-                "accepted": converted.accepted,
-                "refused": converted.refused,
-                "warnings": converted.warnings,
-                "first_date": days[0] if days else None,
-                "last_date": days[-1] if days else None,
-            }
-        return FileRecord(
+        record = FileRecord(
             contract=self.contract.name,
             table=self.table.name,
             source=self.source,
@@ -324,7 +313,18 @@ class _TableLoader:
             stored_hash=stored_hash,
             contract_hash=self.contract_hash,
             content_hash=content_hash,
-            **counts,
+        )
+        if converted is None:
+            return record
+        days = sorted(day for day in converted.rows if day)
+        return replace(
+            record,
+            records=converted.records,
+            accepted=converted.accepted,
+            refused=converted.refused,
+            warnings=converted.warnings,
+            first_date=days[0] if days else None,
+            last_date=days[-1] if days else None,
         )
 
     def _operation(self, load_id: str, record: FileRecord, converted: Converted, expired: int) -> Operation:

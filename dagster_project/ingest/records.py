@@ -140,17 +140,18 @@ class Splitter:
         Args:
             wanted: (number, problem) of well-formed records, ascending.
         """
-        number, problem = next(wanted, (None, None))
+        following = next(wanted, None)
         for run in self.runs(path):
             if run.problem is not None:
                 yield run.first, run.problem, run.data
                 continue
-            if number is None or number >= run.first + run.count:
+            if following is None or following[0] >= run.first + run.count:
                 continue
             lines = self._lines(run) if run.count > 1 else [run.data]
-            while number is not None and number < run.first + run.count:
+            while following is not None and following[0] < run.first + run.count:
+                number, problem = following
                 yield number, problem, lines[number - run.first]
-                number, problem = next(wanted, (None, None))
+                following = next(wanted, None)
 
     def _lines(self, run: Run) -> list[bytes]:
         newline = self._grammar.newline
@@ -182,7 +183,8 @@ class Splitter:
             is_simple = is_short and (position == end or _is_utf8(buffer[:end]))
             while position < end:
                 if is_simple:
-                    stop = self._regular.match(buffer, position, end).end()
+                    regular = self._regular.match(buffer, position, end)
+                    stop = regular.end() if regular else position
                     if stop > position:
                         data = buffer[position:stop]
                         count = data.count(newline)
@@ -267,11 +269,11 @@ class Splitter:
 
     def fields(self, data: bytes) -> list[bytes]:
         """The fields of one record, without their quotes."""
-        return [data[start:end] for start, end in self._grammar.parse(data, 0, True).spans]
+        return [data[start:end] for start, end in self._grammar.whole(data).spans]
 
     def mask(self, data: bytes, positions: frozenset[int]) -> bytes:
         """The bytes of one record with `***` for the fields at these positions (all, when it is malformed)."""
-        record = self._grammar.parse(data, 0, True)
+        record = self._grammar.whole(data)
         sound = len(record.spans) == self.header.fields and not (record.is_stray or record.is_open)
         masked, last = b"", 0
         for position, (start, end) in enumerate(record.spans):
@@ -376,6 +378,12 @@ class _Grammar:
         record = one + (rb"(?:%b%b){%d}" % (delimiter, one, fields - 1) if fields > 1 else b"")
         line_end = rb"\r" if self.newline == b"\r" else rb"\r?\n"
         return re.compile(rb"(?:" + record + line_end + rb")*")
+
+    def whole(self, data: bytes) -> _Record:
+        """The one record that these bytes are."""
+        record = self.parse(data, 0, True)
+        assert record is not None  # nothing comes behind them that it could go on into
+        return record
 
     def parse(self, buffer: bytes, start: int, at_end: bool) -> _Record | None:
         """The record that begins at `start`; None when it may go on beyond the buffer (never with `at_end`)."""

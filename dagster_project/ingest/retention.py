@@ -86,7 +86,8 @@ def expire(
     oldest: dict[str, date] = {}
     for file in audit.raw_files(contract, table, source, settings):
         accepted[file.file_key] = accepted.get(file.file_key, 0) + file.rows
-        oldest[file.file_key] = min(oldest.get(file.file_key, file.day), file.day)
+        if file.day:
+            oldest[file.file_key] = min(oldest.get(file.file_key, file.day), file.day)
     refused_rows = audit.refused_rows(contract, table, source, settings)
     count = ledger.finish_expiry(contract.name, table.name, source, accepted, refused_rows, oldest)
     say(f"{table.name} of {source}: {count:,} rows from before {first} were kept for as long as {SETTING} permits")

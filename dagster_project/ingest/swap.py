@@ -2,7 +2,7 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def incoming_folders(settings: Settings) -> tuple[Path, ...]:
 
 
 @contextmanager
-def only_loader(settings: Settings) -> Iterator[None]:
+def only_loader(settings: Settings) -> Generator[None]:
     """Waits until no other process loads into this warehouse, and keeps others out until the end."""
     settings.raw_dir.mkdir(parents=True, exist_ok=True)
     with (settings.raw_dir / "_loader.lock").open("w") as file:

@@ -86,7 +86,8 @@ def _forum_days(rng: np.random.Generator, enrollments: Enrollments, width: int) 
     outside = (np.arange(width) > enrollments.last_day[:, None]) | (np.arange(width) < enrollments.first_day[:, None])
     keys[outside] = 2
     rank = np.argsort(np.argsort(keys, axis=1), axis=1)
-    return np.nonzero(rank < enrollments.forum_days[:, None])
+    enrollment, day = np.nonzero(rank < enrollments.forum_days[:, None])
+    return enrollment, day
 
 
 @dataclass(frozen=True)

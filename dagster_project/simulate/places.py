@@ -418,7 +418,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     forever = (np.datetime64("2018-01-01"), np.datetime64("2030-12-31"))
     rows += [(ids[c], OPEN_TERM, "v1", *forever) for c in [*np.flatnonzero(designs.program < 0), *range(n, n + CHECKS)]]
     columns = ("course_id", "term_id", "version_id", "starts_on", "ends_on")
-    listed = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+    listed: dict[str, Any] = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
     listed |= {name: np.array(listed[name], "datetime64[D]") for name in ("starts_on", "ends_on")}
     write_table(folder, report, "course_offerings", listed)
 

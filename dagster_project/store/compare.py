@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.engine import attach, one_row, open_engine
 from dagster_project.base.sql import identifier
 from dagster_project.settings import Settings
 from dagster_project.store.meta import Table, find_tables
@@ -52,7 +52,7 @@ def _compare_tables(
     if not columns:
         return differences
     table = f"{identifier(a.schema)}.{identifier(a.name)} where not ({left_out})"
-    count_a, count_b = (connection.execute(f"select count(*) from {x}.{table}").fetchone()[0] for x in ("a", "b"))
+    count_a, count_b = (one_row(connection, f"select count(*) from {x}.{table}")[0] for x in ("a", "b"))
     found = _find_rows_only_in(connection, "a", "b", table, columns, "first")
     # As many rows on both sides, and none that the second lacks: then the first lacks none either.
     if found or count_a != count_b:
@@ -63,8 +63,9 @@ def _compare_tables(
 def _find_rows_only_in(
     connection: duckdb.DuckDBPyConnection, here: str, there: str, table: str, columns: str, words: str
 ) -> list[str]:
-    count, example = connection.execute(
+    count, example = one_row(
+        connection,
         f"select count(*), any_value(x) from (select {columns} from {here}.{table} "
-        f"except all select {columns} from {there}.{table}) as x"
-    ).fetchone()
+        f"except all select {columns} from {there}.{table}) as x",
+    )
     return [f"{count} rows only in the {words} snapshot, such as {example}"] if count else []

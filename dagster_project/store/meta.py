@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 import duckdb
 
+from dagster_project.base.engine import one_row
 from dagster_project.base.sql import identifier, write_comments
 
 # Units of the project's naming rules: what the end of a column's name (or its start) says. The first match counts.
@@ -211,7 +212,7 @@ def _count(connection: duckdb.DuckDBPyConnection, catalog: str, table: Table) ->
     """Rows of a table, and for each column the sources that fill it (nothing when there is no column `source`)."""
     name = f"{identifier(catalog)}.{identifier(table.schema)}.{identifier(table.name)}"
     if "source" not in (column.name for column in table.columns):
-        return connection.execute(f"select count(*) from {name}").fetchone()[0], {}
+        return one_row(connection, f"select count(*) from {name}")[0], {}
     counts = ", ".join(f"count({identifier(column.name)})" for column in table.columns)
     groups = connection.execute(
         f"select source, count(*), {counts} from {name} group by source order by source"

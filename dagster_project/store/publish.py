@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import duckdb
 
-from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.engine import attach, one_row, open_engine
 from dagster_project.base.errors import (
     PublishDiskError,
     PublishedIdentifierError,
@@ -262,9 +262,7 @@ def _copy_tables(
             uncounted=HISTORY,
         )
         counts = {
-            table.full_name: connection.execute(
-                f"select count(*) from {qualified(table.full_name, 'build')}"
-            ).fetchone()[0]
+            table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'build')}")[0]
             for table in tables
         }
         connection.execute("checkpoint snapshot")
@@ -327,14 +325,12 @@ def audit(
         attach(connection, database, "snapshot")
         tables = find_tables(connection, "snapshot", (*PUBLIC_SCHEMAS, "_meta"))
         counts = {
-            table.full_name: connection.execute(
-                f"select count(*) from {qualified(table.full_name, 'snapshot')}"
-            ).fetchone()[0]
+            table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'snapshot')}")[0]
             for table in tables
         }
-        version = connection.execute(
-            "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
-        ).fetchone()[0]
+        (version,) = one_row(
+            connection, "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
+        )
         load_identifiers(connection, identities)
         found = search_columns(connection, text_columns(connection, "snapshot"))
     for column, count in found.hits.items():
@@ -373,9 +369,10 @@ def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]
         for name, count in counts.items():
             file = incoming / "parquet" / Path(*name.split(".")).with_suffix(".parquet")
             file.parent.mkdir(parents=True, exist_ok=True)
-            exported = connection.execute(
-                f"copy {qualified(name, 'snapshot')} to {literal(str(file))} (format parquet, compression zstd)"
-            ).fetchone()[0]
+            (exported,) = one_row(
+                connection,
+                f"copy {qualified(name, 'snapshot')} to {literal(str(file))} (format parquet, compression zstd)",
+            )
             if exported != count:
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 

@@ -1,6 +1,6 @@
 """Raw Parquet as something to query, for checks that are no part of a model."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from datetime import date
 
@@ -14,7 +14,7 @@ from dagster_project.settings import Settings
 @contextmanager
 def raw_relation(
     settings: Settings, contract: str, table: str, days: Collection[date] | None = None
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+) -> Generator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A connection, and the SQL (after `from`) of a raw table over all its sources.
 
     Args:

@@ -2,14 +2,14 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
-from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.engine import attach, one_row, open_engine
 from dagster_project.base.errors import StoreError, WarehouseBusyError
 from dagster_project.base.files import sync
 from dagster_project.base.locks import POLL_SECONDS
@@ -76,7 +76,7 @@ class Warehouse:
             yield from self._run(connection, query).to_arrow_reader(batch_rows)
 
     @contextmanager
-    def reading(self, table: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, str, dict[str, str]]]:
+    def reading(self, table: str) -> Generator[tuple[duckdb.DuckDBPyConnection, str, dict[str, str]]]:
         """A table for several queries: a connection, the table's name as SQL, and its columns with their types.
 
         Raises:
@@ -102,7 +102,7 @@ class Warehouse:
         with self._open() as connection:
             there = _columns(connection)
             return {
-                table: connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
+                table: one_row(connection, f"select count(*) from {qualified(table, _CATALOG)}")[0]
                 for table in tables
                 if table in there
             }
@@ -248,7 +248,7 @@ class Warehouse:
             time.sleep(POLL_SECONDS)
 
     @contextmanager
-    def _open(self, for_writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _open(self, for_writing: bool = False) -> Generator[duckdb.DuckDBPyConnection]:
         with open_engine(self._settings) as connection:
             path = self._settings.build_database
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -345,14 +345,14 @@ def _create(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    return connection.execute(f"select count(*) from {qualified(table, _CATALOG)}").fetchone()[0]
+    return one_row(connection, f"select count(*) from {qualified(table, _CATALOG)}")[0]
 
 
 def _check_required(connection: duckdb.DuckDBPyConnection, contract: TableContract, rows: str) -> int:
     """Count the rows (SQL after `from`), refusing nulls in required columns."""
     required = [column.name for column in contract.columns if column.required]
     counts = "".join(f", count(*) filter ({identifier(name)} is null)" for name in required)
-    count, *nulls = connection.execute(f"select count(*){counts} from {rows}").fetchone()
+    count, *nulls = one_row(connection, f"select count(*){counts} from {rows}")
     broken = [f"{name} ({n} rows)" for name, n in zip(required, nulls, strict=True) if n]
     if broken:
         raise StoreError(
@@ -363,7 +363,7 @@ def _check_required(connection: duckdb.DuckDBPyConnection, contract: TableContra
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
     connection.begin()
     try:
         yield
@@ -374,7 +374,7 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 @contextmanager
-def _explain(contract: TableContract) -> Iterator[None]:
+def _explain(contract: TableContract) -> Generator[None]:
     """Errors of the engine about the rows, as errors about the contract."""
     try:
         yield

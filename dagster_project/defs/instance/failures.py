@@ -118,7 +118,8 @@ def alert(
     message = Alert(run_id, subject, alert_text(settings, problems, not_made))
     try:
         with writing_alerts(settings):
-            if instance.get_run_by_id(run_id).tags.get(ALERTED_TAG) != run_id:
+            run = instance.get_run_by_id(run_id)  # another process may have told it meanwhile
+            if run and run.tags.get(ALERTED_TAG) != run_id:
                 keep(settings, message)
                 # Its own id: a run that is started again gets the tags of the first one.
                 instance.add_run_tags(run_id, {ALERTED_TAG: run_id})
