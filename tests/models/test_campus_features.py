@@ -480,7 +480,7 @@ def test_no_feature_of_a_week_changes_when_the_data_end_there(campus, compiled, 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_a_planted_feature_that_knows_the_future_is_found_in_every_week(campus, compiled, subject, tmp_path):
     shutil.copy(campus.settings.build_database, tmp_path / "build.duckdb")
-    mart = subject.tables[0].partition(".")[2]
+    mart = subject.mart.partition(".")[2]
     with duckdb.connect(str(tmp_path / "build.duckdb")) as connection:
         leaky = CLICKS_OF_THE_WHOLE_TERM.format(mart=f"from marts.{mart}", **PLACES[subject])
         connection.execute(f"create or replace table marts.{mart} as {leaky}")

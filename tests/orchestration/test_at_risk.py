@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from dagster_project.analyses.at_risk import scoring as scoring_module
 from dagster_project.analyses.at_risk import training as training_module
 from dagster_project.analyses.at_risk.judgement import Judgement
 from dagster_project.analyses.at_risk.registry import champion_of, load_scorer, pinned_version, save_scorer
@@ -38,8 +39,9 @@ SUBJECT = Subject(
         Feature("since_last_activity_days", "recent_activity", direction=1),
     ),
     subgroups=(),
-    query="",
-    tables=(),
+    rows="",
+    mart="",
+    ends="",
     key="",
     active="",
 )
@@ -321,10 +323,11 @@ WEEKLY = Subject(
     name="not_retained",
     features=SUBJECT.features,
     subgroups=("gender",),
-    tables=("marts.weeks",),
+    rows="marts.weeks",
+    mart="marts.weeks",
+    ends="marts.weeks",
     key="enrollment_key",
     active="select count(*) from marts.weeks where source = {source} and y is null and week_number = 4",
-    query="select week.* exclude (click_count, since_last_activity_days, gender), {columns} from marts.weeks as week",
 )
 AT_RISK = [f"analytics.at_risk_{table}" for table in (*TRAINING_TABLES, *SCORING_TABLES)]
 
@@ -340,7 +343,8 @@ def made_weeks() -> pd.DataFrame:
 
 
 def test_two_builds_of_one_delivery_are_equal_in_whatever_order_their_rows_lie(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_module, "SUBJECTS", (WEEKLY,))
+    for module in (training_module, scoring_module):
+        monkeypatch.setattr(module, "SUBJECTS", (WEEKLY,))
     monkeypatch.setattr(training_module, "recounted_leaks", lambda *_: {})
     monkeypatch.delitem(MODELS, HistogramTrees.kind)  # the yardstick: it cannot score, and costs most of the time
     weeks = made_weeks()

@@ -69,7 +69,8 @@ def test_only_event_tables_and_their_summary_are_partitioned(graph):
 
 
 def test_data_goes_one_way(graph):
-    order = ["raw", "staging", "intermediate", "core", "marts", "analytics", "reporting", "ops", "pages", "published"]
+    order = ["raw", "staging", "intermediate", "core", "marts", "features", "analytics"]
+    order += ["reporting", "ops", "pages", "published"]
     backward = [
         (parent.to_user_string(), key.to_user_string())
         for key in graph.get_all_asset_keys()
@@ -85,7 +86,7 @@ def test_marts_read_core_and_marts_only(graph):
         for key in graph.get_all_asset_keys()
         if graph.get(key).group_name == "marts"
         for parent in graph.get(key).parent_keys
-        if graph.get(parent).group_name not in ("core", "marts")
+        if graph.get(parent).group_name not in ("core", "marts", "features")
     ]
     assert not skipping
 

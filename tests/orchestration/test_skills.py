@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dagster_project.analyses.skills import gaps
+from dagster_project.analyses.skills.analysis import READS
 from dagster_project.analyses.skills.gaps import GAPS
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import checks
 from dagster_project.defs.skills.assets import TABLES, skill_gaps, skills
-from dagster_project.settings import Settings
+from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.warehouse import Warehouse
 
 SKILL = "uni:S"
@@ -58,6 +61,7 @@ def tables() -> tuple[dict[str, pd.DataFrame], pd.Series]:
             rows += [(f"L{learner}", f"{COURSES[course]}{q}", COURSES[course], day, r) for q, r in enumerate(right)]
     response = pd.DataFrame(rows, columns=["learner_key", "question_key", "course_key", "answered_on", "category"])
     enrolled = pd.DataFrame(taken, columns=["learner_key", "course_key", "day", "outcome"])
+    enrolled["course_enrollment_key"] = enrolled.index.astype(str)
     members = employer >= 0
     learners = [f"L{k}" for k in range(LEARNERS)]
     organizations = [f"E{k}" for k in range(12)]
@@ -85,14 +89,16 @@ def tables() -> tuple[dict[str, pd.DataFrame], pd.Series]:
         ),
         "core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-06-30")]}),
         "core.fct_course_enrollment": enrolled.assign(outcome_known_on=enrolled["day"] + pd.Timedelta(days=20)),
-        "core.fct_program_enrollment": pd.DataFrame({"learner_key": learners[:5], "program_key": "uni:P"}),
+        "core.fct_program_enrollment": pd.DataFrame(
+            {"program_enrollment_key": learners[:5], "learner_key": learners[:5], "program_key": "uni:P"}
+        ),
     }, pd.Series(effect, organizations)
 
 
 def fill(settings: Settings, made: dict[str, pd.DataFrame]) -> None:
     settings.build_database.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(settings.build_database)) as connection:
-        for schema in ("core", "marts", "analytics"):
+        for schema in ("core", "marts", "features", "analytics"):
             connection.execute(f"create schema if not exists {schema}")
         for name, frame in made.items():
             days = [column for column in frame if frame[column].dtype.kind == "M"]
@@ -100,6 +106,11 @@ def fill(settings: Settings, made: dict[str, pd.DataFrame]) -> None:
             connection.register("frame", frame)
             columns = f"* replace ({casts})" if days else "*"
             connection.execute(f"create or replace table {name} as select {columns} from frame")
+        for name in {*READS, *gaps.READS}:
+            if name.startswith("features."):  # the model's own SQL, over the tables made here
+                sql = (REPOSITORY / "dbt" / "models" / f"{name.replace('.', '/')}.sql").read_text()
+                sql = re.sub(r'{{ ref\("(\w+)"\) }}', r"core.\1", sql)
+                connection.execute(f"create or replace view {name} as {sql}")
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def _leaks(
     connection: duckdb.DuckDBPyConnection, subject: Subject, source: str, week: int, compiled: Mapping[str, str]
 ) -> list[str] | None:
     """Of one checked week; None: no cohort has reached it."""
-    mart = subject.tables[0]
+    mart = subject.mart
     name = mart.partition(".")[2]
     where = f"source = {literal(source)} and week_number = {week}"
     ((day,),) = connection.execute(
@@ -127,7 +127,7 @@ def _leaks(
         )
         query = re.sub(r'"build"\."\w+"\."(\w+)"', r"\1", query)
         connection.execute(f"create or replace temp view {recounted} as {query}")
-    features = sorted({column for feature in subject.features for column in feature.columns} - set(subject.derived))
+    features = sorted({column for feature in subject.features for column in feature.columns})
     features = ["is_enrolled", *features]
     columns = ", ".join([subject.key, *features])
     now = connection.execute(f"select {columns} from cohort").df()

@@ -33,7 +33,7 @@ READS = sorted({table for subject in SUBJECTS for table in subject.tables})
 
 
 def sources_of(store: Warehouse, subject: Subject) -> list[str]:
-    batches = store.batches(f"select distinct source from {subject.tables[0]} order by source")
+    batches = store.batches(f"select distinct source from {subject.mart} order by source")
     return [source for batch in batches for source in batch.column(0).to_pylist()]
 
 

@@ -31,11 +31,11 @@ READS = (
     "marts.mart_skill_response",
     "marts.mart_organization_member",
     "core.dim_course",
-    "core.dim_course_skill",
     "core.dim_learner",
     "core.dim_organization",
     "core.dim_source",
-    "core.fct_course_enrollment",
+    "features.feature_learner_languages",
+    "features.feature_completed_skill_courses",
 )
 
 

@@ -13,29 +13,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GAPS = "analytics.skill_gaps"
-# Members of an organization that have completed a course of the skill, and members that are in a course's program.
-COMPLETED = """
-select
-    members.skill_key, members.organization_key as organization, taken.course_key as course,
-    count(distinct members.learner_key) as members
-from analytics.skill_benchmark_members as members
-inner join core.fct_course_enrollment as taken on members.learner_key = taken.learner_key
-inner join core.dim_course_skill as teaches
-    on taken.course_key = teaches.course_key and members.skill_key = teaches.skill_key
-where taken.outcome in ('pass', 'distinction')
-group by members.skill_key, members.organization_key, taken.course_key
-"""
-ADMITTED = """
+# Of each organization how many members have completed a course of the skill, or are in a program of the course.
+MEMBERS = """
 select
     members.skill_key, members.organization_key as organization, courses.course_key as course,
     count(distinct members.learner_key) as members
 from analytics.skill_benchmark_members as members
-inner join core.fct_program_enrollment as programs on members.learner_key = programs.learner_key
-inner join core.dim_course as courses on programs.program_key = courses.program_key
-inner join core.dim_course_skill as teaches
-    on courses.course_key = teaches.course_key and members.skill_key = teaches.skill_key
+inner join {courses} as courses
+    on members.learner_key = courses.learner_key and members.skill_key = courses.skill_key
 group by members.skill_key, members.organization_key, courses.course_key
 """
+COMPLETED, ADMITTED = "features.feature_completed_skill_courses", "features.feature_admitted_skill_courses"
+READS = (
+    "analytics.skill_benchmarks",
+    "analytics.skill_benchmark_members",
+    "analytics.skill_course_gains",
+    "analytics.skill_items",
+    "core.dim_course",
+    COMPLETED,
+    ADMITTED,
+)
 COUNTED = pa.schema(
     [("skill_key", pa.string()), ("organization", pa.string()), ("course", pa.string()), ("members", pa.int64())]
 )
@@ -52,7 +49,8 @@ def find_gaps(store: Warehouse) -> list[pd.DataFrame]:
     gained["is_open"] = ~gained["course_key"].isin(degree)
     benchmarks, items, gained = (frame.rename(columns=names) for frame in (benchmarks, items, gained))
     completed, admitted = (
-        pa.Table.from_batches(store.batches(query), schema=COUNTED).to_pandas() for query in (COMPLETED, ADMITTED)
+        pa.Table.from_batches(store.batches(MEMBERS.format(courses=courses)), schema=COUNTED).to_pandas()
+        for courses in (COMPLETED, ADMITTED)
     )
     frames = []
     for (source, skill), rows in benchmarks.groupby(["source", "skill_key"], sort=True):

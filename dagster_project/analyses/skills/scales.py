@@ -48,17 +48,11 @@ class People(NamedTuple):
 
 
 def read_people(store: Warehouse) -> People:
-    languages = (
-        "select taken.learner_key, courses.language from core.fct_course_enrollment as taken "
-        "inner join core.dim_course as courses on taken.course_key = courses.course_key "
-        "where courses.language is not null group by taken.learner_key, courses.language "
-        "qualify row_number() over (partition by taken.learner_key order by count(*) desc, courses.language) = 1"
-    )
     traits = _frame(
         store,
         "select learners.learner_key, learners.country, languages.language from core.dim_learner as learners "
-        f"left join ({languages}) as languages on learners.learner_key = languages.learner_key "
-        "order by learners.learner_key",
+        "left join features.feature_learner_languages as languages "
+        "on learners.learner_key = languages.learner_key order by learners.learner_key",
         ["learner_key", "country", "language"],
     )
     members = store.read("marts.mart_organization_member", ["learner_key", "organization_key"], where="is_main")
@@ -96,13 +90,10 @@ def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> Sk
     )
     completions = _frame(
         store,
-        "select taken.learner_key as learner, taken.course_key as course, "
-        "taken.outcome_known_on - date '1970-01-01' as day "
-        "from core.fct_course_enrollment as taken "
-        "inner join core.dim_course_skill as teaches on taken.course_key = teaches.course_key "
-        f"where teaches.skill_key = {literal(skill.skill_key)} and taken.outcome in ('pass', 'distinction') "
-        f"and taken.outcome_known_on <= date {literal(skill.as_of.isoformat())} "
-        "order by taken.learner_key, taken.course_key, taken.outcome_known_on",
+        "select learner_key as learner, course_key as course, outcome_known_on - date '1970-01-01' as day "
+        "from features.feature_completed_skill_courses "
+        f"where skill_key = {literal(skill.skill_key)} and outcome_known_on <= date {literal(skill.as_of.isoformat())} "
+        "order by learner_key, course_key, outcome_known_on",
         ["learner", "course", "day"],
     )
     return arrange(answers, completions, level_of_course)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from dagster_project.analyses.skills import gaps
 from dagster_project.analyses.skills.analysis import READS, TABLES, analyse_skills
 from dagster_project.analyses.skills.gaps import GAPS, find_gaps
 from dagster_project.analyses.tables import write_frames
@@ -24,21 +25,7 @@ def skills(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> I
 
 
 @dg.multi_asset(
-    specs=[
-        analytics_spec(
-            GAPS,
-            [
-                "analytics.skill_benchmarks",
-                "analytics.skill_benchmark_members",
-                "analytics.skill_course_gains",
-                "analytics.skill_items",
-                "core.dim_course",
-                "core.dim_course_skill",
-                "core.fct_course_enrollment",
-                "core.fct_program_enrollment",
-            ],
-        )
-    ],
+    specs=[analytics_spec(GAPS, gaps.READS)],
     pool=WRITER_POOL,
 )
 def skill_gaps(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:

@@ -70,6 +70,20 @@
 {%- endmacro %}
 
 
+{# Year and month of a date as text, YYYY-MM. #}
+{% macro year_month(date) %}
+    {{- return(adapter.dispatch("year_month")(date)) -}}
+{% endmacro %}
+
+{% macro default__year_month(date) -%}
+    strftime({{ date }}, '%Y-%m')
+{%- endmacro %}
+
+{% macro spark__year_month(date) -%}
+    date_format({{ date }}, 'yyyy-MM')
+{%- endmacro %}
+
+
 {# Name of the day or month. #}
 {% macro day_name(date) %}
     {{- return(adapter.dispatch("day_name")(date)) -}}

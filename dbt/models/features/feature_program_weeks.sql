@@ -1,0 +1,48 @@
+-- Weeks of learners still enrolled in their first year, with the cohort they are compared with and whether they stayed.
+-- Grain: one row per program enrollment and week of the first term.
+
+with weeks as (
+    select * from {{ ref("mart_learner_program_week") }}
+),
+
+enrollments as (
+    select * from {{ ref("mart_learner_program") }}
+),
+
+terms as (
+    select * from {{ ref("dim_term") }}
+),
+
+ends as (
+    select
+        program_enrollment_key,
+        1 - cast(is_retained as integer) as y
+    from enrollments
+),
+
+final as (
+    select
+        weeks.*,
+        weeks.program_enrollment_key as enrollment_key,
+        cast(null as {{ dbt.type_string() }}) as course_key,
+        {{ year_month("terms.starts_on") }} as term,
+        terms.starts_on,
+        weeks.source || ':' || {{ year_month("terms.starts_on") }} as peer_group,
+        cast(month(terms.starts_on) as {{ dbt.type_string() }}) as start_month,
+        1 - avg(cast(weeks.is_enrolled as integer)) over (
+            partition by weeks.source, {{ year_month("terms.starts_on") }}, weeks.week_number
+        ) as left_share,
+        ends.y,
+        -- The deadline to drop the courses of the term a year on has passed by then.
+        {{ add_days("terms.starts_on", var("retention_known_after_days")) }} as known_on,
+        cast(null as integer) as withdrawal_day,
+        cast(10 * floor(weeks.age_years / 10) as integer) || 's' as age_group
+    from weeks
+    inner join terms on weeks.first_term_key = terms.term_key
+    inner join ends on weeks.program_enrollment_key = ends.program_enrollment_key
+    -- Those who have left still count in left_share.
+    qualify weeks.is_enrolled
+)
+
+-- All columns of the mart, whichever they are: a feature is a column there and nowhere else.
+select * from final  -- noqa: AM04
