@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -507,7 +507,8 @@ def _keys(column: pa.Array, name: str) -> np.ndarray:
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64)
     values, codes = _encoded(column)
-    return pd.util.hash_array(np.array(values, dtype=object), categorize=False)[codes]
+    hash_array = cast("Callable[..., np.ndarray]", pd.util.hash_array)  # looked up by name, without a type
+    return hash_array(np.array(values, dtype=object), categorize=False)[codes]
 
 
 def _samples(batch: pa.RecordBatch, samples: Sequence[str | None]) -> np.ndarray:

@@ -75,7 +75,7 @@ def _cluster_errors(
     groups = 1 if any(count.contain_groups for count in counts) else sample.groups
     coefficients = task.rank + 1 + groups
     bread = task.driver_squares**2
-    factor = inference.cluster_factor(task.n, coefficients, task.n_clusters)
+    factor = inference.cluster_factor(task.n, coefficients, min(count.clusters for count in counts))
     task.degrees = min(inference.cluster_degrees(count, sample.groups) for count in counts)
     one_way = [factor * meat[(d,)] / bread for d in task.dims]
     own_factor = inference.cluster_factor(task.n, coefficients, counts[0].clusters)

@@ -185,7 +185,10 @@ def _gram_columns(design: Design, outcome: int, tasks: list[Task], options: Opti
     """Columns whose scatter by cluster the jackknife and the wild bootstrap need."""
     columns: dict[tuple[int, int], set[int]] = {}
     for task in tasks:
-        for d in {*(task.dims if options.jackknife else ()), options.wild} - {None}:
+        wanted = set(task.dims) if options.jackknife else set()
+        if options.wild is not None:
+            wanted.add(options.wild)
+        for d in wanted:
             if not design.contiguous[d]:
                 used = columns.setdefault((task.sample, d), {outcome})
                 used.update(np.flatnonzero((task.driver_weights != 0) | (task.residual_weights != 0)).tolist())

@@ -29,7 +29,7 @@ class ClusterCounts:
     clusters: int
     largest_groups_per_cluster: int
     largest_clusters_per_group: int
-    cell_rows: np.ndarray | None  # (clusters of the design, groups) number of rows; None for contiguous clusters
+    cell_rows: np.ndarray  # (clusters of the design, groups) number of rows; empty for contiguous clusters
 
     @property
     def inside_groups(self) -> bool:
@@ -108,7 +108,8 @@ class _Counter:
         self.groups = design.n_groups
         self.clusters, self.per_cluster = 0, 0
         self.per_group = np.zeros(self.groups, dtype=np.int64)
-        self.cells = None if self.contiguous else np.zeros((design.n_clusters[dimension], self.groups), dtype=np.int64)
+        counted = 0 if self.contiguous else design.n_clusters[dimension]
+        self.cells = np.zeros((counted, self.groups), dtype=np.int64)
 
     def add(self, codes: np.ndarray, groups: np.ndarray) -> None:
         if not self.contiguous:
@@ -122,7 +123,7 @@ class _Counter:
 
     def result(self) -> ClusterCounts:
         if self.contiguous:
-            return ClusterCounts(self.clusters, self.per_cluster, int(self.per_group.max(initial=0)), None)
+            return ClusterCounts(self.clusters, self.per_cluster, int(self.per_group.max(initial=0)), self.cells)
         there = self.cells > 0
         return ClusterCounts(
             int(there.any(axis=1).sum()),

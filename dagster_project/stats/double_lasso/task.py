@@ -68,8 +68,8 @@ class Task:
     selected_for_driver: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
     selected: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
     rank: int = 0
-    driver_weights: np.ndarray | None = None
-    residual_weights: np.ndarray | None = None
+    driver_weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    residual_weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     driver_squares: float = np.nan
     residual_share: float = np.nan
     effect: float = np.nan

@@ -51,7 +51,7 @@ def eligibility_errors(catalogue: pd.DataFrame, groups: pd.DataFrame, eligibilit
     catalogue, groups, eligibility : the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
     """
     errors = []
-    pairs = {(row.driver_group, row.control_group): row for row in eligibility.itertuples()}
+    pairs = {(row["driver_group"], row["control_group"]): row for row in eligibility.to_dict("records")}
     latest = groups.groupby("control_group")["known_at"].agg(lambda times: max(times, key=TIMES.index))
     for driver_group in catalogue["driver_group"].unique():
         known_at = min(catalogue.loc[catalogue["driver_group"] == driver_group, "known_at"], key=TIMES.index)
@@ -59,9 +59,9 @@ def eligibility_errors(catalogue: pd.DataFrame, groups: pd.DataFrame, eligibilit
             row = pairs.get((driver_group, control_group))
             if row is None:
                 errors.append(f"{driver_group} × {control_group} has no row")
-            elif row.eligible == "yes" and row.reason in FORBIDDEN:
-                errors.append(f"{driver_group} × {control_group} is eligible, yet {row.reason}")
-            elif row.eligible == "yes" and TIMES.index(time) > TIMES.index(known_at):
+            elif row["eligible"] == "yes" and row["reason"] in FORBIDDEN:
+                errors.append(f"{driver_group} × {control_group} is eligible, yet {row['reason']}")
+            elif row["eligible"] == "yes" and TIMES.index(time) > TIMES.index(known_at):
                 errors.append(
                     f"{driver_group} × {control_group} is eligible, yet settled at {time}, later than the driver: "
                     f"{known_at}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from dagster_project.stats.double_lasso.task import Task
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate, with_columns
 
 if TYPE_CHECKING:
@@ -48,16 +49,17 @@ def dose_response(level: Level) -> pd.DataFrame:
             yield with_columns(batch, _bin_columns(batch, binned, edges_of))
 
     fits = level.fit_again(models, level.columns.program, rows, more).set_index("model").to_dict("index")
-    tables = [_dose_rows(level, driver, edges_of[driver.id], fits) for driver in binned]
+    task_of = dict(zip((driver.id for driver in level.fitted), level.main.tasks, strict=True))
+    tables = [_dose_rows(level, driver, task_of[driver.id], edges_of[driver.id], fits) for driver in binned]
     return concatenate(tables)
 
 
-def _dose_rows(level: Level, driver: Driver, edges: np.ndarray, fits: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def _dose_rows(
+    level: Level, driver: Driver, task: Task, edges: np.ndarray, fits: dict[str, dict[str, Any]]
+) -> pd.DataFrame:
     """Retention in each bin against the lowest one, and what the straight line says."""
     import pandas as pd
 
-    position = level.fitted.index(driver)
-    task = level.main.tasks[position]
     alpha, mean_outcome = task.effect, level.means.of(task.n, task.outcome_mean)
     bounds = np.concatenate([[-np.inf], edges, [np.inf]])
     curvature = fits[f"{driver.id}|square"]

@@ -9,7 +9,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import fit_models
-from dagster_project.stats.double_lasso.task import Requirements
+from dagster_project.stats.double_lasso.task import Requirements, Task
 from dagster_project.stats.driver_effects.level import CLUSTERS, Driver, Level, concatenate
 from dagster_project.stats.driver_effects.logit import logit_percents
 from dagster_project.stats.driver_effects.percent import metric, percent, sensitivity
@@ -120,15 +120,15 @@ def effects_by_program(level: Level) -> pd.DataFrame:
             means.of(fit["n"], fit["outcome_mean"])
         rows = [_describe_row(level, driver, fit, means) for driver, fit in zip(level.fitted, found, strict=True)]
         tables.append(pd.DataFrame(rows).assign(program_key=program))
-    return _without_small_rests(level, concatenate(tables))
+    return _without_small_rests(level, level.main.tasks, concatenate(tables))
 
 
-def _without_small_rests(level: Level, programs: pd.DataFrame) -> pd.DataFrame:
+def _without_small_rests(level: Level, tasks: Sequence[Task], programs: pd.DataFrame) -> pd.DataFrame:
     """No count of a program without an answer; nor an answer where all others would leave a small rest."""
     few = programs["reason"].fillna("").str.startswith("too few rows")
     programs.loc[few, "reason"] = f"too few rows: fewer than {PROGRAM_REQUIREMENTS.rows:,} in the program's sample"
     programs["row_count"] = programs["row_count"].astype("float64").mask(few)
-    for driver, task in zip(level.fitted, level.main.tasks, strict=True):
+    for driver, task in zip(level.fitted, tasks, strict=True):
         counted = programs.loc[programs["driver_id"] == driver.id, "row_count"].dropna()
         if len(counted) and 0 < task.n - counted.sum() < level.minimum_group:
             described = ["driver_id", "program_key", "position", "level", "contrast_rule"]
@@ -190,12 +190,12 @@ def _by_key(batches: Batches, key: str) -> Iterator[tuple[str, pa.Table]]:
         for a, b in pairwise(bounds):
             name = names[codes[a]]
             if name != current:
-                if held:
+                if current is not None:
                     yield current, pa.Table.from_batches(held)
                 if name in seen:
                     raise ValueError(f"The rows come back to {key} {name}: order the stream by {key}.")
                 seen.add(name)
                 current, held = name, []
             held.append(batch.slice(a, b - a))
-    if held:
+    if current is not None:
         yield current, pa.Table.from_batches(held)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dagster_project.stats.double_lasso.fits import fit_models
+from dagster_project.stats.double_lasso.fits import Fits, fit_models
+from dagster_project.stats.double_lasso.task import Task
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.placebos import Draws, swap_clusters, swap_learners
 
@@ -26,10 +28,10 @@ def placebos(level: Level, draws: int) -> pd.DataFrame:
     tasks, rows = level.main.tasks, []
     usable = [i for i, task in enumerate(tasks) if not task.reason]
     # whole clusters swap what is the same for all of a cluster: designs, and what a term has
-    courses = [i for i in usable if tasks[i].kind == "jackknife" and _is_of_clusters(level, i)]
+    courses = [i for i in usable if tasks[i].kind == "jackknife" and _is_of_clusters(level, level.main, i)]
     learners = [i for i in usable if level.fitted[i].kind in ("program", "own") and i not in courses]
     unit = "learner" if level.name == "learner_course" else None
-    swaps = {"stratum": "program_term", "unit": unit, "draws": draws}
+    swaps: dict[str, Any] = {"stratum": "program_term", "unit": unit, "draws": draws}
     found = {i: swap_clusters(level.main, i, draws=draws, seed=level.seed) for i in courses}
     if learners:
         found |= swap_learners(level.main, learners, seed=level.seed, **swaps)
@@ -42,19 +44,19 @@ def placebos(level: Level, draws: int) -> pd.DataFrame:
     if learners:
         noise = swap_learners(level.main, learners[:1], seed=level.seed + 1, noise=True, **swaps)[learners[0]]
         rows.append(_placebo_row(level.fitted[learners[0]], "noise by learner", noise))
-    return concatenate([pd.DataFrame(rows), _earlier_outcome(level)])
+    return concatenate([pd.DataFrame(rows), _earlier_outcome(level, tasks)])
 
 
-def _is_of_clusters(level: Level, position: int) -> bool:
-    task = level.main.tasks[position]
+def _is_of_clusters(level: Level, fits: Fits, position: int) -> bool:
+    task = fits.tasks[position]
     if level.fitted[position].kind != "program":
         return level.fitted[position].kind != "own"
-    grams = level.main.grams[task.sample, task.dims[0]]
-    fixed = grams.fixed_within_clusters(np.diag(level.main.samples[task.sample].scatter)[grams.columns])
+    grams = fits.grams[task.sample, task.dims[0]]
+    fixed = grams.fixed_within_clusters(np.diag(fits.samples[task.sample].scatter)[grams.columns])
     return bool(fixed[grams.columns == task.driver].all())
 
 
-def _earlier_outcome(level: Level) -> pd.DataFrame:
+def _earlier_outcome(level: Level, tasks: Sequence[Task]) -> pd.DataFrame:
     """The same models for an outcome that no driver can have changed: what is left is confounding."""
     import pandas as pd
 
@@ -67,7 +69,7 @@ def _earlier_outcome(level: Level) -> pd.DataFrame:
     controls = [c for c in level.controls if c != NEGATIVE_OUTCOME]
     models = [
         level.model(d.id, d, [c for c in d.controls if c != NEGATIVE_OUTCOME])
-        for d, task in zip(level.fitted, level.main.tasks, strict=True)
+        for d, task in zip(level.fitted, tasks, strict=True)
         if not task.reason
     ]
     if not models:

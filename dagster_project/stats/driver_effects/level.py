@@ -113,10 +113,12 @@ class Level:
         reason: str | None,
         minimum_group: int,
     ) -> None:
-        self.name, self.batches, self.columns, self.seed = name, batches, columns, seed
+        self.name, self.columns, self.seed = name, columns, seed
+        self.batches: Batches = batches or _no_rows
         self.minimum_group = minimum_group
         self.means = SharedMeans(minimum_group)
         self.main: Fits | None = None
+        self.fitted: list[Driver] = []  # in the order of the models of `main`
         self.drivers = [
             Driver(
                 id=row.driver_id,
@@ -129,7 +131,7 @@ class Level:
             )
             for row in catalogue[catalogue["level"] == name].itertuples()
         ]
-        found = None if batches is None else next(iter(batches()), None)
+        found = next(iter(self.batches()), None)
         self.there = [] if found is None or not found.num_rows else found.schema.names
         for driver in self.drivers:
             if not self.there:
@@ -207,13 +209,13 @@ class Level:
     def in_sample(self, batch: pa.RecordBatch, driver: Driver) -> pa.Array:
         """Which rows of a batch count for a driver."""
         values = batch.column(driver.column)
-        kept = pc.is_valid(values)
+        kept = values.is_valid()
         if pa.types.is_floating(values.type):
-            kept = pc.fill_null(pc.and_(kept, pc.invert(pc.is_nan(values))), False)
+            kept = _both(kept, pc.call_function("invert", [values.is_nan()]))
         if driver.sample_rule == "share > 0":
-            kept = pc.fill_null(pc.and_(kept, pc.greater(values, 0)), False)
+            kept = _both(kept, pc.call_function("greater", [values, pa.scalar(0)]))
         if driver.sample_rule == "not dropped":
-            kept = pc.and_(kept, pc.invert(pc.fill_null(batch.column(self.columns.dropped), False)))
+            kept = _both(kept, pc.call_function("invert", [batch.column(self.columns.dropped).fill_null(False)]))
         return kept
 
     def _describe(self, asked: list[Driver]) -> None:
@@ -264,6 +266,15 @@ class Level:
         ).table
 
 
+def _no_rows() -> Iterator[pa.RecordBatch]:
+    return iter(())
+
+
+def _both(first: pa.Array, second: pa.Array) -> pa.Array:
+    """Where both are true; missing counts as false."""
+    return pc.call_function("and", [first, second]).fill_null(False)
+
+
 def _merged(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values, ascending, with their counts."""
     values, where = np.unique(np.concatenate([v for v, _ in parts]), return_inverse=True)
@@ -272,7 +283,7 @@ def _merged(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 
 def _joint_key(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Array:
     columns = [batch.column(name).cast(pa.string()) for name in names]
-    return pc.binary_join_element_wise(*columns, "|")
+    return pc.call_function("binary_join_element_wise", [*columns, pa.scalar("|")])
 
 
 def with_columns(batch: pa.RecordBatch, more: Mapping[str, pa.Array]) -> pa.RecordBatch:

@@ -25,7 +25,7 @@ import numpy as np
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.fits import Fits
-from dagster_project.stats.double_lasso.gram import ClusterGrams, centred, in_sample, joint_codes, take
+from dagster_project.stats.double_lasso.gram import ClusterGrams, Dimensions, centred, in_sample, joint_codes, take
 from dagster_project.stats.double_lasso.task import Task
 
 DRAWS = 200
@@ -298,7 +298,7 @@ class _Drawn:
             self.cell_cross = np.zeros((draws, cells, len(self.columns)))
             self.cell_squares, self.cell_sums = np.zeros((draws, cells)), np.zeros((draws, cells))
             return
-        self.dimensions = [(d,) for d in self.task.dims]
+        self.dimensions: list[Dimensions] = [(d,) for d in self.task.dims]
         if len(self.task.dims) == 2:
             self.dimensions.append(tuple(sorted(self.task.dims)))
         self.meat = {dims: np.zeros(draws) for dims in self.dimensions}
@@ -376,7 +376,8 @@ class _Drawn:
             self.meat[dims] = np.square(sums).sum(axis=1)
         counts = [sample.clusters[d] for d in task.dims]
         groups = 1 if any(count.contain_groups for count in counts) else sample.groups
-        factor = inference.cluster_factor(task.n, task.rank + 1 + groups, task.n_clusters)
+        clusters = min(count.clusters for count in counts)
+        factor = inference.cluster_factor(task.n, task.rank + 1 + groups, clusters)
         one_way = [self.meat[(d,)] for d in task.dims]
         variance = np.maximum.reduce(one_way)
         if len(task.dims) == 2:

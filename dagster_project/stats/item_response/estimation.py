@@ -401,7 +401,8 @@ def _newton(
     """
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-    factor = variances = covariance = None
+    factor = covariance = None
+    variances = np.zeros(0)
     left = size = np.inf
     slow = 0
     for _ in range(20):

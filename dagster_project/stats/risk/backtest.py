@@ -127,7 +127,7 @@ def backtest(
                     continue
                 found = measure(rows["probability"], rows["outcome"])
                 by_chance = sampling_calibration_error(rows["probability"], draws=50)
-                line = {"split": split.name, "week_number": int(week), "model": kind}
+                line: dict[str, Any] = {"split": split.name, "week_number": int(week), "model": kind}
                 line |= {"calibration_error_by_chance": by_chance, "auc_foretold": foretold_auc(rows["probability"])}
                 metrics.append(line | found)
     if not scored:

@@ -6,7 +6,7 @@ Learners, not rows, are drawn for intervals: one learner in two courses is not t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,15 +19,8 @@ if TYPE_CHECKING:
 CALLED_SHARES = (0.05, 0.10, 0.20)
 FEWEST_IN_GROUP = 50
 DRAWS = 400
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
 
 
-def _metric(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
-    METRICS[function.__name__] = function
-    return function
-
-
-@_metric
 def auc(probability, outcome) -> float:
     """Area under the ROC curve: the share of pairs in which the row with outcome 1 is scored higher, ties half.
 
@@ -75,7 +68,6 @@ def auc_error(auc: float, positives: float, negatives: float) -> float:
     return float(np.sqrt((auc * (1 - auc) + spread) / (positives * negatives)))
 
 
-@_metric
 def auprc(probability, outcome) -> float:
     """Average precision, rows of equal score taken together; nan without a positive row."""
     from sklearn.metrics import average_precision_score
@@ -84,7 +76,6 @@ def auprc(probability, outcome) -> float:
     return float(average_precision_score(outcome, probability)) if outcome.any() else float("nan")
 
 
-@_metric
 def brier(probability, outcome) -> float:
     """Mean squared distance between probability and outcome."""
     from sklearn.metrics import brier_score_loss
@@ -92,7 +83,13 @@ def brier(probability, outcome) -> float:
     return float(brier_score_loss(np.asarray(outcome, bool), probability, labels=[False, True]))
 
 
-METRICS |= {"calibration_error": calibration_error, "calibration_slope": calibration_slope}
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "auc": auc,
+    "auprc": auprc,
+    "brier": brier,
+    "calibration_error": calibration_error,
+    "calibration_slope": calibration_slope,
+}
 
 
 def measure(probability, outcome) -> dict[str, float]:
@@ -180,7 +177,7 @@ def subgroup_table(
         for (value, part), reason in zip(parts, withheld, strict=True):
             outcome, probability = part["outcome"].to_numpy(float), part["probability"].to_numpy(float)
             positives = int(outcome.sum())
-            row = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value)}
+            row: dict[str, Any] = {"subgroup": column, "value": "unknown" if pd.isna(value) else str(value)}
             if reason is None:
                 row["n"] = len(part)
             if reason is None and len(part) >= fewest:

@@ -105,8 +105,8 @@ class Encoder:
         usable = tuple(x for x in features if varying.issuperset(x.columns))
         if not usable:
             raise ValueError(f"No feature varies in {len(frame)} rows: {', '.join(x.column for x in features)}")
-        outcome = pd.Series(np.asarray(outcome, float), frame.index)
-        levels = {x.column: _ordered_levels(frame[x.column], outcome) for x in usable if x.kind == "category"}
+        known = pd.Series(np.asarray(outcome, float), frame.index)
+        levels = {x.column: _ordered_levels(frame[x.column], known) for x in usable if x.kind == "category"}
         return cls(usable, tuple(cohort), levels)
 
     @property
@@ -118,7 +118,7 @@ class Encoder:
         import pandas as pd
 
         ranked = sorted({column for x in self.features if x.kind in ("rank", "trend") for column in x.columns})
-        ranks = rank_within_cohort(frame, ranked, self.cohort) if ranked else None
+        ranks = rank_within_cohort(frame, ranked, self.cohort) if ranked else pd.DataFrame()
         matrix = np.empty((len(frame), len(self.features)))
         for j, feature in enumerate(self.features):
             if feature.kind == "rank":
@@ -163,6 +163,14 @@ class RiskModel(Protocol):
 
     def to_text(self) -> str:
         """The model as text that `from_text` reads: nothing in it can run."""
+
+    @classmethod
+    def fit(cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature]) -> RiskModel:
+        """A model of outcomes (rows,), 0 or 1; each kind has settings of its own besides."""
+
+    @classmethod
+    def from_text(cls, text: str) -> RiskModel:
+        """The model that `to_text` gave."""
 
 
 @dataclass(frozen=True)
@@ -211,10 +219,10 @@ class BoostedTrees:
         return cls(lgb.train(settings, data, rounds))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
-        return self.booster.predict(matrix, raw_score=True)
+        return np.asarray(self.booster.predict(matrix, raw_score=True))
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        return self.booster.predict(matrix, pred_contrib=True)
+        return np.asarray(self.booster.predict(matrix, pred_contrib=True))
 
     def to_text(self) -> str:
         return self.booster.model_to_string()
@@ -297,7 +305,7 @@ class HistogramTrees:
             random_state=seed,
         )
         # It cannot bin a column without any value.
-        filled = np.isnan(matrix).all(axis=0)
+        filled = np.asarray(np.isnan(matrix).all(axis=0))
         return cls(model.fit(np.where(filled, 0.0, matrix), np.asarray(outcome, int)), filled)
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
@@ -308,6 +316,10 @@ class HistogramTrees:
 
     def to_text(self) -> str:
         raise NotImplementedError("scikit-learn's boosting has no safe file format: it cannot become champion")
+
+    @classmethod
+    def from_text(cls, text: str) -> HistogramTrees:
+        raise NotImplementedError("scikit-learn's boosting has no safe file format: no model of it can be read")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -162,7 +162,7 @@ class RiskScorer:
             names = ["row", "place", "reason", "contribution", "column", "value", "peers_median"]
             return pd.DataFrame(columns=names)
         contributions = self.model.contributions(self.encoder.encode(frame)[explained])[:, :-1]
-        members = {group: [j for j, x in enumerate(features) if x.reason == group] for group in groups}
+        members = {group: np.array([j for j, x in enumerate(features) if x.reason == group]) for group in groups}
         sums = np.column_stack([contributions[:, members[group]].sum(axis=1) for group in groups])
         order = np.argsort(-sums, axis=1, kind="stable")[:, :most]
         told = {group: [features[j].column for j in members[group]] for group in groups}
@@ -314,7 +314,8 @@ def _fit_early(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, colum
     known = np.unique(frame[columns.week])
     at = {int(known[np.argmin(np.abs(known - w))]) for w in OFFSET_WEEKS}
     rows = []
-    for (offering, w), positions in cohorts.indices.items():
+    for key, positions in cohorts.indices.items():
+        offering, w = cast("tuple[Any, Any]", key)
         # Small offerings are told by what was expected of them: told by what came, those without any would be left out
         # and the others look worse than they are.
         likely = expit(calibrated[positions]).sum()
@@ -347,7 +348,7 @@ def _fit_early(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, colum
 
 
 def _weeks(expected: pd.Series) -> dict[int, float]:
-    return {int(week): float(value) for week, value in expected.items()}
+    return dict(zip(map(int, expected.index), map(float, expected), strict=True))
 
 
 def _left_log_odds(share) -> np.ndarray:

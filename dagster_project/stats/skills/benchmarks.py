@@ -44,12 +44,13 @@ def due_organizations(today, members: pd.DataFrame, old_members: pd.DataFrame, c
     both = members.merge(old_members, on=["organization", "learner"], how="outer", indicator=True)
     changed = both[both["_merge"] != "both"].groupby("organization").size()
     every = set(members["organization"]) | set(computed_on.index)
-    age = {o: (today - computed_on[o]).days if o in computed_on.index else None for o in every}
-    return {
-        o
-        for o in every
-        if age[o] is None or age[o] >= REFRESHED_AFTER_DAYS or changed.get(o, 0) >= REFRESHED_AFTER_MEMBERS
-    }
+
+    def is_due(organization) -> bool:
+        if organization not in computed_on.index or changed.get(organization, 0) >= REFRESHED_AFTER_MEMBERS:
+            return True
+        return (today - computed_on[organization]).days >= REFRESHED_AFTER_DAYS
+
+    return {organization for organization in every if is_due(organization)}
 
 
 def benchmark(
