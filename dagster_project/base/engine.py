@@ -1,4 +1,4 @@
-"""Opening DuckDB files within the limits of the settings, and the SQL that several modules of the store write."""
+"""The one place where DuckDB is opened: within the limits of the settings, and with nothing fetched from elsewhere."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,14 +12,24 @@ from dagster_project.settings import Settings
 
 
 @contextmanager
-def open_engine(settings: Settings) -> Generator[duckdb.DuckDBPyConnection]:
-    """An engine without a file of its own, within the memory and threads of the settings. Files are attached to it."""
-    settings.temp_dir.mkdir(parents=True, exist_ok=True)
+def open_engine(settings: Settings, spill_folder: Path | None = None) -> Generator[duckdb.DuckDBPyConnection]:
+    """An engine without a file of its own, within the memory and threads of the settings. Files are attached to it.
+
+    Args:
+        spill_folder: where it writes what does not fit into memory, for who must keep that apart; else
+            `settings.temp_dir`.
+    """
+    spill_folder = spill_folder or settings.temp_dir
+    spill_folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(
         config={
             "memory_limit": settings.memory_limit,
             "threads": settings.threads,
-            "temp_directory": str(settings.temp_dir),
+            "temp_directory": str(spill_folder),
+            # What a query needs is in the engine itself. No name in a file or a path may fetch code, or run what lies
+            # in the user's home.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
         }
     ) as connection:
         # Times with a zone are cast to plain ones on the way in: `_at` columns are UTC, whatever the machine's zone.
@@ -33,6 +43,20 @@ def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
     """The row of a query that has exactly one, such as a count."""
     (row,) = connection.execute(query).fetchall()
     return row
+
+
+@contextmanager
+def open_database(
+    settings: Settings, path: Path, alias: str = "warehouse", options: str = "read_only"
+) -> Generator[duckdb.DuckDBPyConnection]:
+    """An engine with one database file attached and in use, so that its tables need no alias in front.
+
+    Raises: as `attach`.
+    """
+    with open_engine(settings) as connection:
+        attach(connection, path, alias, options)
+        connection.execute(f"use {identifier(alias)}")
+        yield connection
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, options: str = "read_only") -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import simulate
+from dagster_project.base.engine import open_database
 from dagster_project.commands.environment import say
 from dagster_project.commands.run import run_source
 from dagster_project.contracts.in_use import CONTRACTS
@@ -95,7 +96,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
     Args:
         truth: from `make_university`.
     """
-    with duckdb.connect(str(settings.published_dir / DATABASE), read_only=True) as connection:
+    with open_database(settings, (settings.published_dir / DATABASE).resolve()) as connection:
         lines = [*_university(connection), "", *_dirt(connection, settings, truth["dirt"])]
         published = {
             f"{schema}.{table}"

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import duckdb
-
+from dagster_project.base.engine import open_engine
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import landing, quarantine, sql
 from dagster_project.ingest.ledger import FileRecord
@@ -43,7 +42,7 @@ class Imbalance:
 def raw_files(contract: Contract, table: Table, source: str, settings: Settings) -> list[RawFile]:
     """The Parquet files of a table and source. Reads their footers only: a tenth of a second for a thousand days."""
     folder = settings.raw_dir / contract.name / table.name / f"source={source}"
-    return [RawFile(path.stem, _day(path), rows) for path, rows in _rows(folder, "**/*.parquet")]
+    return [RawFile(path.stem, _day(path), rows) for path, rows in _rows(folder, "**/*.parquet", settings)]
 
 
 def event_days(contract: Contract, table: Table, source: str, settings: Settings) -> set[date]:
@@ -55,7 +54,7 @@ def event_days(contract: Contract, table: Table, source: str, settings: Settings
 def refused_rows(contract: Contract, table: Table, source: str, settings: Settings) -> dict[str, int]:
     """Rows in quarantine of a table and source, by file key."""
     folder = quarantine.rows_folder(contract, table, source, settings)
-    return {path.stem: rows for path, rows in _rows(folder, "*.parquet")}
+    return {path.stem: rows for path, rows in _rows(folder, "*.parquet", settings)}
 
 
 def imbalances(
@@ -109,10 +108,10 @@ def newest_delivery(contract: Contract, table: Table, source: str, place: Path, 
     return None if newest is None else datetime.fromtimestamp(newest, UTC).replace(tzinfo=None)
 
 
-def _rows(folder: Path, pattern: str) -> list[tuple[Path, int]]:
+def _rows(folder: Path, pattern: str, settings: Settings) -> list[tuple[Path, int]]:
     if not any(folder.glob(pattern)):
         return []
-    with duckdb.connect() as connection:
+    with open_engine(settings) as connection:
         query = f"select file_name, num_rows from parquet_file_metadata({sql.literal(folder / pattern)})"
         return [(Path(name), rows) for name, rows in connection.execute(query).fetchall()]
 

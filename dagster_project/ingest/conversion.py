@@ -3,12 +3,14 @@
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
+from dagster_project.base.engine import open_engine
 from dagster_project.base.keyed_hash import set_key
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
@@ -114,7 +116,7 @@ class Conversion:
                     continue
                 yield record, reason, splitter.mask(data, frozenset(hidden)) if self._masks else data
 
-        with self._connection() as connection:
+        with self._engine() as connection:
             query = sql.TableSql(self.table, relation, self.file)
             if found.malformed:
                 import pyarrow as pa
@@ -126,7 +128,7 @@ class Conversion:
     def parquet(self) -> Converted:
         """Converts a Parquet file; raises like `text`."""
         path = sql.literal(self.content.path)
-        with self._connection() as connection:
+        with self._engine() as connection:
             with self._refusing("it is not a readable Parquet file"):
                 described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
                 rows = connection.execute(f"select sum(num_rows)::bigint from parquet_file_metadata({path})").fetchall()
@@ -242,21 +244,14 @@ class Conversion:
     def _masks(self) -> bool:
         return self.table.is_personal and not self.table.has_direct
 
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(
-            config={
-                "memory_limit": self.settings.memory_limit,
-                "threads": self.settings.threads,
-                "temp_directory": str(self.folders.work / "spill"),
-                "autoinstall_known_extensions": False,
-            }
-        )
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set enable_progress_bar = false")  # it would print between the lines of the run
-        key = self.erased.key if self.erased else self.key
-        if key is not None:
-            set_key(connection, key)
-        return connection
+    @contextmanager
+    def _engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        # Rows of persons may spill: that folder can be entered by its owner only, and goes with the file.
+        with open_engine(self.settings, self.folders.work / "spill") as connection:
+            key = self.erased.key if self.erased else self.key
+            if key is not None:
+                set_key(connection, key)
+            yield connection
 
     def _refusing(self, what: str) -> "_Refusing":
         return _Refusing(what, shows_message=not self.table.is_personal, path=self.content.path)

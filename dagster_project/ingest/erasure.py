@@ -27,6 +27,7 @@ from typing import BinaryIO
 
 import duckdb
 
+from dagster_project.base.engine import open_engine
 from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
@@ -67,7 +68,8 @@ def request_erasure(
     for erasure in erasures.at(source=source):
         if erasure.tombstone in hashes:
             return erasure
-    with _connection(settings, erasures.key) as connection:
+    with open_engine(settings) as connection:
+        set_key(connection, erasures.key)
         for candidate, hashed in zip(candidates, hashes, strict=True):
             person = candidate.removeprefix(f"{source}:")
             if any(_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables):
@@ -97,7 +99,8 @@ def unload(contract: Contract, source: str, settings: Settings, say: Callable[[s
     asked = erasures.at("asked", source=source)
     if not asked:
         return
-    with _connection(settings, erasures.key) as connection:
+    with open_engine(settings) as connection:
+        set_key(connection, erasures.key)
         people = _people(connection, contract, source, settings, asked)
         for erasure in asked:
             person = people.get(erasure.tombstone, [])
@@ -147,11 +150,11 @@ def note_landing_files(
                 try:
                     _remove_left_copies(file.container)
                     with landing.content_of(file, folder, settings) as content:
-                        if not _holds(content.path, file, table, learner_id):
+                        if not _holds(content.path, file, table, learner_id, settings, folder):
                             continue
                         found.append(file.name)
                         if settings.erase_from_landing and file.member is None:
-                            _clean_landing_file(file, content.path, table, contract, learner_id, folder)
+                            _clean_landing_file(file, content.path, table, contract, learner_id, settings, folder)
                             rewritten.add(file.name)
                 except (BrokenFile, landing.LandingError) as error:
                     troubled[file.name] = str(error)
@@ -168,14 +171,6 @@ def note_landing_files(
 
 
 # --- raw and the identity store
-
-
-def _connection(settings: Settings, key: bytes) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"memory_limit": settings.memory_limit, "threads": settings.threads})
-    connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set enable_progress_bar = false")
-    set_key(connection, key)
-    return connection
 
 
 def _people(
@@ -343,9 +338,11 @@ def _identifiers(
 # --- landing files
 
 
-def _holds(path: Path, file: landing.LandingFile, table: Table, learner_id: str) -> bool:
+def _holds(
+    path: Path, file: landing.LandingFile, table: Table, learner_id: str, settings: Settings, folder: Path
+) -> bool:
     if file.format == "parquet":
-        with duckdb.connect() as connection:
+        with open_engine(settings, folder / "spill") as connection:
             condition = _is_id(path, table, learner_id, connection)
             query = f"select count(*) from read_parquet({sql.literal(path)}) where {condition}"
             return connection.execute(query).fetchall()[0][0] > 0
@@ -368,7 +365,13 @@ def _is_id(path: Path, table: Table, learner_id: str, connection: duckdb.DuckDBP
 
 
 def _clean_landing_file(
-    file: landing.LandingFile, content: Path, table: Table, contract: Contract, learner_id: str, folder: Path
+    file: landing.LandingFile,
+    content: Path,
+    table: Table,
+    contract: Contract,
+    learner_id: str,
+    settings: Settings,
+    folder: Path,
 ) -> None:
     """Replaces a landing file by one without the learner's records; all others keep their exact bytes (of text).
 
@@ -379,7 +382,7 @@ def _clean_landing_file(
     rest = folder / "rest"
     rest.unlink(missing_ok=True)
     if file.format == "parquet":
-        with duckdb.connect() as connection:
+        with open_engine(settings, folder / "spill") as connection:
             condition = _is_id(content, table, learner_id, connection)
             rows = f"select * from read_parquet({sql.literal(content)}) where not ({condition})"
             connection.execute(f"copy ({rows}) to {sql.literal(rest)} (format parquet)").fetchall()

@@ -24,8 +24,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-import duckdb
-
+from dagster_project.base.engine import open_engine
 from dagster_project.base.files import on_disk
 from dagster_project.base.threads import in_order
 from dagster_project.contracts.source import Contract, Table
@@ -147,7 +146,7 @@ def load_table(
 
 def ensure_empty_files(contract: Contract, settings: Settings) -> None:
     """Writes, for every table, the typed Parquet file without rows that makes an absent source an empty one."""
-    with only_loader(settings), duckdb.connect() as connection:
+    with only_loader(settings), open_engine(settings) as connection:
         for table in contract.tables:
             query = sql.empty_relation(table)
             path = settings.raw_dir / contract.name / table.name / f"source={NO_PARTITION}"

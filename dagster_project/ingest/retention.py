@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-import duckdb
-
+from dagster_project.base.engine import open_engine
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit, quarantine, sql
 from dagster_project.ingest.conversion import Converted
@@ -102,7 +101,7 @@ def without_expired(
     old = [path for day, path in converted.rows.items() if first and day and day < first]
     if not old:
         return converted, 0
-    with duckdb.connect() as connection:
+    with open_engine(settings) as connection:
         files = ", ".join(map(sql.literal, old))
         query = f"select sum(num_rows)::bigint from parquet_file_metadata([{files}])"
         expired = connection.execute(query).fetchall()[0][0]

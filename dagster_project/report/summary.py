@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import duckdb
-
+from dagster_project.base.engine import open_database
 from dagster_project.report.alert import Problem, failure_text
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
@@ -32,7 +31,7 @@ def run_summary(
     database = settings.published_dir / DATABASE
     if not is_success:
         return f"\nNot published ({cost}).\n{failure_text(settings, problems, not_made)}"
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with open_database(settings, database.resolve()) as connection:
         files, rows, refused, first, last = connection.execute(
             "select file_count, row_count, refused_count, first_event_on, last_event_on from _meta.sources "
             "where source = ?",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
-from dagster_project.base.engine import attach, one_row, open_engine
+from dagster_project.base.engine import one_row, open_database
 from dagster_project.base.errors import StoreError, WarehouseBusyError
 from dagster_project.base.files import sync
 from dagster_project.base.locks import POLL_SECONDS
@@ -249,11 +249,10 @@ class Warehouse:
 
     @contextmanager
     def _open(self, for_writing: bool = False) -> Generator[duckdb.DuckDBPyConnection]:
-        with open_engine(self._settings) as connection:
-            path = self._settings.build_database
-            path.parent.mkdir(parents=True, exist_ok=True)
-            attach(connection, path, _CATALOG, "read_write" if for_writing else "read_only")
-            connection.execute(f"use {_CATALOG}")
+        path = self._settings.build_database
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = "read_write" if for_writing else "read_only"
+        with open_database(self._settings, path, _CATALOG, options) as connection:
             yield connection
 
     @staticmethod

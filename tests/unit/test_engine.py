@@ -1,0 +1,84 @@
+"""Every engine is opened at one place, within the limits of the settings, and fetches nothing from elsewhere."""
+
+import ast
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+import dagster_project
+from dagster_project.base.engine import attach, open_database, open_engine
+from dagster_project.base.errors import StoreError
+from dagster_project.settings import Settings
+
+PACKAGE = Path(dagster_project.__file__).parent
+OPENER = "base/engine.py"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path, memory_limit="64MB", threads=2)
+
+
+def _opens_duckdb(tree: ast.AST) -> bool:
+    """`duckdb.connect(…)` or `from duckdb import connect`, under whatever name."""
+    nodes = list(ast.walk(tree))
+    aliases = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names = {alias.asname or alias.name for alias in aliases if alias.name == "duckdb"}
+    taken = [
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "duckdb"
+        for alias in node.names
+    ]
+    called = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "connect"]
+    return "connect" in taken or any(isinstance(value, ast.Name) and value.id in names for value in called)
+
+
+@pytest.mark.parametrize(
+    "text", ["import duckdb\nduckdb.connect()", "import duckdb as d\nwith d.connect('x') as c: pass"]
+)
+def test_the_search_finds_an_engine(text):
+    assert _opens_duckdb(ast.parse(text))
+
+
+def test_duckdb_is_opened_at_one_place_only():
+    files = sorted(PACKAGE.rglob("*.py"))
+    found = [str(file.relative_to(PACKAGE)) for file in files if _opens_duckdb(ast.parse(file.read_text()))]
+
+    assert found == [OPENER]
+
+
+def test_an_engine_keeps_to_the_settings_and_installs_nothing(settings, tmp_path):
+    with open_engine(settings, tmp_path / "apart") as connection:
+        asked = ("memory_limit", "threads", "TimeZone", "temp_directory")
+        asked += ("autoinstall_known_extensions", "autoload_known_extensions")
+        found = connection.execute(f"select {', '.join(f'current_setting({name!r})' for name in asked)}").fetchone()
+
+    assert found == ("61.0 MiB", 2, "UTC", str(tmp_path / "apart"), False, False)
+
+
+def test_times_with_a_zone_are_utc_whatever_the_zone_of_the_machine(settings, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    with open_engine(settings) as connection:
+        ((found,),) = connection.execute("select cast(timestamptz '2024-01-31 10:00+02' as timestamp)").fetchall()
+
+    assert found == datetime(2024, 1, 31, 8)
+
+
+def test_a_database_is_read_without_an_alias_and_cannot_be_written(settings, tmp_path):
+    with open_engine(settings) as connection:
+        attach(connection, tmp_path / "some.duckdb", "made", "read_write")
+        connection.execute("create schema made.core; create table made.core.things as select 7 as n")
+
+    with open_database(settings, tmp_path / "some.duckdb") as connection:
+        assert connection.execute("select n from core.things").fetchall() == [(7,)]
+        with pytest.raises(Exception, match="read-only"):
+            connection.execute("delete from core.things")
+
+
+def test_a_database_that_is_not_there_is_told_and_not_made(settings, tmp_path):
+    with pytest.raises(StoreError, match="nothing has been built yet"), open_database(settings, tmp_path / "no.duckdb"):
+        pass
+
+    assert not (tmp_path / "no.duckdb").exists()
