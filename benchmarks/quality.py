@@ -35,7 +35,7 @@ TABLES = ("raw_campus.events", "marts.mart_learner_course_week")
 def make_copy(database: Path, table: str, factor: int, file: Path) -> None:
     with duckdb.connect(str(file)) as connection:
         connection.execute("set enable_progress_bar = false")
-        connection.execute(f"attach {literal(str(database))} as original (read_only)")
+        connection.execute(f"attach {literal(database)} as original (read_only)")
         connection.execute(f"create schema {table.split('.')[0]}")
         connection.execute(
             f"create table {table} as select t.* from {qualified(table, 'original')} as t, range({factor})"
@@ -49,7 +49,7 @@ def repeated(table: str, factor: int, database: Path) -> Iterator[tuple[Relation
     if schema.startswith("raw_"):
         contract = CONTRACTS[schema.removeprefix("raw_")]
         types = {column.name: column.data_type.upper() for column in contract.table(name).raw_columns}
-        pattern = literal(str(Settings().raw_dir / contract.name / name / "**" / "*.parquet"))
+        pattern = literal(Settings().raw_dir / contract.name / name / "**" / "*.parquet")
         files = f"read_parquet({pattern}, hive_partitioning = true, union_by_name = true)"
         with open_engine(Settings()) as connection:
             yield Relation(f"(select t.* from {files} as t, range({factor})) as raw_rows", types, ()), connection

@@ -72,7 +72,7 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, option
             "or materialize everything in the Dagster UI"
         )
     try:
-        connection.execute(f"attach {literal(str(path))} as {identifier(alias)} ({options})")
+        connection.execute(f"attach {literal(path)} as {identifier(alias)} ({options})")
     except duckdb.ResourceInUseException as error:
         raise WarehouseBusyError(
             f"{path} is open in another connection of this process. Finish or close it first "

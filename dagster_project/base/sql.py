@@ -1,18 +1,23 @@
 """Pieces of SQL that many modules write: quoted names and values, names of tables, comments."""
 
 from collections.abc import Iterable
-
-import duckdb
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagster_project.base.errors import StoreError
 
+if TYPE_CHECKING:  # who only quotes a name needs no engine
+    import duckdb
+
 
 def identifier(name: str) -> str:
+    """A name, quoted."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str | None) -> str:
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+def literal(text: str | Path | None) -> str:
+    """A text or path as a quoted value; None as null."""
+    return "null" if text is None else "'" + str(text).replace("'", "''") + "'"
 
 
 def qualified(table: str, catalog: str) -> str:
@@ -28,7 +33,7 @@ def qualified(table: str, catalog: str) -> str:
 
 
 def write_comments(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "duckdb.DuckDBPyConnection",
     table: str,
     description: str | None,
     columns: Iterable[tuple[str, str | None]],

@@ -48,6 +48,7 @@ from typing import Any, Literal
 
 import yaml
 
+from dagster_project.base.sql import identifier
 from dagster_project.contracts.reading import ContractError, Place
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
@@ -274,7 +275,7 @@ def _table(raw: Any, path: Path) -> Table:
     event_time = place.text(meta, "event_time", default=None)
     event_date = place.text(meta, "event_date", default=None)
     if event_time:
-        event_date = 'cast("' + event_time.replace('"', '""') + '" as date)'
+        event_date = f"cast({identifier(event_time)} as date)"
     table = Table(
         name=name,
         columns=columns,

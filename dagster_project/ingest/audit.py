@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dagster_project.base.engine import open_engine
+from dagster_project.base.sql import literal
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import landing, quarantine, sql
+from dagster_project.ingest import landing, quarantine
 from dagster_project.ingest.ledger import FileRecord
 from dagster_project.settings import Settings
 
@@ -112,7 +113,7 @@ def _rows(folder: Path, pattern: str, settings: Settings) -> list[tuple[Path, in
     if not any(folder.glob(pattern)):
         return []
     with open_engine(settings) as connection:
-        query = f"select file_name, num_rows from parquet_file_metadata({sql.literal(folder / pattern)})"
+        query = f"select file_name, num_rows from parquet_file_metadata({literal(folder / pattern)})"
         return [(Path(name), rows) for name, rows in connection.execute(query).fetchall()]
 
 

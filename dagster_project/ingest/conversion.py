@@ -12,6 +12,7 @@ import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.keyed_hash import set_key
+from dagster_project.base.sql import literal
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
 from dagster_project.ingest import identity, quarantine, sql
@@ -127,7 +128,7 @@ class Conversion:
 
     def parquet(self) -> Converted:
         """Converts a Parquet file; raises like `text`."""
-        path = sql.literal(self.content.path)
+        path = literal(self.content.path)
         with self._engine() as connection:
             with self._refusing("it is not a readable Parquet file"):
                 described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
@@ -312,7 +313,7 @@ def _rows_by_date(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[d
         merged = parts[0]
         if len(parts) > 1:
             merged = partition / "merged.parquet"
-            files = ", ".join(sql.literal(part) for part in parts)
+            files = ", ".join(literal(part) for part in parts)
             query = f"from read_parquet([{files}], hive_partitioning = false) order by _record"
             connection.execute(sql.copy_to_parquet(query, merged))
         rows[date.fromisoformat(partition.name.removeprefix("event_date="))] = merged

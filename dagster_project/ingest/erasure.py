@@ -29,6 +29,7 @@ import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
 from dagster_project.ingest.identity import put_on_disk
@@ -183,8 +184,8 @@ def _people(
         folders = (_raw_folder(contract, table, source, settings), _identity_folder(contract, table, source, settings))
         for folder in folders:
             for column in table.person_columns if any(folder.rglob("*.parquet")) else ():
-                ids = f"select distinct cast({sql.name(column.name)} as varchar) as id from {_all_files(folder)}"
-                hashed = keyed_hash_sql(f"{sql.literal(source + ':')} || id")
+                ids = f"select distinct cast({identifier(column.name)} as varchar) as id from {_all_files(folder)}"
+                hashed = keyed_hash_sql(f"{literal(source + ':')} || id")
                 query = f"select id, hash from (select id, {hashed} as hash from ({ids})) where hash in ({tombstones})"
                 for person, hash_ in connection.execute(query).fetchall():
                     if person not in found.setdefault(hash_, []):
@@ -201,12 +202,12 @@ def _identity_folder(contract: Contract, table: Table, source: str, settings: Se
 
 
 def _all_files(folder: Path) -> str:
-    return f"read_parquet({sql.literal(folder / '**' / '*.parquet')}, filename = true, hive_partitioning = false)"
+    return f"read_parquet({literal(folder / '**' / '*.parquet')}, filename = true, hive_partitioning = false)"
 
 
 def _is_theirs(columns: Iterable, person: list[str]) -> str:
     conditions = [
-        f"coalesce({sql.name(column.name)} in ({_literals(column.data_type, person)}), false)" for column in columns
+        f"coalesce({identifier(column.name)} in ({_literals(column.data_type, person)}), false)" for column in columns
     ]
     return " or ".join(conditions) or "false"
 
@@ -214,7 +215,7 @@ def _is_theirs(columns: Iterable, person: list[str]) -> str:
 def _literals(data_type: str, person: list[str]) -> str:
     if data_type == "varchar":
         return texts_sql(person)
-    return ", ".join(f"try_cast({sql.literal(text)} as {data_type})" for text in person)
+    return ", ".join(f"try_cast({literal(text)} as {data_type})" for text in person)
 
 
 def _files_with(
@@ -293,7 +294,7 @@ def _clean_raw(
     folder = _raw_folder(contract, table, source, settings)
     rows = {}
     if any(folder.rglob("*.parquet")):
-        pattern = sql.literal(folder / "**" / "*.parquet")
+        pattern = literal(folder / "**" / "*.parquet")
         query = f"select file_name, num_rows from parquet_file_metadata({pattern})"
         for name, count in connection.execute(query).fetchall():
             rows[Path(name).stem] = rows.get(Path(name).stem, 0) + count
@@ -306,7 +307,7 @@ def _rewrite(
     """Replaces a Parquet file by one without the person; an event day that is empty then goes."""
     is_identity = settings.identity_dir in path.parents
     columns = table.pseudonym_columns if is_identity else table.person_columns
-    rest = f"select * from read_parquet({sql.literal(path)}, hive_partitioning = false)"
+    rest = f"select * from read_parquet({literal(path)}, hive_partitioning = false)"
     rest += f" where not ({_is_theirs(columns, person)})"
     incoming = path.with_suffix(".incoming")
     ((left,),) = connection.execute(sql.copy_to_parquet(rest, incoming)).fetchall()
@@ -328,7 +329,7 @@ def _identifiers(
         for path, _ in _identity_files(connection, contract, table, source, person, settings):
             for column in table.direct_columns:
                 values = connection.execute(
-                    f"select distinct cast({sql.name(column.name)} as varchar) from read_parquet({sql.literal(path)}) "
+                    f"select distinct cast({identifier(column.name)} as varchar) from read_parquet({literal(path)}) "
                     f"where {_is_theirs(table.pseudonym_columns, person)}"
                 ).fetchall()
                 found.update(value.strip() for (value,) in values if value and len(value) > 4)
@@ -344,7 +345,7 @@ def _holds(
     if file.format == "parquet":
         with open_engine(settings, folder / "spill") as connection:
             condition = _is_id(path, table, learner_id, connection)
-            query = f"select count(*) from read_parquet({sql.literal(path)}) where {condition}"
+            query = f"select count(*) from read_parquet({literal(path)}) where {condition}"
             return connection.execute(query).fetchall()[0][0] > 0
     if not path.stat().st_size:
         return False
@@ -356,11 +357,9 @@ def _holds(
 
 
 def _is_id(path: Path, table: Table, learner_id: str, connection: duckdb.DuckDBPyConnection) -> str:
-    described = connection.execute(f"describe from read_parquet({sql.literal(path)})").fetchall()
+    described = connection.execute(f"describe from read_parquet({literal(path)})").fetchall()
     there = [column.name for column in table.person_columns if column.name in {name for name, *_ in described}]
-    conditions = [
-        f"coalesce(cast({sql.name(column)} as varchar) = {sql.literal(learner_id)}, false)" for column in there
-    ]
+    conditions = [f"coalesce(cast({identifier(column)} as varchar) = {literal(learner_id)}, false)" for column in there]
     return " or ".join(conditions) or "false"
 
 
@@ -384,8 +383,8 @@ def _clean_landing_file(
     if file.format == "parquet":
         with open_engine(settings, folder / "spill") as connection:
             condition = _is_id(content, table, learner_id, connection)
-            rows = f"select * from read_parquet({sql.literal(content)}) where not ({condition})"
-            connection.execute(f"copy ({rows}) to {sql.literal(rest)} (format parquet)").fetchall()
+            rows = f"select * from read_parquet({literal(content)}) where not ({condition})"
+            connection.execute(f"copy ({rows}) to {literal(rest)} (format parquet)").fetchall()
         if file.is_gzip:
             with rest.open("rb") as plain, gzip.open(packed := folder / "packed", "wb") as out:
                 shutil.copyfileobj(plain, out)

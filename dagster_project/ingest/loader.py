@@ -26,6 +26,7 @@ from typing import Literal
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.files import on_disk
+from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import erasure, identity, landing, quarantine, retention, sql
@@ -154,7 +155,7 @@ def ensure_empty_files(contract: Contract, settings: Settings) -> None:
                 path /= f"event_date={NO_PARTITION}"
             path /= "empty.parquet"
             if path.exists():
-                there = f"from read_parquet({sql.literal(path)}, hive_partitioning = false)"
+                there = f"from read_parquet({literal(path)}, hive_partitioning = false)"
                 described = [connection.execute(f"describe {relation}").fetchall() for relation in (query, there)]
                 if described[0] == described[1]:
                     continue

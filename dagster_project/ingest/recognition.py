@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql
+from dagster_project.base.sql import literal
 from dagster_project.contracts.source import Table
-from dagster_project.ingest import sql
 from dagster_project.ingest.requests import Erasure, Erasures, tombstone
 from dagster_project.settings import Settings
 
@@ -170,7 +170,7 @@ class Erased:
             for index, column in enumerate(table.columns)
             if column in table.person_columns
         ]
-        hashes = [keyed_hash_sql(f"{sql.literal(self.source + ':')} || {text}") for text in ids]
+        hashes = [keyed_hash_sql(f"{literal(self.source + ':')} || {text}") for text in ids]
         conditions = " or ".join(f"coalesce({text} in ({texts_sql(self.tombstones)}), false)" for text in hashes)
         return f"select _record as record from ({relation}) where {conditions or 'false'}"
 
@@ -308,4 +308,4 @@ def id_text(data_type: str, text: str) -> str:
 
 
 def texts_sql(values: Iterable[str]) -> str:
-    return ", ".join(sql.literal(value) for value in sorted(values))
+    return ", ".join(literal(value) for value in sorted(values))

@@ -15,8 +15,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from dagster_project.base.engine import open_engine
+from dagster_project.base.sql import literal
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import audit, quarantine, sql
+from dagster_project.ingest import audit, quarantine
 from dagster_project.ingest.conversion import Converted
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.settings import PREFIX, Settings
@@ -102,7 +103,7 @@ def without_expired(
     if not old:
         return converted, 0
     with open_engine(settings) as connection:
-        files = ", ".join(map(sql.literal, old))
+        files = ", ".join(map(literal, old))
         query = f"select sum(num_rows)::bigint from parquet_file_metadata([{files}])"
         expired = connection.execute(query).fetchall()[0][0]
     rows = {day: path for day, path in converted.rows.items() if path not in old}

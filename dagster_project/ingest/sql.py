@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from dagster_project.base.keyed_hash import keyed_hash_sql
+from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
 from dagster_project.ingest.records import MAXIMUM_RECORD
 
@@ -18,16 +19,6 @@ SHOWN_CHARACTERS = 100
 """How much of an offending value a reason shows."""
 ROW_NUMBER = "file_row_number"
 """The engine's column with the place of a row in a Parquet file, from 0."""
-
-
-def name(identifier: str) -> str:
-    """A quoted identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def literal(text: str | Path) -> str:
-    """A quoted text literal."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fields: int, *, header: bool) -> str:
@@ -46,12 +37,12 @@ def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fiel
 
 def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> str:
     """The records of a Parquet file; `columns` are its names for the contract's columns."""
-    texts = [f"cast({name(column)} as varchar)" for column in columns]
+    texts = [f"cast({identifier(column)} as varchar)" for column in columns]
     if dialect.null_values:
         null_values = ", ".join(literal(value) for value in dialect.null_values)
         texts = [f"case when {text} not in ({null_values}) then {text} end" for text in texts]
     chosen = "".join(
-        f", {text} as _text{index}, {name(column)} as _value{index}"
+        f", {text} as _text{index}, {identifier(column)} as _value{index}"
         for index, (text, column) in enumerate(zip(texts, columns, strict=True))
     )
     return f"select {ROW_NUMBER} + 1 as _record{chosen} from read_parquet({literal(path)}, {ROW_NUMBER} = true)"
@@ -93,14 +84,14 @@ class TableSql:
     def accepted(self) -> str:
         """Rows for raw: the contract's columns without direct identifiers, `_file`, `_record` and, for events,
         `event_date`."""
-        columns = [name(column.name) for column in self.table.raw_columns] + [self._file(), "_record"]
+        columns = [identifier(column.name) for column in self.table.raw_columns] + [self._file(), "_record"]
         if self.table.is_event:
             columns.append("event_date")
         return f"select {', '.join(columns)} from ({self._dated()}) where {self._is_acceptable()}"
 
     def identities(self) -> str:
         """Rows for the identity store: pseudonyms, direct identifiers, `_file`, `_record` of the accepted rows."""
-        columns = [name(column.name) for column in (*self.table.pseudonym_columns, *self.table.direct_columns)]
+        columns = [identifier(column.name) for column in (*self.table.pseudonym_columns, *self.table.direct_columns)]
         return (
             f"select {', '.join(columns)}, {self._file()}, _record from ({self._dated()}) where {self._is_acceptable()}"
         )
@@ -158,7 +149,8 @@ class TableSql:
 
     def _typed_columns(self) -> str:
         return ", ".join(
-            f"{self._typed(column, index)} as {name(column.name)}" for index, column in enumerate(self.table.columns)
+            f"{self._typed(column, index)} as {identifier(column.name)}"
+            for index, column in enumerate(self.table.columns)
         )
 
     def _dated(self) -> str:
@@ -213,7 +205,7 @@ class TableSql:
 
 def empty_relation(table: Table) -> str:
     """No rows, with the columns and types of the table's files in raw."""
-    columns = [f"cast(null as {column.data_type}) as {name(column.name)}" for column in table.raw_columns]
+    columns = [f"cast(null as {column.data_type}) as {identifier(column.name)}" for column in table.raw_columns]
     return f"select {', '.join(columns)}, cast(null as varchar) as _file, cast(null as bigint) as _record limit 0"
 
 
@@ -240,7 +232,7 @@ def _is_wrong(column: Column, index: int) -> str | None:
     """Condition under which a value is there and not of its type; None where every text is."""
     if column.pii == "pseudonym" or column.data_type == "varchar":
         return None
-    typed = name(column.name)
+    typed = identifier(column.name)
     if column.data_type in INTEGER_TYPES:
         # A cast would round '1.5' and read '0x1F'. Most texts equal their number's; the pattern looks at the others.
         usual = f"cast({typed} as varchar) = _text{index}"
@@ -258,7 +250,8 @@ def parquet_rows_as_json(path: Path, columns: dict[str, bool]) -> str:
         columns: the file's columns; True masks the values of one.
     """
     fields = ", ".join(
-        f"{literal(column)}, " + (f"case when {name(column)} is not null then '***' end" if masked else name(column))
+        f"{literal(column)}, "
+        + (f"case when {identifier(column)} is not null then '***' end" if masked else identifier(column))
         for column, masked in columns.items()
     )
     return (

@@ -82,7 +82,7 @@ def search_identifiers(contracts: Iterable[Contract], settings: Settings) -> Sea
         ):
             files = sorted(path for path in folder.rglob("*.parquet") if path.stat().st_size)
             for group in _by_folder(files):
-                relation = f"read_parquet([{', '.join(literal(str(path)) for path in group)}], union_by_name = true)"
+                relation = f"read_parquet([{', '.join(map(literal, group))}], union_by_name = true)"
                 described = connection.execute(f"describe from {relation}").fetchall()
                 columns = [(column, relation, column) for column, kind, *_ in described if kind in ("VARCHAR", "BLOB")]
                 _add(search, None, search_columns(connection, columns), group[0].parent)

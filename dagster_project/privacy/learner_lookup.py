@@ -101,7 +101,7 @@ def _identity(connection, settings: Settings, contracts: Iterable[Contract], lea
             columns = [column.name for column in table.direct_columns]
             for path in sorted(folder.glob("*.parquet")) if ids and columns else ():
                 rows = connection.execute(
-                    f"select {', '.join(map(identifier, columns))} from read_parquet({literal(str(path))}) "
+                    f"select {', '.join(map(identifier, columns))} from read_parquet({literal(path)}) "
                     f"where {' or '.join(f'{column} = {literal(person)}' for column in ids)}"
                 ).fetchall()
                 for row in rows:

@@ -163,7 +163,7 @@ def _delete(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str
 
 def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLearners) -> int:
     """Replace a Parquet file of an append-only table by one without the learner; returns the rows removed."""
-    relation = f"read_parquet({literal(str(path))})"
+    relation = f"read_parquet({literal(path)})"
     described = connection.execute(f"describe from {relation}").fetchall()
     columns = _owners([name for name, data_type, *_ in described if data_type == "VARCHAR"])
     if not (columns and (people := _people(connection, relation, columns, erased))):
@@ -172,7 +172,7 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLe
     count = connection.execute(f"select count(*) from {relation} where {condition}").fetchall()[0][0]
     incoming = path.with_suffix(".incoming")
     connection.execute(
-        f"copy (from {relation} where not ({condition})) to {literal(str(incoming))} (format parquet)"
+        f"copy (from {relation} where not ({condition})) to {literal(incoming)} (format parquet)"
     ).fetchall()
     sync(incoming)
     times = path.stat()

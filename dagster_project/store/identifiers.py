@@ -39,7 +39,7 @@ def load_identifiers(connection: duckdb.DuckDBPyConnection, files: Mapping[Path,
             connection.execute(
                 f"insert into identifiers select words, len(string_split(words, ' ')), has_mark from (select distinct "
                 f"{_words('value')} as words, contains(value, ' ') or contains(value, '@') as has_mark from "
-                f"(select {value} as value from read_parquet({literal(str(path))}))) where words is not null"
+                f"(select {value} as value from read_parquet({literal(path)}))) where words is not null"
             )
     connection.execute(
         "create or replace temporary table identifiers as "

@@ -371,7 +371,7 @@ def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]
             file.parent.mkdir(parents=True, exist_ok=True)
             (exported,) = one_row(
                 connection,
-                f"copy {qualified(name, 'snapshot')} to {literal(str(file))} (format parquet, compression zstd)",
+                f"copy {qualified(name, 'snapshot')} to {literal(file)} (format parquet, compression zstd)",
             )
             if exported != count:
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")

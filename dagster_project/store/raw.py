@@ -27,7 +27,7 @@ def raw_relation(
         wanted = {f"event_date={day}" for day in days}
         found = [path / "*.parquet" for path in sorted(folder.glob("*/event_date=*")) if path.name in wanted]
         files, condition = (found, "") if found else (files, " where false")
-    patterns = ", ".join(literal(str(path)) for path in files)
+    patterns = ", ".join(map(literal, files))
     sql = f"(from read_parquet([{patterns}], hive_partitioning = true, union_by_name = true){condition}) as raw_rows"
     with open_engine(settings) as connection:
         yield connection, sql

@@ -157,9 +157,9 @@ class Warehouse:
             try:
                 with _explain(contract):
                     connection.execute(
-                        f"copy (select {_cast(contract)} from incoming) to {literal(str(incoming))} (format parquet)"
+                        f"copy (select {_cast(contract)} from incoming) to {literal(incoming)} (format parquet)"
                     )
-                count = _check_required(connection, contract, f"read_parquet({literal(str(incoming))})")
+                count = _check_required(connection, contract, f"read_parquet({literal(incoming)})")
                 sync(incoming)
                 incoming.replace(file)
                 sync(folder)

@@ -9,6 +9,7 @@ import pytest
 import dagster_project
 from dagster_project.base.engine import attach, open_database, open_engine
 from dagster_project.base.errors import StoreError
+from dagster_project.base.sql import identifier, literal
 from dagster_project.settings import Settings
 
 PACKAGE = Path(dagster_project.__file__).parent
@@ -75,6 +76,18 @@ def test_a_database_is_read_without_an_alias_and_cannot_be_written(settings, tmp
         assert connection.execute("select n from core.things").fetchall() == [(7,)]
         with pytest.raises(Exception, match="read-only"):
             connection.execute("delete from core.things")
+
+
+def test_a_path_and_a_name_with_quotes_are_read_as_they_are(settings, tmp_path):
+    path = tmp_path / "O'Brien's" / 'the "last" one.parquet'
+    path.parent.mkdir()
+    with open_engine(settings) as connection:
+        name = identifier('a "b"; --')
+        connection.execute(f"copy (select 7 as {name}) to {literal(path)} (format parquet)")
+        found = connection.execute(f"select {name} from read_parquet({literal(path)})").fetchall()
+
+    assert found == [(7,)]
+    assert [literal(x) for x in (None, "O'Brien")] == ["null", "'O''Brien'"]
 
 
 def test_a_database_that_is_not_there_is_told_and_not_made(settings, tmp_path):

@@ -181,7 +181,7 @@ def relation_of(suite: Suite, warehouse: WarehouseResource) -> Iterator[tuple[Re
     with raw_relation(warehouse.settings, contract.name, suite.table, days) as (connection, sql):
         types = {column.name: column.data_type.upper() for column in table.raw_columns}
         part = "" if days is None else f"of the {len(days):,} event days that changed"
-        files = literal(str(warehouse.settings.raw_dir / contract.name / suite.table / "**" / "*.parquet"))
+        files = literal(warehouse.settings.raw_dir / contract.name / suite.table / "**" / "*.parquet")
         shown = f"read_parquet({files}, hive_partitioning = true, union_by_name = true)"
         yield Relation(sql, types, ("source", *table.key), part, shown), connection
 
