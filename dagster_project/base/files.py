@@ -1,11 +1,48 @@
-"""Files and folders: on the disk for certain, or emptied."""
+"""Files and folders: replaced as a whole, on the disk for certain, or emptied."""
 
 import ctypes
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+INCOMING = ".incoming"
+"""Ending of a file as long as it is not whole. What a kill leaves goes when the same file is written the next time."""
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def replaced(path: Path, *, mode: int | None = None, synced: bool = False, ending: str = INCOMING) -> Iterator[Path]:
+    """Replace a file as a whole: who reads `path` finds the earlier content or the new one, also after a kill.
+
+    Args:
+        mode: permissions of the new file; as long as it is not whole only its owner may read it. None: those of the
+            file that it replaces, or what the process gives to any new file.
+        synced: the new content is on the disk, and then its name, before this is left: for what something else relies
+            on after a power failure, such as a ledger or a receipt.
+        ending: of the hidden file beside `path`.
+
+    Yields:
+        The hidden file, for the block to write. When the block fails it goes, and `path` stays as it was.
+    """
+    incoming = path.with_name(f".{path.name}{ending}")
+    incoming.unlink(missing_ok=True)
+    try:
+        if mode is not None:
+            os.close(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield incoming
+        if mode is None and path.exists():
+            mode = path.stat().st_mode & 0o7777
+        if mode is not None:
+            incoming.chmod(mode)
+        if synced:
+            sync(incoming)
+        incoming.replace(path)
+    finally:
+        incoming.unlink(missing_ok=True)
+    if synced:
+        sync(path.parent)
 
 
 def on_disk(folder: Path) -> None:

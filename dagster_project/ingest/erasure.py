@@ -23,16 +23,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import duckdb
 
 from dagster_project.base.engine import open_engine
+from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
-from dagster_project.ingest.identity import put_on_disk
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.recognition import Erased, texts_sql, usual_form
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
@@ -40,7 +39,7 @@ from dagster_project.ingest.requests import Erasure, ErasureError, Erasures, lea
 from dagster_project.settings import Settings
 
 OUR_COPIES = ".erasing"
-"""Ending of the hidden copies that stand beside a landing file while it is replaced."""
+"""Ending of the hidden copies that stand beside a landing file while it is replaced: one that no sender's file has."""
 
 
 def request_erasure(
@@ -309,11 +308,8 @@ def _rewrite(
     columns = table.pseudonym_columns if is_identity else table.person_columns
     rest = f"select * from read_parquet({literal(path)}, hive_partitioning = false)"
     rest += f" where not ({_is_theirs(columns, person)})"
-    incoming = path.with_suffix(".incoming")
-    ((left,),) = connection.execute(sql.copy_to_parquet(rest, incoming)).fetchall()
-    if is_identity:
-        incoming.chmod(0o600)
-    incoming.replace(path)
+    with replaced(path, mode=0o600 if is_identity else None) as incoming:
+        ((left,),) = connection.execute(sql.copy_to_parquet(rest, incoming)).fetchall()
     if not left and path.parent.name.startswith("event_date="):
         path.unlink()
         if not any(path.parent.iterdir()):
@@ -420,22 +416,11 @@ def _unquoted(text: bytes, splitter: Splitter) -> str:
 def _replace(original: Path, fresh: Path) -> None:
     """Replaces a landing file at once by one of the warehouse's folder, which may be of another file system."""
     status = original.stat()
-    beside = original.with_name(f".{original.name}{OUR_COPIES}")
-    try:
-        with fresh.open("rb") as stream, _owner_only_file(beside) as out:
+    with replaced(original, mode=status.st_mode & 0o7777, synced=True, ending=OUR_COPIES) as beside:
+        with fresh.open("rb") as stream, beside.open("wb") as out:
             shutil.copyfileobj(stream, out)
-            out.flush()
-            with suppress(PermissionError):
-                os.fchown(out.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(out.fileno(), status.st_mode & 0o7777)
-            os.fsync(out.fileno())
-        put_on_disk(beside, original)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _owner_only_file(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        with suppress(PermissionError):
+            os.chown(beside, status.st_uid, status.st_gid)
 
 
 def _remove_left_copies(container: Path) -> None:
@@ -472,10 +457,8 @@ def _clean_quarantine(contract: Contract, table: Table | None, source: str, sett
         if not kept:
             path.unlink()
             continue
-        incoming = path.with_suffix(".incoming")
         values = ((row["record"], row["reason"], row["raw_bytes"]) for row in kept)
-        quarantine.write_rows(values, rows[0]["file"], incoming, settings)
-        incoming.chmod(path.stat().st_mode)
-        incoming.replace(path)
+        with replaced(path, mode=path.stat().st_mode & 0o7777) as incoming:
+            quarantine.write_rows(values, rows[0]["file"], incoming, settings)
     for path in sorted(quarantine.files_folder(contract, table, source, settings).glob("*")):
         quarantine.mask_file(path, erased.masked)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from dagster_project.base.engine import open_engine
-from dagster_project.base.files import on_disk
+from dagster_project.base.files import on_disk, replaced
 from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
 from dagster_project.contracts.source import Contract, Table
@@ -160,9 +160,8 @@ def ensure_empty_files(contract: Contract, settings: Settings) -> None:
                 if described[0] == described[1]:
                     continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            incoming = path.with_suffix(".incoming")
-            connection.execute(sql.copy_to_parquet(query, incoming))
-            incoming.replace(path)
+            with replaced(path) as incoming:
+                connection.execute(sql.copy_to_parquet(query, incoming))
 
 
 class _TableLoader:

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
+from dagster_project.base.files import replaced
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest.identity import owner_only
 from dagster_project.settings import Settings
 
 BATCH = 10_000
-INCOMING = ".incoming"
-"""Ending of a kept file as long as it is not whole; what a kill leaves goes with the next copy of its name, or when
-the landing file comes sound."""
 ARCHIVES = (".gz", ".zip", ".parquet")
 UNREADABLE = "_unreadable"
 """Stands for the table where a container cannot be opened, so that nobody knows which tables it holds."""
@@ -46,11 +44,9 @@ def kept_name(file_key: str, name: str) -> str:
 def keep_file(path: Path, folder: Path, file_name: str, settings: Settings) -> Path:
     """Copies a file that was refused whole into `folder`; returns where it lies now."""
     _make(folder, settings)
-    incoming = folder / f"{file_name}{INCOMING}"
-    shutil.copyfile(path, incoming)
-    if settings.identity_dir in folder.parents:
-        incoming.chmod(0o600)
-    return incoming.replace(folder / file_name)
+    with replaced(folder / file_name, mode=0o600 if settings.identity_dir in folder.parents else None) as incoming:
+        shutil.copyfile(path, incoming)
+    return folder / file_name
 
 
 def mask_file(path: Path, masked: Callable[[bytes], bytes]) -> None:
@@ -61,11 +57,9 @@ def mask_file(path: Path, masked: Callable[[bytes], bytes]) -> None:
     if path.suffix in ARCHIVES:
         path.unlink()
         return
-    incoming = path.with_name(f"{path.name}{INCOMING}")
-    with path.open("rb") as original, incoming.open("wb") as copy:
-        incoming.chmod(path.stat().st_mode)
+    mode = path.stat().st_mode & 0o7777
+    with replaced(path, mode=mode) as incoming, path.open("rb") as original, incoming.open("wb") as copy:
         copy.writelines(masked(line) for line in original)
-    incoming.replace(path)
 
 
 def write_rows(rows: Iterable[tuple[int, str, bytes]], file: str, path: Path, settings: Settings) -> int:

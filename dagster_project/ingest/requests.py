@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.source import Contract
 from dagster_project.ingest import identity
-from dagster_project.ingest.identity import write_owner_only
 from dagster_project.settings import PREFIX, Settings
 
 Stage = Literal["asked", "unloaded", "unbuilt", "finished"]
@@ -88,10 +88,10 @@ class Erasures:
         others = [x for x in self.all() if x.tombstone != erasure.tombstone]
         saved = sorted([*others, erasure], key=lambda x: (x.asked_at, x.receipt))
         identity.owner_only(self.settings.identity_dir, self.settings.identity_dir)
-        write_owner_only(
-            self._path,
-            json.dumps({"key": identity.key_fingerprint(self.key), "erasures": [asdict(x) for x in saved]}, indent=1),
-        )
+        text = {"key": identity.key_fingerprint(self.key), "erasures": [asdict(x) for x in saved]}
+        # Of who was erased nothing else is known: a power failure leaves the earlier requests or these, whole.
+        with replaced(self._path, mode=0o600, synced=True) as incoming:
+            incoming.write_text(json.dumps(text, indent=1))
         return erasure
 
     def last_unloaded(self, source: str) -> datetime | None:

@@ -2,12 +2,12 @@
 
 import fcntl
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dagster_project.base.files import replaced
 from dagster_project.settings import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -92,13 +92,9 @@ def _write(path: Path, source: Source, known: dict[str, Source]) -> None:
             f"{source.contract!r}: choose another name for the new source."
         )
     known[source.name] = source
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(
-        json.dumps(
-            {s.name: {"contract": s.contract, "landing": str(s.landing.resolve())} for s in known.values()}, indent=2
-        )
-    )
-    partial.replace(path)
+    entries = {s.name: {"contract": s.contract, "landing": str(s.landing.resolve())} for s in known.values()}
+    with replaced(path) as incoming:
+        incoming.write_text(json.dumps(entries, indent=2))
 
 
 def _registry(settings: Settings) -> Path:

@@ -214,6 +214,8 @@ def copy_to_parquet(query: str, path: Path, *, by_event_date: bool = False) -> s
     options = "format parquet, parquet_version v2"  # half the size of v1, at the same cost
     if by_event_date:
         options += ", partition_by (event_date), filename_pattern 'part{i}'"
+    else:
+        options += ", use_tmp_file false"  # who replaces a file has one of its own; another one would outlive a kill
     return f"copy ({query}) to {literal(path)} ({options})"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from dagster_project.base.files import replaced
 from dagster_project.report.page import About, render
 from dagster_project.settings import Settings
 from dagster_project.store.findings import count_results, remove_table, results_folder, state_of
@@ -61,9 +62,8 @@ def write_snapshot(settings: Settings, snapshot_id: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    incoming = path.with_name(f"{path.name}.incoming")
-    incoming.write_text(text)
-    incoming.replace(path)
+    with replaced(path) as incoming:
+        incoming.write_text(text)
 
 
 def _index_page(validations: Sequence[Mapping], table_count: int, about: About) -> str:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dagster_project.base.files import sync
+from dagster_project.base.files import replaced
 from dagster_project.settings import REPOSITORY, Settings
 
 KEPT_FOR = timedelta(days=7)
@@ -76,16 +76,8 @@ def keep(settings: Settings, alert: Alert) -> None:
         OSError: the disk is full or the folder is closed.
     """
     path = _folder(settings) / f"{alert.run_id}.json"
-    incoming = path.with_suffix(f".{os.getpid()}.incoming")
-    try:
-        with os.fdopen(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(alert), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(path)
-    finally:
-        incoming.unlink(missing_ok=True)
-    sync(path.parent)
+    with replaced(path, mode=0o600, synced=True) as incoming:
+        incoming.write_text(json.dumps(asdict(alert), indent=1))
 
 
 def send_waiting(settings: Settings) -> list[str]:

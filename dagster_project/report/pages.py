@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from dagster_project import report
+from dagster_project.base.files import replaced
 from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store.warehouse import Warehouse
@@ -31,7 +32,6 @@ def write_page(page: ModuleType, settings: Settings, about: About) -> Path:
     html = page.make_page(Warehouse(settings), about)
     file = settings.pages_dir / f"{page_name(page)}.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    incoming = file.with_suffix(".incoming")
-    incoming.write_text(html)
-    incoming.replace(file)
+    with replaced(file) as incoming:
+        incoming.write_text(html)
     return file

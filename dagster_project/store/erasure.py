@@ -10,7 +10,7 @@ import duckdb
 
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import PublishError
-from dagster_project.base.files import sync
+from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.settings import Settings
@@ -83,15 +83,11 @@ def remove_earlier_snapshots(settings: Settings, snapshot_id: str) -> int:
 
 def compact_build_database(settings: Settings) -> None:
     """Copy the build database: in its file, deleted rows stay readable until their blocks are used again."""
-    fresh = settings.build_database.with_suffix(".compacted")
-    fresh.unlink(missing_ok=True)
-    with open_engine(settings) as connection:
+    with replaced(settings.build_database, synced=True) as fresh, open_engine(settings) as connection:
         attach(connection, settings.build_database, _CATALOG)
         attach(connection, fresh, "fresh", "read_write")
         connection.execute(f"copy from database {_CATALOG} to fresh")
         connection.execute("checkpoint fresh")
-    sync(fresh)
-    fresh.replace(settings.build_database)
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, str]]]:
@@ -170,14 +166,11 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLe
         return 0
     condition = _condition(columns, people)
     count = connection.execute(f"select count(*) from {relation} where {condition}").fetchall()[0][0]
-    incoming = path.with_suffix(".incoming")
-    connection.execute(
-        f"copy (from {relation} where not ({condition})) to {literal(incoming)} (format parquet)"
-    ).fetchall()
-    sync(incoming)
-    times = path.stat()
-    os.utime(incoming, ns=(times.st_atime_ns, times.st_mtime_ns))  # when the rows were written is still asked for
-    incoming.replace(path)
+    with replaced(path, synced=True) as incoming:
+        rest = f"from {relation} where not ({condition})"
+        connection.execute(f"copy ({rest}) to {literal(incoming)} (format parquet)").fetchall()
+        times = path.stat()
+        os.utime(incoming, ns=(times.st_atime_ns, times.st_mtime_ns))  # when the rows were written is still asked for
     return count
 
 

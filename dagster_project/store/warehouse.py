@@ -11,7 +11,7 @@ import duckdb
 
 from dagster_project.base.engine import one_row, open_database
 from dagster_project.base.errors import StoreError, WarehouseBusyError
-from dagster_project.base.files import sync
+from dagster_project.base.files import INCOMING, replaced
 from dagster_project.base.locks import POLL_SECONDS
 from dagster_project.base.sql import identifier, literal, qualified, write_comments
 from dagster_project.contracts.tables import TableContract
@@ -149,22 +149,16 @@ class Warehouse:
             raise StoreError(f"Run id {run_id!r} names a file of {table}: letters, digits, '.', '_' and '-' only")
         folder = self._append_only_folder(table)
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.incoming"):  # of a run that was killed here
+        for leftover in folder.glob(f"*{INCOMING}"):  # of a run that was killed here
             leftover.unlink()
-        file, incoming = folder / f"{run_id}.parquet", folder / f"{run_id}.incoming"
         with self._open(for_writing=True) as connection:
             _register(connection, table, rows, contract)
-            try:
+            with replaced(folder / f"{run_id}.parquet", synced=True) as incoming:
                 with _explain(contract):
                     connection.execute(
                         f"copy (select {_cast(contract)} from incoming) to {literal(incoming)} (format parquet)"
                     )
                 count = _check_required(connection, contract, f"read_parquet({literal(incoming)})")
-                sync(incoming)
-                incoming.replace(file)
-                sync(folder)
-            finally:
-                incoming.unlink(missing_ok=True)
             self._restore(connection, contract)
         return count
 

@@ -172,8 +172,8 @@ def test_a_record_is_found_however_its_field_is_quoted(bench, learner):
     assert [row[1] for row in bench.rows("visits")] == [2]
 
 
-def test_who_was_erased_is_on_the_disk_before_anything_is_removed(bench, monkeypatch):
-    """A power failure after the rows are gone and before the tombstone is written would bring the learner back."""
+def note_what_reaches_the_disk(monkeypatch) -> list[tuple[str, str]]:
+    """(what happened, name of the file or folder), in order."""
     done = []
     sync, replace = os.fsync, os.replace
 
@@ -187,7 +187,26 @@ def test_who_was_erased_is_on_the_disk_before_anything_is_removed(bench, monkeyp
 
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(os, "replace", note_replace)
+    return done
+
+
+def test_who_was_erased_is_on_the_disk_before_anything_is_removed(bench, monkeypatch):
+    """A power failure after the rows are gone and before the tombstone is written would bring the learner back."""
+    done = note_what_reaches_the_disk(monkeypatch)
     assert ask(bench).success
-    first = [step for step in done if step[1] in ("erased.incoming", "erased.json", "identity")][:3]
-    assert first == [("on disk", "erased.incoming"), ("in place", "erased.json"), ("on disk", "identity")]
+    first = [step for step in done if step[1] in (".erased.json.incoming", "erased.json", "identity")][:3]
+    assert first == [("on disk", ".erased.json.incoming"), ("in place", "erased.json"), ("on disk", "identity")]
     assert stat.S_IMODE((bench.settings.identity_dir / "erased.json").stat().st_mode) == 0o600
+
+
+def test_a_receipt_is_on_the_disk_before_the_request_counts_as_finished(bench, monkeypatch):
+    assert ask(bench).success
+    bench.load("visits")
+    duckdb.connect(str(bench.settings.build_database)).close()
+    erasure.unbuild(bench.settings)
+    (bench.settings.published_dir / "snapshots" / "one").mkdir(parents=True)
+    done = note_what_reaches_the_disk(monkeypatch)
+    (receipt,) = erasure.finish(bench.settings, "one")
+    finished = done.index(("in place", "erased.json"))
+    assert ("on disk", "receipts") in done[:finished]
+    assert any(what == "on disk" and receipt.name in name for what, name in done[:finished])

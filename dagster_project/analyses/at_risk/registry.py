@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from dagster_project.base.files import replaced
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.training import RiskScorer
 
@@ -16,10 +17,8 @@ def save_scorer(settings: Settings, scorer: RiskScorer) -> None:
     """Write `<version>.json` and `<version>.txt`; the same version again is the same content."""
     settings.models_dir.mkdir(parents=True, exist_ok=True)
     for ending, text in (("json", json.dumps(scorer.to_dict())), ("txt", scorer.model.to_text())):
-        file = settings.models_dir / f"{scorer.version}.{ending}"
-        incoming = file.with_suffix(".incoming")
-        incoming.write_text(text)
-        incoming.replace(file)
+        with replaced(settings.models_dir / f"{scorer.version}.{ending}") as incoming:
+            incoming.write_text(text)
 
 
 def load_scorer(settings: Settings, version: str) -> RiskScorer:

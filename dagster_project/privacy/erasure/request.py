@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from dagster_project.base.files import replaced
 from dagster_project.contracts.source import Contract
 from dagster_project.ingest.erasure import note_landing_files, request_erasure
-from dagster_project.ingest.identity import write_owner_only
 from dagster_project.ingest.requests import Erasure, ErasureError
 from dagster_project.ingest.sources import SourceError, find_source
 from dagster_project.settings import Settings
@@ -48,7 +48,8 @@ def take_requests(settings: Settings, contracts: Mapping[str, Contract]) -> tupl
             wrong.append(f"line {number}: {error}")
             left.append(line)
     if left:
-        write_owner_only(path, "\n".join(left) + "\n")
+        with replaced(path, mode=0o600, synced=True) as incoming:
+            incoming.write_text("\n".join(left) + "\n")
     else:
         path.unlink(missing_ok=True)
     return noted, wrong

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dagster_project.base.files import replaced
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.privacy.erasure.history import mask_records
@@ -89,7 +90,6 @@ def _write_receipt(settings: Settings, erasure: Erasure) -> Path:
         "models": "Risk models of the source that were trained before are trained again by the first run that may "
         "train; item banks hold figures of questions only.",
     }
-    incoming = path.with_suffix(".incoming")
-    incoming.write_text(json.dumps(text, indent=1) + "\n")
-    incoming.replace(path)
+    with replaced(path, synced=True) as incoming:
+        incoming.write_text(json.dumps(text, indent=1) + "\n")
     return path
