@@ -1,8 +1,6 @@
 """The contracts that this warehouse works with, read once when the definitions load."""
 
-import yaml
-
-from dagster_project.contracts.reading import ContractError
+from dagster_project.contracts.reading import ContractError, read_yaml
 from dagster_project.contracts.source import Contract, read_contracts
 from dagster_project.settings import REPOSITORY
 
@@ -10,7 +8,7 @@ from dagster_project.settings import REPOSITORY
 def _contracts_in_use() -> dict[str, Contract]:
     """Those of `dbt/models/staging` that are named in the list that core unions."""
     contracts = read_contracts(REPOSITORY / "dbt" / "models")
-    project = yaml.safe_load((REPOSITORY / "dbt" / "dbt_project.yml").read_text())
+    project = read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")
     unknown = [name for name in project["vars"]["contracts"] if name not in contracts]
     if unknown:
         raise ContractError(

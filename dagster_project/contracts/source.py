@@ -46,10 +46,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from dagster_project.base.sql import identifier
-from dagster_project.contracts.reading import ContractError, Place
+from dagster_project.contracts.reading import ContractError, Place, read_yaml
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
 FLOAT_TYPES = frozenset({"float", "double"})
@@ -195,11 +193,7 @@ def read_contract(path: Path) -> Contract:
     Raises:
         ContractError: the message names file, table and key, and what was expected.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ContractError(f"{path}: not a readable YAML file: {error}") from error
-    sources = Place(path, ()).mapping(document).get("sources")
+    sources = read_yaml(path).get("sources")
     if not isinstance(sources, list) or len(sources) != 1:
         raise ContractError(f"{path}: expected a list `sources` with exactly one source, the contract")
     return _contract(Place(path, ("source",)).mapping(sources[0]), path)

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from dagster_project.base.errors import StoreError
-from dagster_project.contracts.reading import meta_of, one_line
+from dagster_project.contracts.reading import ContractError, meta_of, one_line, read_yaml
 from dagster_project.settings import REPOSITORY
 
 MODELS = REPOSITORY / "dbt" / "models"
@@ -39,14 +36,10 @@ def read_contracts(path: Path = ANALYTICS_CONTRACTS) -> dict[str, TableContract]
     """Contracts by "schema.table", from a dbt sources file.
 
     Raises:
-        StoreError: the file is not there, or a column has no `data_type`.
+        ContractError: the file is not there or is not YAML, or a column has no `data_type`.
     """
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise StoreError(f"There is no contract at {path}: tables that Python writes are described there") from None
     contracts = {}
-    for source in yaml.safe_load(text).get("sources", []):
+    for source in read_yaml(path).get("sources", []):
         for table in source.get("tables") or ():
             name = f"{source.get('schema', source['name'])}.{table['name']}"
             contracts[name] = TableContract(
@@ -63,7 +56,7 @@ def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
     """Column name in lower case → the "schema.table" whose contract marks it `pii: direct`."""
     found = {}
     for path in sorted(models.rglob("*__sources.yml")):
-        for source in (yaml.safe_load(path.read_text()) or {}).get("sources", []):
+        for source in read_yaml(path).get("sources", []):
             for table in source.get("tables", []):
                 for column in table.get("columns", []):
                     if meta_of(column).get("pii") == "direct":
@@ -80,7 +73,7 @@ def find_unpublished(models: Path = MODELS) -> set[str]:
 
 def _read_column(path: Path, table: str, column: dict) -> Column:
     if "data_type" not in column:
-        raise StoreError(
+        raise ContractError(
             f"{path}, table {table}, column {column['name']}: no data_type. Python creates the table from it: add one"
         )
     return Column(column["name"], column["data_type"], one_line(column), bool(meta_of(column).get("required")))

@@ -4,9 +4,11 @@ import re
 from datetime import date
 
 import pytest
+import yaml
 
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import TimeRange, read_contract, read_contracts
+from dagster_project.contracts.tables import read_contracts as read_tables
 from dagster_project.settings import REPOSITORY
 from tests.unit.landing_files import CAMPUS, PERSONAL, contract_from
 
@@ -88,6 +90,42 @@ def test_malformed_contract_names_file_place_and_expectation(tmp_path, text, old
 def test_unknown_table_names_the_tables_there_are(tmp_path):
     with pytest.raises(ContractError, match="no table 'student'; it has learners, events"):
         contract_from(CAMPUS, tmp_path).table("student")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("sources:\n  - name: campus\n    tables: [learners, events\n  - name: next\n", "line 4, column 9"),
+        ("sources:\n- name: campus\n  description: all of: them\n", "line 3, column 22"),
+        ("sources: *unknown\n", "line 1, column 10"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_contract, read_tables])
+def test_yaml_that_cannot_be_read_is_named_with_its_line(tmp_path, read, text, place):
+    path = tmp_path / "_x__sources.yml"
+    path.write_text(text)
+    with pytest.raises((ContractError, yaml.YAMLError)) as error:
+        read(path)
+    assert isinstance(error.value, ContractError)
+    assert str(error.value).startswith(f"{path}, {place}: not a readable YAML file: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff\xfe", "not a readable YAML file"), (b"- a\n", "found ['a'], expected keys and values")],
+)
+def test_a_file_of_something_else_is_told_so(tmp_path, content, told):
+    path = tmp_path / "_x__sources.yml"
+    path.write_bytes(content)
+    with pytest.raises(ContractError, match=re.escape(told)):
+        read_contract(path)
+
+
+def test_a_contract_makes_no_object_of_python(tmp_path):
+    path = tmp_path / "_x__sources.yml"
+    path.write_text("sources: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(ContractError, match="line 1, column 10: not a readable YAML file: could not determine"):
+        read_contract(path)
 
 
 def test_file_that_is_not_yaml_or_lies_elsewhere_is_refused(tmp_path):
