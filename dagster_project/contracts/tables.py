@@ -8,6 +8,7 @@ from dagster_project.settings import REPOSITORY
 
 MODELS = REPOSITORY / "dbt" / "models"
 ANALYTICS_CONTRACTS = MODELS / "analytics" / "_analytics__sources.yml"
+OPS_CONTRACTS = MODELS / "ops" / "_ops__sources.yml"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
 
 def find_unpublished(models: Path = MODELS) -> set[str]:
     """ "schema.table" of the tables of Python whose contract says `published: false`."""
-    path = models / ANALYTICS_CONTRACTS.relative_to(MODELS)
-    contracts = read_contracts(path) if path.exists() else {}
-    return {name for name, contract in contracts.items() if not contract.is_published}
+    paths = [models / path.relative_to(MODELS) for path in (ANALYTICS_CONTRACTS, OPS_CONTRACTS)]
+    contracts = [contract for path in paths if path.exists() for contract in read_contracts(path).values()]
+    return {contract.table for contract in contracts if not contract.is_published}
 
 
 def _read_column(path: Path, table: str, column: dict) -> Column:

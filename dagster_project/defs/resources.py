@@ -114,14 +114,16 @@ class WarehouseResource(dg.ConfigurableResource):
         source = find_source(self.settings, self.source)
         return [source] if contract in (None, source.contract) else []
 
-    def _hold(self, context: dg.AssetExecutionContext) -> None:
+    def _hold(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> None:
         """Take the lock, once a run: what waited in vain for as long as is permitted waits no second time."""
         if self._is_holder:
             return
         try:
             if self._waited_in_vain:
                 raise WarehouseBusyError(self._waited_in_vain)
-            WriteLock(self.settings, run_id=self._run_id, what=context.job_name, on_wait=context.log.warning).acquire()
+            WriteLock(
+                self.settings, run_id=self._run_id, what=context.run.job_name, on_wait=context.log.warning
+            ).acquire()
             # A run that was killed may have left a dbt that still writes, and temporary files.
             Warehouse(self.settings).wait_until_free(on_wait=context.log.warning)
         except WarehouseBusyError as error:
@@ -131,7 +133,7 @@ class WarehouseResource(dg.ConfigurableResource):
         self._is_holder = True
 
     @contextmanager
-    def writing(self, context: dg.AssetExecutionContext) -> Iterator[Settings]:
+    def writing(self, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[Settings]:
         """Settings to write with. What another process or a disk may have caused is tried again, and nothing else.
 
         Raises:

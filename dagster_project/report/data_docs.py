@@ -1,7 +1,6 @@
 """Data Docs: what every expectation is, and what it found when its table was last checked, one page a table.
 
-Written from validation results in the words of Great Expectations (`results`, `expectation_config`,
-`unexpected_percent` …), which lie beside the pages as JSON. Its own renderer is not used: its pages load styles,
+Made of `ops.findings` (`store/findings.py`). The renderer of Great Expectations is not used: its pages load styles,
 scripts and icons from six hosts, are bare lists without a network, show values of rows, and cost a tenth of a second
 each.
 """
@@ -11,44 +10,40 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from dagster_project.base.files import replaced
 from dagster_project.report.page import About, render
 from dagster_project.settings import Settings
-from dagster_project.store.findings import count_results, remove_table, results_folder, state_of
+from dagster_project.store.findings import count, page_of, read, state_of
 from dagster_project.store.publish import name_snapshot
 
 LAYERS = ("raw", "core", "marts", "analytics", "reporting", "ops")
 NO_SOURCE = About()
+INDEX = "index.html"
 
 
-def write_table(settings: Settings, validation: Mapping, about: About = NO_SOURCE) -> Path:
-    """Write the result of a table's suite and its page; returns the page.
+def write_pages(
+    settings: Settings, checked: Collection[str], tables: Collection[str], about: About = NO_SOURCE
+) -> Path:
+    """Make the pages of tables that were checked, and of all others that lack one, and the index; returns the index.
 
     Args:
-        validation: `meta` (`table`, `validated_at` as UTC in ISO format, `run_id`, `rows`, `part`: which part of the
-            table was looked at, empty: all) and `results`, one an expectation, as `dagster_project.defs.quality.bridge`
-            makes them.
+        checked: tables ("schema.table") of which something new was found.
+        tables: all tables that a suite is about.
         about: the sources of the warehouse.
     """
-    name = validation["meta"]["table"]
-    _write(results_folder(settings) / f"{name}.json", json.dumps(validation, indent=1) + "\n")
-    page = settings.data_docs_dir / f"{name}.html"
-    _write(page, _table_page(validation, about.of_table(name)))
-    return page
-
-
-def write_index(settings: Settings, tables: Collection[str], about: About = NO_SOURCE) -> Path:
-    """Write the page of all tables that were ever checked; what is left of others than `tables` goes."""
-    validations = []
-    for file in sorted(results_folder(settings).glob("*.json")):
-        if file.stem in tables:
-            validations.append(json.loads(file.read_text()))
-        else:
-            remove_table(settings, file.stem)
-    index = settings.data_docs_dir / "index.html"
-    _write(index, _index_page(validations, len(tables), about))
+    found = {table: list(rows) for table, rows in groupby(read(settings), key=lambda row: row["table_name"])}
+    for table, rows in found.items():
+        page = page_of(settings, table)
+        if table in checked or not page.exists():
+            _write(page, _table_page(table, rows, about.of_table(table)))
+    index = settings.data_docs_dir / INDEX
+    _write(index, _index_page(found, len(tables), about))
+    for page in settings.data_docs_dir.glob("*.html"):
+        if page != index and page.stem not in found:
+            page.unlink()
     return index
 
 
@@ -66,66 +61,73 @@ def _write(path: Path, text: str) -> None:
         incoming.write_text(text)
 
 
-def _index_page(validations: Sequence[Mapping], table_count: int, about: About) -> str:
-    found = [_summary(validation) for validation in validations]
-    layers = [(layer, [one for one in found if one["layer"] == layer]) for layer in LAYERS]
-    newest = max((x["meta"]["validated_at"] for x in validations), default=None)
+def _index_page(found: Mapping[str, Sequence[Mapping]], table_count: int, about: About) -> str:
+    lines = [_summary(table, rows) for table, rows in found.items()]
+    layers = [(layer, [one for one in lines if one["layer"] == layer]) for layer in LAYERS]
+    newest = max((row["validated_at"] for rows in found.values() for row in rows), default=None)
     return render(
         "data_docs_index.html",
         about,
-        tables=found,
+        tables=lines,
         layers=[(layer, those) for layer, those in layers if those],
-        broken=[one for one in found if one["critical"] or one["warning"]],
+        broken=[one for one in lines if one["critical"] or one["warning"]],
         table_count=table_count,
-        critical=count_results(validations, "critical"),
-        warning=count_results(validations, "warning"),
+        critical=sum(one["critical"] for one in lines),
+        warning=sum(one["warning"] for one in lines),
         newest=newest and _time(newest),
     )
 
 
-def _summary(validation: Mapping) -> dict:
+def _summary(table: str, rows: Sequence[Mapping]) -> dict:
     """A line of the index."""
-    meta = validation["meta"]
-    schema = meta["table"].partition(".")[0]
+    schema = table.partition(".")[0]
     return {
-        "name": meta["table"],
+        "name": table,
         "layer": "raw" if schema.startswith("raw_") else schema,
-        "part": meta["part"],
-        "rows": meta["rows"],
-        "expectations": len(validation["results"]),
-        "critical": count_results([validation], "critical"),
-        "warning": count_results([validation], "warning"),
-        "checked_at": _time(meta["validated_at"]),
+        "expectations": len(rows),
+        **_of_table(rows),
     }
 
 
-def _table_page(validation: Mapping, about: About) -> str:
-    meta = validation["meta"]
-    results = [
-        result["expectation_config"]
-        | result["result"]
-        | {"state": state_of(result), "observed": _observed(result["result"])}
-        for result in validation["results"]
+def _of_table(rows: Sequence[Mapping]) -> dict:
+    return {
+        "rows": max(row["row_count"] for row in rows),
+        "part": rows[0]["part"],
+        "critical": count(rows, "critical"),
+        "warning": count(rows, "warning"),
+        "checked_at": _time(rows[0]["validated_at"]),
+    }
+
+
+def _table_page(table: str, rows: Sequence[Mapping], about: About) -> str:
+    told = [
+        row
+        | {
+            "state": state_of(row),
+            "observed": _observed(json.loads(row["observed"] or "{}")),
+            "examples": json.loads(row["examples"] or "[]"),
+            "unexpected_percent": 100 * row["unexpected_count"] / max(row["judged_count"], 1),
+        }
+        for row in rows
     ]
     return render(
         "data_docs_table.html",
         about,
-        meta=meta,
-        checked_at=_time(meta["validated_at"]),
-        results=results,
-        broken=sorted((x for x in results if x["state"] != "passed"), key=lambda x: x["state"]),
-        critical=count_results([validation], "critical"),
-        warning=count_results([validation], "warning"),
+        name=table,
+        run_id=rows[0]["run_id"],
+        found=told,
+        broken=sorted((row for row in told if row["state"] != "passed"), key=lambda row: row["state"]),
+        **_of_table(rows),
     )
 
 
 def _observed(found: Mapping) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in found["observed_value"].items()) or "–"
+    return ", ".join(f"{name} {_short(value)}" for name, value in found.items()) or "–"
 
 
 def _short(value: object) -> str:
     return f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
-def _time(written: str) -> str:
-    return f"{datetime.fromisoformat(written):%Y-%m-%d %H:%M}"
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"

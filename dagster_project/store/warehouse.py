@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -144,23 +144,41 @@ class Warehouse:
         Raises:
             StoreError: as `write`; or a run id that cannot be a file's name.
         """
+        return self.append_all(table, {run_id: rows}, contract)[run_id]
+
+    def append_all(self, table: str, rows: "Mapping[str, Rows]", contract: TableContract) -> dict[str, int]:
+        """The same for several runs (or days) at once; rows of each."""
         _check_contract(table, contract, append_only=True)
-        if not _RUN_ID.fullmatch(run_id):
-            raise StoreError(f"Run id {run_id!r} names a file of {table}: letters, digits, '.', '_' and '-' only")
+        for run_id in rows:
+            if not _RUN_ID.fullmatch(run_id):
+                raise StoreError(f"Run id {run_id!r} names a file of {table}: letters, digits, '.', '_' and '-' only")
         folder = self._append_only_folder(table)
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"*{INCOMING}"):  # of a run that was killed here
             leftover.unlink()
+        counts = {}
         with self._open(for_writing=True) as connection:
-            _register(connection, table, rows, contract)
-            with replaced(folder / f"{run_id}.parquet", synced=True) as incoming:
-                with _explain(contract):
-                    connection.execute(
-                        f"copy (select {_cast(contract)} from incoming) to {literal(incoming)} (format parquet)"
-                    )
-                count = _check_required(connection, contract, f"read_parquet({literal(incoming)})")
+            for run_id, of_run in rows.items():
+                _register(connection, table, of_run, contract)
+                with replaced(folder / f"{run_id}.parquet", synced=True) as incoming:
+                    with _explain(contract):
+                        connection.execute(
+                            f"copy (select {_cast(contract)} from incoming) to {literal(incoming)} (format parquet)"
+                        )
+                    counts[run_id] = _check_required(connection, contract, f"read_parquet({literal(incoming)})")
             self._restore(connection, contract)
-        return count
+        return counts
+
+    def appended(self, contract: TableContract) -> list[str]:
+        """The runs (or days) that an append-only table has rows of, whether or not there is a build database."""
+        return sorted(file.stem for file in self._append_only_folder(contract.table).glob("*.parquet"))
+
+    def withdraw(self, contract: TableContract, runs: Iterable[str]) -> None:
+        """Remove the rows of runs (or days) from an append-only table for good."""
+        for run_id in runs:
+            (self._append_only_folder(contract.table) / f"{run_id}.parquet").unlink(missing_ok=True)
+        with self._open(for_writing=True) as connection:
+            self._restore(connection, contract)
 
     def set_aside(self, contract: TableContract, written_after: float) -> list[str]:
         """Take the rows of the runs (or days) that were written after a time out of an append-only table.

@@ -21,13 +21,14 @@ from dagster_project.analyses.at_risk.training import TRAINING_TABLES, Training,
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.at_risk import assets, checks
 from dagster_project.defs.resources import WarehouseResource
-from dagster_project.report.data_docs import write_table
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import Backtest
 from dagster_project.stats.risk.models import MODELS, Feature, HistogramTrees
 from dagster_project.stats.risk.training import Columns, fit_scorer
+from dagster_project.store.findings import contract, record
 from dagster_project.store.publish import WALL_CLOCK_COLUMNS
 from dagster_project.store.warehouse import Warehouse
+from tests.made_findings import finding
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 NAME = "campus/not_retained"
@@ -191,18 +192,25 @@ def test_a_training_that_a_suite_refused_is_done_anew_by_the_next_run(run_traini
     first = run_training()
     assert first["is_champion"].sum() == 1
     assert len(run_training()) == len(first)  # not due
-    config = {"id": "metrics_are_shares", "columns": ["auc"], "rule": "", "severity": "critical", "notes": ""}
-    found = {"judged_count": 9, "unexpected_count": 9, "unexpected_percent": 100.0, "observed_value": {}}
-    found |= {"partial_unexpected_index_list": [], "unexpected_index_query": None, "exception": None}
-    meta = {"table": "analytics.at_risk_backtest", "validated_at": "2025-01-01T00:00:00", "run_id": "", "rows": 9}
-    refusal = {"success": False, "expectation_config": config, "result": found}
-    write_table(settings, {"meta": meta | {"part": ""}, "results": [refusal]})
+    record(settings, {"analytics.at_risk_backtest": [finding("analytics.at_risk_backtest", unexpected_count=9)]})
     with duckdb.connect(str(settings.build_database)) as connection:
         connection.execute("update analytics.at_risk_backtest set auc = 7")
     anew = run_training()
     assert len(anew) == len(first)
     assert anew["trained_at"].min() > first["trained_at"].max()  # nobody saw the refused ones: they are set aside
     assert Warehouse(settings).read("analytics.at_risk_backtest")["auc"].max() <= 1
+    assert list(settings.artifacts_dir.glob("append_only/analytics.at_risk_models.refused/*.parquet"))
+
+
+def test_a_training_that_a_suite_refused_scores_nobody_after_the_build_database_was_deleted(run_training, settings):
+    """The registry outlives the database: what was refused in it must not come back as the champion."""
+    first = run_training()
+    record(settings, {"analytics.at_risk_backtest": [finding("analytics.at_risk_backtest", unexpected_count=9)]})
+    settings.build_database.unlink()
+    contracts = [CONTRACTS[f"analytics.at_risk_{table}"] for table in TRAINING_TABLES]
+    Warehouse(settings).restore([*contracts, contract()])  # as the build of marts does
+    anew = run_training()
+    assert anew["trained_at"].min() > first["trained_at"].max()
     assert list(settings.artifacts_dir.glob("append_only/analytics.at_risk_models.refused/*.parquet"))
 
 

@@ -11,10 +11,10 @@ from dagster_project.analyses.quality import validation
 from dagster_project.analyses.quality.suite import EXPECTATIONS, SuiteError, read_suite, read_suites
 from dagster_project.analyses.quality.validation import Relation, validate
 from dagster_project.defs.quality import bridge
-from dagster_project.defs.quality.bridge import steps_of_suites, suite_checks, validation_result
+from dagster_project.defs.quality.bridge import findings_of, steps_of_suites, suite_checks
 from dagster_project.defs.resources import WarehouseResource
-from dagster_project.report.data_docs import write_table
-from dagster_project.store.findings import is_refused
+from dagster_project.report.data_docs import write_pages
+from dagster_project.store.findings import contract, is_refused, page_of, read, record
 
 EXPECTATION = {
     "id": "colour_is_known",
@@ -164,12 +164,20 @@ def test_a_column_that_is_not_there_fails_with_the_reason(things, tmp_path):
 
 def test_what_was_found_is_written_to_data_docs_with_keys_only(things, tmp_path, settings):
     suite = read_suite(write_suite(tmp_path, EXPECTATION))
-    found = validation_result(suite, validate(suite, *things), things[0], "a-run")
-    assert json.loads(json.dumps(found)) == found
-    page = write_table(settings, found).read_text()
+    record(settings, {"marts.things": findings_of(suite, validate(suite, *things), things[0], "a-run")})
+    write_pages(settings, ["marts.things"], ["marts.things"])
+    page = page_of(settings, "marts.things").read_text()
     assert "2 of 9,999 values (0.02 %)" in page
     assert "uni:7" in page
-    assert "blue" not in page  # a value that nobody expected may be anything
+    assert "blue" not in page + str(read(settings))  # a value that nobody expected may be anything
+
+
+def test_what_was_found_fits_the_contract_of_the_table(things, tmp_path, settings):
+    suite = read_suite(write_suite(tmp_path, EXPECTATION))
+    (row,) = findings_of(suite, validate(suite, *things), things[0], "a-run")
+    assert list(row) == [column.name for column in contract().columns]
+    record(settings, {"marts.things": [row]})
+    assert read(settings) == [row]
 
 
 def test_a_run_of_the_checks_says_what_broke_and_leaves_data_docs(tmp_path, settings, monkeypatch):
@@ -188,6 +196,28 @@ def test_a_run_of_the_checks_says_what_broke_and_leaves_data_docs(tmp_path, sett
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "1 of 1 values (100.00%). Add the new colour." in found.description
     assert "uni:1" in (settings.data_docs_dir / "marts.things.html").read_text()
+    assert is_refused(settings, "marts.things")
+    (row,) = read(settings)
+    assert (row["table_name"], row["unexpected_count"], row["run_id"]) == ("marts.things", 1, result.run_id)
+
+
+def test_what_one_suite_found_is_kept_where_the_table_of_the_next_cannot_be_read(tmp_path, settings, monkeypatch):
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("create schema marts")
+        connection.execute("create table marts.things as select 'uni:1' as thing_key, 'pink' as colour")
+    specs = [dg.AssetSpec(dg.AssetKey(["marts", name])) for name in ("things", "zebras")]
+    suites = [read_suite(write_suite(tmp_path, EXPECTATION, name=f"marts.{x}.json")) for x in ("things", "zebras")]
+    monkeypatch.setattr(bridge, "read_suites", lambda: suites)
+
+    @dg.multi_asset(specs=specs, name="build")
+    def build():
+        for spec in specs:
+            yield dg.MaterializeResult(asset_key=spec.key)
+
+    result = dg.materialize(
+        [build, suite_checks("checks", suites)], resources={"warehouse": WarehouseResource()}, raise_on_error=False
+    )
+    assert not result.success
     assert is_refused(settings, "marts.things")
 
 

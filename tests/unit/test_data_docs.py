@@ -1,14 +1,16 @@
-"""Data Docs: pages that open without a network and tell what a suite found."""
+"""What suites found is a table; Data Docs are made of it, and open without a network."""
 
-import json
 import re
 from datetime import datetime
 
 import pytest
 
-from dagster_project.report.data_docs import write_index, write_table
+from dagster_project.report.data_docs import write_pages
 from dagster_project.settings import Settings
-from dagster_project.store.findings import remove_older
+from dagster_project.store import findings
+from dagster_project.store.findings import forget_rows, is_refused, keep_only, read, record
+from dagster_project.store.warehouse import Warehouse
+from tests.made_findings import finding
 
 
 @pytest.fixture
@@ -16,35 +18,22 @@ def settings(tmp_path):
     return Settings(home=tmp_path)
 
 
-def expectation(name, severity="critical", **found):
-    result = {"element_count": 900, "judged_count": 800, "unexpected_count": 0, "unexpected_percent": 0.0}
-    result |= {"observed_value": {}, "partial_unexpected_index_list": [], "unexpected_index_query": None}
-    config = {"id": name, "type": "expect_x", "columns": ["size"], "rule": "values to be between (min value 0)"}
-    config |= {"severity": severity, "notes": "Ask the registrar <before> noon."}
-    return {
-        "success": not found.get("unexpected_count"),
-        "expectation_config": config,
-        "result": result | {"exception": None} | found,
-    }
-
-
-def validation(table, *results, at="2024-05-01T10:00:00.000000"):
-    meta = {"table": table, "validated_at": at, "run_id": "0123", "rows": 900, "part": ""}
-    return {"success": all(x["success"] for x in results), "meta": meta, "results": list(results)}
-
-
-BROKEN = expectation(
-    "size_is_positive",
-    unexpected_count=4,
-    unexpected_percent=0.5,
-    observed_value={"least": -3, "largest": 12},
-    partial_unexpected_index_list=[{"source": "uni", "learner_key": "uni:0a1b"}],
-    unexpected_index_query="select * from marts.things where size < 0",
-)
+def broken(table, **changed):
+    return finding(
+        table,
+        "size_is_positive",
+        unexpected_count=4,
+        observed='{"least": -3, "largest": 12}',
+        examples='[{"source": "uni", "learner_key": "uni:0a1b"}]',
+        query="select * from marts.things where size < 0",
+        **changed,
+    )
 
 
 def test_a_page_tells_what_was_seen_what_is_wrong_where_and_what_to_do(settings):
-    page = write_table(settings, validation("marts.things", BROKEN, expectation("size_is_there"))).read_text()
+    record(settings, {"marts.things": [broken("marts.things"), finding("marts.things", position=2)]})
+    write_pages(settings, ["marts.things"], ["marts.things"])
+    page = (settings.data_docs_dir / "marts.things.html").read_text()
     for told in ("900 rows", "1 of 2 hold", "4 of 800 values (0.50 %)", "least -3, largest 12", "uni:0a1b"):
         assert told in page
     assert "Ask the registrar &lt;before&gt; noon." in page
@@ -53,9 +42,8 @@ def test_a_page_tells_what_was_seen_what_is_wrong_where_and_what_to_do(settings)
 
 
 def test_pages_need_no_network_and_their_links_lead_somewhere(settings):
-    write_table(settings, validation("marts.things", BROKEN))
-    write_table(settings, validation("raw_uni.events", expectation("size_is_there")))
-    index = write_index(settings, {"marts.things", "raw_uni.events", "marts.never_checked"})
+    record(settings, {"marts.things": [broken("marts.things")], "raw_uni.events": [finding("raw_uni.events")]})
+    index = write_pages(settings, [], ["marts.things", "raw_uni.events", "marts.never_checked"])
     for page in settings.data_docs_dir.glob("*.html"):
         text = page.read_text()
         assert not re.search(r"https?:|<script|<img|<link|@import|url\(", text)
@@ -66,18 +54,73 @@ def test_pages_need_no_network_and_their_links_lead_somewhere(settings):
     assert "1 block" in index.read_text()
 
 
-def test_the_page_of_a_table_without_a_suite_goes_with_its_examples(settings):
-    write_table(settings, validation("marts.things", BROKEN))
-    write_index(settings, {"marts.others"})
-    assert [path.name for path in settings.data_docs_dir.rglob("*") if path.is_file()] == ["index.html"]
-
-
-def test_what_was_found_before_an_erasure_goes_and_the_rest_stays(settings):
-    write_table(settings, validation("marts.things", BROKEN))
-    write_table(settings, validation("marts.others", BROKEN, at="2024-05-01T12:00:01.500000"))
-    assert remove_older(settings, datetime(2024, 5, 1, 12, 0, 1)) == 1
-    assert sorted(path.name for path in settings.data_docs_dir.rglob("*.*")) == [
-        "marts.others.html",
-        "marts.others.json",
+def test_what_was_found_of_a_table_replaces_what_was_found_of_it_before(settings):
+    record(settings, {"marts.things": [broken("marts.things"), finding("marts.things", position=2)]})
+    record(settings, {"marts.others": [finding("marts.others")]})
+    record(settings, {"marts.things": [finding("marts.things", "size_is_positive")]})
+    assert [(x["table_name"], x["expectation"], x["is_met"]) for x in read(settings)] == [
+        ("marts.others", "size_is_there", True),
+        ("marts.things", "size_is_positive", True),
     ]
-    assert json.loads((settings.data_docs_dir / "results" / "marts.others.json").read_text())["results"]
+
+
+@pytest.mark.parametrize(
+    ("severity", "is_met", "refused"), [("critical", False, True), ("warning", False, False), ("critical", True, False)]
+)
+def test_only_a_critical_rule_that_does_not_hold_refuses_a_table(settings, severity, is_met, refused):
+    record(settings, {"marts.things": [finding("marts.things", severity=severity, is_met=is_met)]})
+    assert is_refused(settings, "marts.things") is refused
+    assert not is_refused(settings, "marts.others")
+
+
+def test_a_refusal_outlives_the_build_database(settings):
+    record(settings, {"marts.things": [broken("marts.things")]})
+    settings.build_database.unlink()
+    assert read(settings) == []
+    Warehouse(settings).restore([findings.contract()])  # as every build does first
+    assert is_refused(settings, "marts.things")
+
+
+def test_the_page_of_a_table_without_a_suite_goes_with_its_examples(settings):
+    record(settings, {"marts.things": [broken("marts.things")]})
+    write_pages(settings, ["marts.things"], ["marts.things"])
+    keep_only(settings, ["marts.others"])
+    write_pages(settings, [], ["marts.others"])
+    assert [path.name for path in settings.data_docs_dir.rglob("*") if path.is_file()] == ["index.html"]
+    assert read(settings) == []
+    assert not list(settings.artifacts_dir.rglob("*.parquet"))
+
+
+def test_an_erasure_empties_what_may_name_the_learner_and_keeps_what_was_refused(settings):
+    before, after = datetime(2024, 5, 1, 12), datetime(2024, 5, 1, 12, 0, 2)
+    told = {
+        "raw_uni.events": [broken("raw_uni.events", validated_at=before)],
+        "raw_uni.learners": [broken("raw_uni.learners", validated_at=after)],
+        "marts.things": [broken("marts.things", validated_at=after), finding("marts.things", position=2)],
+    }
+    record(settings, told)
+    write_pages(settings, list(told), list(told))
+    assert forget_rows(settings, datetime(2024, 5, 1, 12, 0, 1)) == ["marts.things", "raw_uni.events"]
+
+    assert "uni:0a1b" not in str([row for row in read(settings) if row["table_name"] != "raw_uni.learners"])
+    assert sorted(path.name for path in settings.data_docs_dir.glob("*.html")) == [
+        "index.html",
+        "raw_uni.learners.html",
+    ]
+    assert is_refused(settings, "marts.things")
+    assert [(x["unexpected_count"], x["examples"]) for x in read(settings) if x["table_name"] == "marts.things"] == [
+        (4, None),
+        (0, None),
+    ]
+    write_pages(settings, [], list(told))
+    page = (settings.data_docs_dir / "marts.things.html").read_text()
+    assert "4 of 800 values (0.50 %)" in page
+    assert "uni:0a1b" not in page
+
+
+def test_an_erasure_reaches_what_was_found_also_where_the_build_database_is_gone(settings):
+    record(settings, {"marts.things": [broken("marts.things")]})
+    settings.build_database.unlink()
+    assert forget_rows(settings, datetime(2024, 5, 2)) == ["marts.things"]
+    assert "uni:0a1b" not in str(read(settings))
+    assert is_refused(settings, "marts.things")

@@ -1,5 +1,6 @@
 """What a source calls its courses, people and files is text on every page, whatever it is."""
 
+import json
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -7,6 +8,8 @@ import pytest
 
 from dagster_project.report import at_risk_model, data_docs, pipeline_status, skill_benchmarks
 from dagster_project.settings import Settings
+from dagster_project.store.findings import page_of, record
+from tests.made_findings import finding
 
 HOSTILE = """</td></title></style><script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' x='"""
 
@@ -82,15 +85,12 @@ def at_risk() -> str:
 
 
 def docs(folder) -> str:
-    config = {"id": HOSTILE, "severity": "critical", "columns": [HOSTILE], "rule": HOSTILE, "notes": HOSTILE}
-    result = {"unexpected_count": 1, "judged_count": 2, "unexpected_percent": 50.0, "observed_value": {"max": HOSTILE}}
-    result |= {"exception": HOSTILE, "partial_unexpected_index_list": [{HOSTILE: HOSTILE}]}
-    result |= {"unexpected_index_query": HOSTILE}
-    meta = {"table": "marts.x", "validated_at": "2025-01-01T00:00:00", "run_id": HOSTILE, "rows": 2, "part": HOSTILE}
-    found = {"success": False, "expectation_config": config, "result": result}
+    row = finding("marts.x", HOSTILE, unexpected_count=1, judged_count=2, observed=json.dumps({"max": HOSTILE}))
+    row |= dict.fromkeys(("column_names", "rule", "notes", "query", "error", "part", "run_id"), HOSTILE)
     settings = Settings(home=folder)
-    table = data_docs.write_table(settings, {"meta": meta, "results": [found]})
-    return table.read_text() + data_docs.write_index(settings, ["marts.x"]).read_text()
+    record(settings, {"marts.x": [row | {"examples": json.dumps([{HOSTILE: HOSTILE}])}]})
+    index = data_docs.write_pages(settings, ["marts.x"], ["marts.x"])
+    return page_of(settings, "marts.x").read_text() + index.read_text()
 
 
 @pytest.mark.parametrize("made", [skills, pipeline, at_risk, docs])

@@ -1,6 +1,7 @@
 """Loading: what gets into raw, what a second load does, and what replaces what."""
 
 import shutil
+from contextlib import contextmanager
 from datetime import date, datetime
 
 import duckdb
@@ -280,14 +281,15 @@ def test_one_file_per_date_even_where_the_engine_writes_several(bench, monkeypat
     bench.deliver("events.csv", EVENTS_HEADER + event_lines(days))
     from dagster_project.ingest import conversion
 
-    original = conversion.Conversion._connection
+    original = conversion.open_engine
 
-    def connection_that_flushes_early(self):
-        connection = original(self)
-        connection.execute("set partitioned_write_flush_threshold = 100; set partitioned_write_max_open_files = 1")
-        return connection
+    @contextmanager
+    def engine_that_flushes_early(*args):
+        with original(*args) as connection:
+            connection.execute("set partitioned_write_flush_threshold = 100; set partitioned_write_max_open_files = 1")
+            yield connection
 
-    monkeypatch.setattr(conversion.Conversion, "_connection", connection_that_flushes_early)
+    monkeypatch.setattr(conversion, "open_engine", engine_that_flushes_early)
     merges = []
     copy = conversion.sql.copy_to_parquet
     monkeypatch.setattr(

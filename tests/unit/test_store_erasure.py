@@ -8,10 +8,12 @@ import pytest
 from dagster_project.base.errors import PublishError
 from dagster_project.ingest.requests import Erasure, Erasures, tombstone
 from dagster_project.privacy.erasure import stages as erasure
-from dagster_project.report.data_docs import write_table
+from dagster_project.report.data_docs import write_pages
 from dagster_project.settings import Settings
 from dagster_project.store.erasure import ErasedLearners, count_learners
+from dagster_project.store.findings import is_refused, page_of, read, record
 from dagster_project.store.publish import make_snapshot_id, publish
+from tests.made_findings import finding
 
 ANN, ANNA = "uni:ann", "uni:anna"
 
@@ -59,16 +61,12 @@ def ask(settings):
 def test_only_the_learner_is_removed_and_the_receipt_tells_it_without_naming_him(settings):
     publish_now(settings, "a")
     ask(settings)
-    example = {
-        "table": "marts.mart_course",
-        "validated_at": "2025-12-31T00:00:00",
-        "run_id": "a",
-        "rows": 1,
-        "part": "",
-    }
-    docs = write_table(settings, {"meta": example | {"part": ""}, "results": []})
+    of_her = finding("marts.mart_course", unexpected_count=1, examples=json.dumps([{"learner_key": ANN}]))
+    record(settings, {"marts.mart_course": [of_her]})
+    write_pages(settings, ["marts.mart_course"], ["marts.mart_course"])
     erasure.unbuild(settings)
-    assert not docs.exists()
+    assert not page_of(settings, "marts.mart_course").exists()
+    assert (is_refused(settings, "marts.mart_course"), read(settings)[0]["examples"]) == (True, None)
     snapshot = publish_now(settings, "b")
     (receipt,) = erasure.finish(settings, snapshot)
     told = json.loads(receipt.read_text())

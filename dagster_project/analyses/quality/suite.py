@@ -77,6 +77,11 @@ class Suite:
     table: str
     expectations: tuple[Expectation, ...]
 
+    @property
+    def table_name(self) -> str:
+        """ "schema.table"."""
+        return f"{self.schema}.{self.table}"
+
 
 def read_suites(folder: Path = EXPECTATIONS) -> list[Suite]:
     """All suites of a folder, by file name."""

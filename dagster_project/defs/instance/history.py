@@ -13,7 +13,7 @@ from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
 from dagster_project.base.memory import memory_watch
 from dagster_project.contracts.in_use import CONTRACTS as IN_USE
-from dagster_project.contracts.tables import MODELS, read_contracts
+from dagster_project.contracts.tables import OPS_CONTRACTS, read_contracts
 from dagster_project.defs.instance.failures import is_blocking, problem_of_check, problem_of_step
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report import pipeline_status as page
@@ -21,14 +21,14 @@ from dagster_project.report.alert import Problem
 from dagster_project.report.page import About
 from dagster_project.report.pages import write_page
 from dagster_project.settings import Settings
+from dagster_project.store.findings import TABLE as FINDINGS
 from dagster_project.store.publish import snapshot_time
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-CONTRACTS = read_contracts(MODELS / "ops" / "_ops__sources.yml")
+CONTRACTS = {name: x for name, x in read_contracts(OPS_CONTRACTS).items() if name != FINDINGS}
 LOOKED_BACK = 20
 MIB = 2**20
 UNFINISHED = "publishing"

@@ -2,8 +2,8 @@
 
 The suites of the tables that one step writes are checked by one step after it, so that a blocking check stops what
 comes after. How tables of any size are held against a suite in bounded memory: `validation.py`. Of a raw event table
-the days that changed and are not summarized yet are looked at, of every other table all rows. What was found is
-written to Data Docs as well (`report/data_docs.py`).
+the days that changed and are not summarized yet are looked at, of every other table all rows. What was found goes to
+the table `ops.findings` (`store/findings.py`), of which Data Docs are made, before any result is told.
 """
 
 import json
@@ -27,8 +27,9 @@ from dagster_project.defs.instance.failures import REMEDY
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
 from dagster_project.ingest.source_state import source_states
-from dagster_project.report.data_docs import write_index, write_table
+from dagster_project.report.data_docs import write_pages
 from dagster_project.report.page import About
+from dagster_project.store import findings
 from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
 
@@ -66,21 +67,25 @@ def suite_checks(name: str, suites: list[Suite]) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         chosen = context.selected_asset_check_keys
-        about = About.of(source_states(CONTRACTS, warehouse.settings), warehouse.settings)
-        for suite in suites:
-            wanted = {key.name for key in chosen if key.asset_key == _key(suite)}
-            if wanted:
-                with relation_of(suite, warehouse) as (relation, connection):
-                    outcomes = validate(suite, relation, connection)
-                docs = write_table(
-                    warehouse.settings, validation_result(suite, outcomes, relation, warehouse.run_id), about
-                )
-                yield from (
-                    _result(suite, expectation, outcomes[expectation.id], docs)
-                    for expectation in suite.expectations
-                    if expectation.id in wanted
-                )
-        write_index(warehouse.settings, {f"{suite.schema}.{suite.table}" for suite in read_suites()}, about)
+        results: list[dg.AssetCheckResult] = []
+        found: dict[str, list[dict]] = {}
+        with warehouse.writing(context) as settings:
+            try:
+                for suite in suites:
+                    wanted = [x for x in suite.expectations if dg.AssetCheckKey(_key(suite), x.id) in chosen]
+                    if not wanted:
+                        continue
+                    with relation_of(suite, warehouse) as (relation, connection):
+                        outcomes = validate(suite, relation, connection)
+                    found[suite.table_name] = findings_of(suite, outcomes, relation, warehouse.run_id)
+                    docs = findings.page_of(settings, suite.table_name)
+                    results += [_result(suite, x, outcomes[x.id], docs) for x in wanted]
+            finally:  # what one suite found is known, also where the next one cannot be read
+                findings.record(settings, found)
+            tables = {suite.table_name for suite in read_suites()}
+            findings.keep_only(settings, tables)
+            write_pages(settings, found, tables, About.of(source_states(CONTRACTS, settings), settings))
+        yield from results
 
     return check
 
@@ -89,44 +94,33 @@ def _key(suite: Suite) -> dg.AssetKey:
     return dg.AssetKey([suite.schema, suite.table])
 
 
-def validation_result(suite: Suite, outcomes: dict[str, Outcome], relation: Relation, run_id: str) -> dict:
-    """What a suite found, as Great Expectations writes validation results; what Data Docs show."""
-    results = [
+def findings_of(suite: Suite, outcomes: dict[str, Outcome], relation: Relation, run_id: str) -> list[dict]:
+    """What a suite found, as rows of `ops.findings`."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return [
         {
-            "success": outcome.success,
-            "expectation_config": {
-                "id": expectation.id,
-                "type": expectation.type,
-                "columns": list(expectation.columns),
-                "rule": expectation.rule,
-                "severity": expectation.severity,
-                "notes": expectation.notes,
-            },
-            "result": {
-                "element_count": outcome.rows,
-                "judged_count": outcome.judged,
-                "unexpected_count": outcome.unexpected,
-                "unexpected_percent": 100 * outcome.unexpected_share,
-                "observed_value": {name: _plain(value) for name, value in outcome.observed.items()},
-                "partial_unexpected_index_list": outcome.examples,
-                "unexpected_index_query": outcome.query,
-                "exception": outcome.error,
-            },
+            "table_name": suite.table_name,
+            "expectation": expectation.id,
+            "position": position,
+            "column_names": ", ".join(expectation.columns),
+            "rule": expectation.rule,
+            "severity": expectation.severity,
+            "notes": expectation.notes,
+            "is_met": outcome.success,
+            "row_count": outcome.rows,
+            "judged_count": outcome.judged,
+            "unexpected_count": outcome.unexpected,
+            "observed": json.dumps({name: _plain(value) for name, value in outcome.observed.items()}),
+            "examples": json.dumps(outcome.examples),
+            "query": outcome.query,
+            "error": outcome.error,
+            "part": relation.part,
+            "validated_at": now,
+            "run_id": run_id,
         }
-        for expectation in suite.expectations
+        for position, expectation in enumerate(suite.expectations, 1)
         for outcome in (outcomes[expectation.id],)
     ]
-    return {
-        "success": all(result["success"] for result in results),
-        "meta": {
-            "table": f"{suite.schema}.{suite.table}",
-            "validated_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
-            "run_id": run_id,
-            "rows": max((outcome.rows for outcome in outcomes.values()), default=0),
-            "part": relation.part,
-        },
-        "results": results,
-    }
 
 
 def _result(suite: Suite, expectation: Expectation, outcome: Outcome, docs: Path) -> dg.AssetCheckResult:
@@ -166,7 +160,7 @@ def relation_of(suite: Suite, warehouse: WarehouseResource) -> Iterator[tuple[Re
     """What a suite is about, and a connection that reads it."""
     contract = next((contract for contract in CONTRACTS.values() if contract.schema == suite.schema), None)
     if contract is None:
-        with Warehouse(warehouse.settings).reading(f"{suite.schema}.{suite.table}") as (connection, name, types):
+        with Warehouse(warehouse.settings).reading(suite.table_name) as (connection, name, types):
             keys = tuple(column for column in types if column.endswith(("_key", "_id")) or column == "source")
             yield Relation(name, types, keys[:5]), connection
         return

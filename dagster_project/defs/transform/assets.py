@@ -17,6 +17,7 @@ from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.privacy.erasure.stages import unbuild
+from dagster_project.store import findings
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
@@ -56,7 +57,7 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
             for contract in CONTRACTS.values():
                 ensure_empty_files(contract, settings)
             unbuild(settings)
-            Warehouse(settings).restore(list(ANALYTICS.values()))
+            Warehouse(settings).restore([*ANALYTICS.values(), findings.contract()])
             os.environ.update(settings.environment_of_dbt())
             # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.
             invocation = dbt.cli(build_arguments(warehouse.rebuild), context=context, target_path=warehouse.dbt_target)

@@ -17,7 +17,7 @@ from dagster_project.store.erasure import (
     remove_earlier_snapshots,
     remove_learners,
 )
-from dagster_project.store.findings import remove_older
+from dagster_project.store.findings import forget_rows
 
 
 def receipt_path(settings: Settings, erasure: Erasure) -> Path:
@@ -36,8 +36,8 @@ def unbuild(settings: Settings) -> None:
     """Remove the learners who are gone from raw from what was built of it. Call it before anything is built anew."""
     erasures = Erasures(settings)
     for erasure in erasures.at("unloaded"):
-        # His key may be among the examples of what was checked before.
-        remove_older(settings, datetime.fromisoformat(erasure.unloaded_at) if erasure.unloaded_at else datetime.max)
+        # Their key may be among the examples of what was checked before.
+        forget_rows(settings, datetime.fromisoformat(erasure.unloaded_at) if erasure.unloaded_at else datetime.max)
         removed = remove_learners(settings, ErasedLearners([erasure.tombstone], erasures.key))
         erasures.save(replace(erasure, stage="unbuilt", removed=erasure.removed | removed))
 
