@@ -197,8 +197,8 @@ def ask_for_erasure(context: dg.OpExecutionContext) -> None:
     Whom is not told to the run, since Dagster keeps what a run is told: it stands in a file of the identity store.
     """
     settings = Settings()
-    with WriteLock(settings, run_id=context.run_id, what="erase_learner", on_wait=context.log.warning):
-        noted, wrong = take_requests(settings, CONTRACTS)
+    lock = WriteLock(settings, run_id=context.run_id, what="erase_learner", on_wait=context.log.warning)
+    noted, wrong = take_requests(settings, CONTRACTS, lock)
     for erasure in noted:
         context.log.info(f"Erasure {erasure.receipt} of source {erasure.source}: {erasure.stage}")
         if erasure.troubled:

@@ -1,15 +1,5 @@
-"""Learners who are to be forgotten, and their removal from what the loader keeps.
-
-A request goes through stages, each of which can be done again after a kill:
-
-    asked       the tombstone is written: no load brings the learner back
-    unloaded    his rows are gone from raw, his identifiers from the identity store, both from quarantine
-    unbuilt     his rows are gone from the build database and the append-only files (`privacy.erasure`)
-    finished    a snapshot without him is published, and every earlier one is gone
-
-`identity/erased.json` holds the requests. A learner is known there by keyed hashes alone: his *tombstone* is that of
-`<source>:<id in raw>`, the key that the warehouse's tables have for him; those of his direct identifiers tell a
-malformed row that is his.
+"""Learners who are to be forgotten, and their removal from what the loader keeps: raw, the identity store, quarantine
+and landing files. The stages of an erasure: `privacy/erasure/stages.py`.
 """
 
 import gzip
@@ -36,6 +26,7 @@ from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.recognition import Erased, texts_sql, usual_form
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
 from dagster_project.ingest.requests import Erasure, ErasureError, Erasures, learner_keys, tombstone
+from dagster_project.ingest.swap import finish_interrupted, only_loader
 from dagster_project.settings import Settings
 
 OUR_COPIES = ".erasing"
@@ -93,14 +84,16 @@ def request_erasure(
 def unload(contract: Contract, source: str, settings: Settings, say: Callable[[str], None]) -> None:
     """Remove the learners of a source who asked for it from raw, the identity store and both quarantines.
 
-    Call it with the loader to itself (`only_loader`). Costs a look at a small file when nobody asked.
+    Call it before `load_table`, for which it waits. Costs a look at a small file when nobody asked. What a kill
+    interrupts is done by the next call.
     """
     erasures = Erasures(settings)
-    asked = erasures.at("asked", source=source)
-    if not asked:
+    if not erasures.at("asked", source=source):
         return
-    with open_engine(settings) as connection:
+    with only_loader(settings), open_engine(settings) as connection:
+        finish_interrupted(Ledger(settings), settings)  # what still moves into place would bring rows back
         set_key(connection, erasures.key)
+        asked = erasures.at("asked", source=source)
         people = _people(connection, contract, source, settings, asked)
         for erasure in asked:
             person = people.get(erasure.tombstone, [])

@@ -29,12 +29,13 @@ from dagster_project.base.files import on_disk, replaced
 from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import erasure, identity, landing, quarantine, retention, sql
+from dagster_project.ingest import identity, landing, quarantine, retention, sql
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.records import BrokenFile
+from dagster_project.ingest.requests import ErasureError, Erasures
 from dagster_project.ingest.simulated import note_simulated
 from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
 from dagster_project.settings import Settings
@@ -124,6 +125,7 @@ def load_table(
 
     Raises:
         LandingError: no file for a table that is not optional and was never loaded, or two files of one name.
+        ErasureError: learners of the source asked to be erased, and `erasure.unload` has not removed them yet.
         ContractError: no such table.
     """
     table = contract.table(table_name)
@@ -138,7 +140,12 @@ def load_table(
         )
     with only_loader(settings):
         finish_interrupted(Ledger(settings), settings)
-        erasure.unload(contract, source, settings, progress or (lambda line: None))
+        if asked := Erasures(settings).at("asked", source=source):
+            raise ErasureError(
+                f"Source {source}: {len(asked)} of its learners asked to be erased, and their rows are still in "
+                f"{settings.raw_dir}. Nothing is loaded before they are gone: `make run SOURCE={source}`, or the raw "
+                "tables of the Dagster UI, remove them first (`ingest.erasure.unload`)"
+            )
         expired = retention.expire(contract, table, source, settings, progress or (lambda line: None))
         loader = _TableLoader(contract, table, source, settings, progress or (lambda line: None))
         loader.changed.update(expired)

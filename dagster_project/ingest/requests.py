@@ -21,7 +21,7 @@ Stage = Literal["asked", "unloaded", "unbuilt", "finished"]
 
 
 class ErasureError(ValueError):
-    """A learner who cannot be erased; the message says what was looked for and what to do."""
+    """A learner who cannot be erased, or is not yet; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)

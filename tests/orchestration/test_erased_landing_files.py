@@ -14,6 +14,8 @@ import pytest
 from dagster_project.__main__ import _parser
 from dagster_project.commands import erase
 from dagster_project.defs import automation
+from dagster_project.defs.raw.assets import raw_asset
+from dagster_project.defs.resources import WarehouseResource
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.privacy.erasure import stages as erasure
@@ -90,6 +92,27 @@ def test_the_receipt_and_the_command_name_what_the_operator_must_look_at(bench, 
     assert "visits-1.csv: it cannot be decompressed" in told
     (receipt,) = (settings.artifacts_dir / "receipts").iterdir()
     assert list(json.loads(receipt.read_text())["landing_files_not_searched_or_not_cleaned"]) == ["visits-1.csv"]
+
+
+def test_the_asset_of_a_raw_table_removes_who_asked_before_it_loads(bench):
+    assert ask(bench).success
+    bench.deliver("visits-2.csv", VISITS)
+    visits = raw_asset(bench.contract, bench.contract.table("visits"))
+    assert dg.materialize([visits], resources={"warehouse": WarehouseResource()}).success
+    (asked,) = Erasures(bench.settings).all()
+    assert (asked.stage, asked.removed) == ("unloaded", {"raw.visits": 1})
+    assert [row[1] for row in bench.rows("visits")] == [2, 2]
+
+
+def test_a_learner_is_asked_for_by_key_as_by_id(bench, capsys, monkeypatch):
+    """The command and the file of the job come through one door."""
+    key = f"here:{bench.rows('visits')[0][0]}"
+    monkeypatch.setattr(erase, "run_source", lambda *_: 1)
+    assert erase.perform(bench.settings, _parser().parse_args(["erase", "--learner", key])) == 1
+    (asked,) = Erasures(bench.settings).all()
+    assert ask(bench, key).success
+    assert ask(bench).success
+    assert [x.receipt for x in Erasures(bench.settings).all()] == [asked.receipt]
 
 
 def test_no_copy_in_the_landing_folder_is_open_to_others(bench, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project.contracts.source import Contract, read_contract
+from dagster_project.ingest.erasure import unload
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad, load_table
 from dagster_project.settings import REPOSITORY, Settings
@@ -97,6 +98,8 @@ class Bench:
         return path
 
     def load(self, table: str, source: str = "here", landing: Path | None = None) -> TableLoad:
+        """As the asset of the table does: first those go who asked to be erased."""
+        unload(self.contract, source, self.settings, self.said.append)
         return load_table(
             self.contract, table, source, landing or self.landing, self.settings, progress=self.said.append
         )

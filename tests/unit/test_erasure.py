@@ -1,6 +1,7 @@
 """A learner who asked to be forgotten is gone from all that the loader keeps, and no load brings him back."""
 
 import gzip
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import date
@@ -8,8 +9,9 @@ from datetime import date
 import duckdb
 import pytest
 
-from dagster_project.ingest import audit
-from dagster_project.ingest.erasure import note_landing_files, request_erasure
+from dagster_project.ingest import audit, loader
+from dagster_project.ingest.erasure import note_landing_files, request_erasure, unload
+from dagster_project.ingest.loader import load_table
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import ErasureError, Erasures
 from dagster_project.privacy.erasure.history import mask_records
@@ -94,6 +96,38 @@ def test_counts_are_those_of_a_delivery_without_the_learner(bench, tmp_path):
             "personal", table, "here"
         )
     assert unbalanced(bench) == []
+
+
+def test_nothing_of_a_source_is_loaded_before_its_learners_are_gone(bench, tmp_path):
+    ask(bench)
+    bench.deliver("visits-2.csv", b"person,minutes\np-bob,4\n")
+    before = bench.rows("visits")
+    with pytest.raises(
+        ErasureError, match="Source here: 1 of its learners asked to be erased, and their rows are still"
+    ):
+        load_table(bench.contract, "visits", "here", bench.landing, bench.settings)
+    assert bench.rows("visits") == before
+    other = load_table(bench.contract, "visits", "there", bench.landing, bench.settings)
+    assert other.accepted == 4
+    unload(bench.contract, "here", bench.settings, bench.said.append)
+    assert load_table(bench.contract, "visits", "here", bench.landing, bench.settings).accepted == 2
+
+
+def test_a_load_that_was_killed_while_its_files_moved_brings_nobody_back(bench, monkeypatch):
+    def die(*_) -> None:
+        raise KeyboardInterrupt
+
+    bench.deliver("visits-2.csv", VISITS)
+    with monkeypatch.context() as killed:
+        killed.setattr(loader, "put_in_place", die)
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)  # who is killed tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            bench.load("visits")
+    ask(bench)
+    unload(bench.contract, "here", bench.settings, bench.said.append)
+    assert [row[1] for row in bench.rows("visits")] == [2, 2]  # the killed load is done, without her
+    bench.load("visits")
+    assert [row[1] for row in bench.rows("visits")] == [2, 2]
 
 
 def test_days_of_the_learner_are_marked_for_a_rebuild(bench):

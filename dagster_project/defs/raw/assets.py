@@ -8,6 +8,7 @@ from dagster_project.defs.instance.progress import say
 from dagster_project.defs.partitions import EVENT_MONTHS
 from dagster_project.defs.raw import checks
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.ingest.erasure import unload
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table
 from dagster_project.ingest.quarantine import rows_folder
 from dagster_project.ingest.retention import check_periods
@@ -46,10 +47,10 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
         with warehouse.writing(context) as settings:
             check_periods(CONTRACTS.values(), settings)
             ensure_empty_files(contract, settings)
-            loads = [
-                load_table(contract, table.name, source.name, source.landing, settings, progress=say)
-                for source in warehouse.sources(contract.name)
-            ]
+            loads = []
+            for source in warehouse.sources(contract.name):
+                unload(contract, source.name, settings, say)
+                loads.append(load_table(contract, table.name, source.name, source.landing, settings, progress=say))
             counts = [warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads]
             results = checks.of_table(contract, table, loads, warehouse.sources(contract.name), settings)
         return dg.MaterializeResult(

@@ -1,4 +1,17 @@
-"""Erasure from request to receipt: what loading, building and publishing each remove, in the order of its stages."""
+"""Erasure from request to receipt: what loading, building and publishing each remove.
+
+A request goes through four stages. Each is one call by name where it happens, and can be done again after a kill:
+
+    asked       `request.ask`: the tombstone is written, so that no load brings the learner back
+    unloaded    `ingest.erasure.unload`, before a raw table is loaded: their rows are gone from raw, their identifiers
+                from the identity store, both from quarantine. Nothing is loaded of a source before that
+    unbuilt     `unbuild`, before dbt builds: their rows are gone from the build database and the append-only files,
+                the examples of what suites found are empty
+    finished    `finish`, after the publication: a snapshot without them is published, every earlier one is gone, what
+                is told of runs is masked, and the receipt is written
+
+`identity/erased.json` holds the requests (`ingest/requests.py`), learners by keyed hashes alone.
+"""
 
 import json
 from dataclasses import replace
