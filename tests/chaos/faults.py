@@ -240,7 +240,7 @@ def lock_held(stage: Stage, home: Home) -> str:
     """Another process writes for longer than the run waits."""
     script = (
         "import sys, time; from pathlib import Path; from dagster_project.settings import Settings;"
-        "from dagster_project.store.locks import WriteLock;"
+        "from dagster_project.base.locks import WriteLock;"
         "WriteLock(Settings(home=Path(sys.argv[1])), run_id='chaos', what='somebody else').acquire();"
         "print('held', flush=True); time.sleep(3600)"
     )

@@ -103,7 +103,7 @@ MARTS = f"""
     create or replace table analytics.at_risk_scores as
         select
             'a' as source, 'not_retained' as outcome, 'a:p' || i as program_key, timestamp '2024-03-01' as scored_at,
-            date '2024-03-01' as scored_on, random() as probability,
+            date '2024-03-01' as scored_on, date '2024-02-29' as as_of_on, random() as probability,
             case when random() < 0.7 then random() end as probability_change,
             ['high', 'medium', 'low'][1 + floor(3 * random())::integer] as band
         from range(40) as t (i), range(60) as u (j) where i != 1 and j < 2 * i + 4;

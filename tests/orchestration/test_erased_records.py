@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.ingest import erasure as recognition
+from dagster_project.ingest import recognition
 from dagster_project.ingest.erasure import request_erasure
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import Erasures

@@ -48,7 +48,7 @@ def started(
 
 def gone_process() -> str:
     """What the tag of a run says whose process has ended."""
-    script = "from dagster_project.defs.lost_runs import this_process; print(this_process())"
+    script = "from dagster_project.defs.instance.lost_runs import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -171,7 +171,7 @@ DEFINITIONS = """
 import os, time
 from pathlib import Path
 import dagster as dg
-from dagster_project.defs.lost_runs import recorded_in_process
+from dagster_project.defs.instance.lost_runs import recorded_in_process
 
 HERE = Path(__file__).parent
 

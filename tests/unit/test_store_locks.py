@@ -16,7 +16,7 @@ from dagster_project.settings import Settings
 HOLD = """
 import sys, time
 from dagster_project.settings import Settings
-from dagster_project.store.locks import WriteLock
+from dagster_project.base.locks import WriteLock
 with WriteLock(Settings(home=sys.argv[1]), run_id="run-of-other", what="nightly schedule"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
