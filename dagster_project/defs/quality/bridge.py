@@ -80,11 +80,11 @@ def suite_checks(name: str, suites: list[Suite]) -> dg.AssetChecksDefinition:
                     found[suite.table_name] = findings_of(suite, outcomes, relation, warehouse.run_id)
                     docs = findings.page_of(settings, suite.table_name)
                     results += [_result(suite, x, outcomes[x.id], docs) for x in wanted]
-            finally:  # what one suite found is known, also where the next one cannot be read
+            finally:  # what one suite found is known and shown, also where the next one cannot be read
+                tables = {suite.table_name for suite in read_suites()}
                 findings.record(settings, found)
-            tables = {suite.table_name for suite in read_suites()}
-            findings.keep_only(settings, tables)
-            write_pages(settings, found, tables, About.of(source_states(CONTRACTS, settings), settings))
+                findings.keep_only(settings, tables)
+                write_pages(settings, found, tables, About.of(source_states(CONTRACTS, settings), settings))
         yield from results
 
     return check
