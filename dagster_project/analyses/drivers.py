@@ -56,7 +56,14 @@ def analyse_sources(
             batches = {level: _rows(store, seeds, level, source, Path(spool) / level) for level in MARTS}
             reasons = {level: NO_OUTCOME for level, rows in batches.items() if rows is None}
             on_progress(f"{source}: {', '.join(level for level in batches if level not in reasons) or NO_OUTCOME}")
-            found = driver_effects(batches, **seeds, reasons=reasons, minimum_group=minimum_group)
+            found = driver_effects(
+                batches,
+                catalogue=seeds["catalogue"],
+                groups=seeds["groups"],
+                eligibility=seeds["eligibility"],
+                reasons=reasons,
+                minimum_group=minimum_group,
+            )
         for name in TABLES:
             results[name].append(getattr(found, name).assign(source=source))
     return {name: pd.concat(frames or [pd.DataFrame()], ignore_index=True) for name, frames in results.items()}

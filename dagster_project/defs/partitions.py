@@ -79,9 +79,7 @@ def days_of_run(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
 
 def rebuild_window(first: date | None, last: date | None, changed: Iterable[date]) -> dict:
     """Event dates that one source must rebuild: a range, and the changed dates outside it."""
-    has_range = first is not None and last is not None
-    return {
-        "from": first.isoformat() if has_range else None,
-        "to": last.isoformat() if has_range else None,
-        "dates": sorted(day.isoformat() for day in changed if not (has_range and first <= day <= last)),
-    }
+    if first is None or last is None:
+        return {"from": None, "to": None, "dates": sorted(day.isoformat() for day in changed)}
+    outside = sorted(day.isoformat() for day in changed if not first <= day <= last)
+    return {"from": first.isoformat(), "to": last.isoformat(), "dates": outside}

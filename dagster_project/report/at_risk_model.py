@@ -53,7 +53,8 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     models, *tables = (warehouse.read(name, where=LAST_SCORING if name.endswith("_scores") else None) for name in READS)
     stale = {source.name: source.why_stale for source in about.sources}
     sections = []
-    for (source, outcome), rows in models.sort_values("trained_at", kind="stable").groupby(["source", "outcome"]):
+    for _, rows in models.sort_values("trained_at", kind="stable").groupby(["source", "outcome"]):
+        source, outcome = rows["source"].iloc[0], rows["outcome"].iloc[0]
         parts = [part[(part["source"] == source) & (part["outcome"] == outcome)] for part in tables]
         sections.append(
             {
@@ -145,13 +146,14 @@ def _figures(last: pd.DataFrame, shown: pd.DataFrame, calibration: pd.DataFrame)
     """AUC by week and, where there is one, the calibration curve of the last backtest: drawing and key."""
     import numpy as np
 
+    by_model = {str(kind): rows for kind, rows in last.groupby("model")}
     series = [
         (
             *MODELS[kind],
             rows.sort_values("week_number")[["week_number", "auc"]].to_numpy(float),
             kind in set(shown["model"]),
         )
-        for kind, rows in sorted(last.groupby("model"), key=lambda pair: list(MODELS).index(pair[0]))
+        for kind, rows in sorted(by_model.items(), key=lambda pair: list(MODELS).index(pair[0]))
     ]
     lowest = np.nanmin([points[:, 1].min() for _, _, points, _ in series])
     floor = min(0.5, np.floor(lowest * 10) / 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ def draw_specifications(curve: pd.DataFrame, titles: dict[str, str]) -> str | No
 
 
 @contextmanager
-def _figure(width: float, height: float, salt: str) -> Iterator[tuple[Any, Callable[[], str]]]:
+def _figure(width: float, height: float, salt: str) -> Generator[tuple[Any, Callable[[], str]]]:
     """An empty figure in inches, and what makes its data URI once drawn. The same drawing gives the same bytes."""
     # Drawn on a canvas of its own: no window, and nothing that another thread could share.
     from matplotlib import rc_context

@@ -6,7 +6,7 @@ that a template is given is text and is escaped, but for drawings that a module 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -24,19 +24,32 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 class SourceState(Protocol):
-    """What a reader must know of a source before they believe a figure; `ingest.source_state` finds it out.
+    """What a reader must know of a source before they believe a figure; `ingest.source_state` finds it out."""
 
-    Attributes:
-        last_data_on: newest day of which there are data; None: the source has no dated events.
-        is_simulated: whether files of the simulated university are loaded.
-        why_stale: what is older than the contract permits, as a sentence without a full stop; empty: nothing is.
-    """
+    @property
+    def name(self) -> str:
+        """The source's own name."""
+        ...
 
-    name: str
-    contract: str
-    last_data_on: date | None
-    is_simulated: bool
-    why_stale: str
+    @property
+    def contract(self) -> str:
+        """Name of the contract that it delivers by."""
+        ...
+
+    @property
+    def last_data_on(self) -> date | None:
+        """Newest day of which there are data; None: the source has no dated events."""
+        ...
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether files of the simulated university are loaded."""
+        ...
+
+    @property
+    def why_stale(self) -> str:
+        """What is older than the contract permits, as a sentence without a full stop; empty: nothing is."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,6 @@ def percent(share: float, digits: int = 0) -> str:
     return "–" if is_missing(share) else f"{100 * share:.{digits}f} %"
 
 
-def records(frame: Any) -> list[Mapping[str, Any]]:
+def records(frame: Any) -> list[dict[str, Any]]:
     """Rows of a frame, as templates read them."""
     return frame.to_dict("records")

@@ -74,17 +74,17 @@ def _steps(steps: pd.DataFrame) -> dict:
 
 
 def _seconds(seconds: float | None) -> str:
-    if is_missing(seconds):
+    if seconds is None or is_missing(seconds):
         return "–"
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def _mib(mib: float | None) -> str:
-    return "–" if is_missing(mib) else f"{mib:,.0f} MiB"
+    return "–" if mib is None or is_missing(mib) else f"{mib:,.0f} MiB"
 
 
 def _age(hours: float | None, status: str) -> str:
-    if is_missing(hours):
+    if hours is None or is_missing(hours):
         return "none before this one" if status == "publishing" else "none is published yet"
     if hours < 1:
         return f"{hours * 60:.0f} minutes"

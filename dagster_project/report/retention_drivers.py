@@ -38,7 +38,7 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     sections, silent = [], []
     for source, rows in effects.groupby("source"):
         if (rows["status"] == "estimated").any():
-            sections.append(_section(source, rows, {name: x[x["source"] == source] for name, x in others.items()}))
+            sections.append(_section(str(source), rows, {name: x[x["source"] == source] for name, x in others.items()}))
         else:
             silent.append({"source": source, "reason": rows["reason"].iloc[0]})
     return render("retention_drivers.html", about or About(), sections=sections, silent=silent)

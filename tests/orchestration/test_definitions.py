@@ -1,5 +1,6 @@
 """The graph: every asset, its neighbours and its checks, as reviewed."""
 
+import ast
 import json
 import os
 import re
@@ -127,6 +128,26 @@ def test_no_table_comes_from_anything_but_contracts_seeds_and_other_tables(graph
     contract_tables = {dg.AssetKey([c.schema, table.name]) for c in CONTRACTS.values() for table in c.tables}
     seeds = {dg.AssetKey(["marts", path.stem]) for path in (REPOSITORY / "dbt" / "seeds").glob("*.csv")}
     assert roots <= contract_tables | seeds
+
+
+def test_every_module_of_defs_imports_dagster():
+    """What needs no Dagster has a room of its own, where it is tested without it."""
+    modules = sorted((REPOSITORY / "dagster_project" / "defs").rglob("*.py"))
+    assert len(modules) > 20
+    assert [
+        str(path.relative_to(REPOSITORY)) for path in modules if path.read_text() and not imports_dagster(path)
+    ] == []
+
+
+def imports_dagster(module: Path) -> bool:
+    """Whether a file imports Dagster or one of its libraries, at its top or where it is needed."""
+    named: list[str] = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            named += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named.append(node.module)
+    return any(name.partition(".")[0] in ("dagster", "dagster_dbt") for name in named)
 
 
 def test_models_read_no_files_of_their_own():

@@ -180,9 +180,8 @@ def score_active(store: Warehouse, settings: Settings, now: datetime) -> Scoring
             drifts.append(_drift(subject, source, store, active, scorer, entry, now))
             if entry["trained_at"].date() == now.date():
                 trained.append(name)
-    frames = {"scores": scores, "reasons": reasons, "drift": drifts}
-    counts = {}
-    for table, parts in frames.items():
+    frames, counts = {}, {}
+    for table, parts in {"scores": scores, "reasons": reasons, "drift": drifts}.items():
         contract = CONTRACTS[f"analytics.at_risk_{table}"]
         frame = as_contracted(contract, pd.concat(parts) if parts else pd.DataFrame())
         frames[table] = frame

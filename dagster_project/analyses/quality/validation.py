@@ -15,7 +15,7 @@ counts as infinite: it lies in no range that is bounded above.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -113,8 +113,8 @@ def validate(suite: Suite, relation: Relation, connection: duckdb.DuckDBPyConnec
         else:
             there.append(expectation)
     engine = _Engine(relation, connection)
-    rows, kinds = engine.scan(there)
-    kinds |= {e.id: engine.distinct(e) for e in there if e.type in VALUES | CONTAINED}
+    rows, scanned = engine.scan(there)
+    kinds = {**scanned, **{e.id: engine.distinct(e) for e in there if e.type in VALUES | CONTAINED}}
     bad = _judge_all(there, kinds, outcomes)
     if left := [e for e in there if e.type in RANGES and bad[e.id]]:
         outcomes |= {expectation.id: Outcome() for expectation in left}
@@ -146,8 +146,8 @@ class _Engine:
         readers: list[tuple[str, str, int, int]] = []
         for expectation in expectations:
             for rows, value, condition in self._kinds(expectation, with_zones):
-                places = [asked.setdefault(sql, len(asked)) for sql in (rows, value)]
-                readers.append((expectation.id, condition, *places))
+                of_rows, of_value = (asked.setdefault(sql, len(asked)) for sql in (rows, value))
+                readers.append((expectation.id, condition, of_rows, of_value))
         found = self._connection.execute(f"select {', '.join(asked)} from {self._relation.sql}").fetchall()[0]
         kinds: dict[str, list[Kind]] = {expectation.id: [] for expectation in expectations}
         for name, condition, rows, value in readers:
@@ -243,7 +243,7 @@ class _Engine:
 
 
 def _judge_all(
-    expectations: Sequence[Expectation], kinds: dict[str, Iterable[Kind]], outcomes: dict[str, Outcome]
+    expectations: Sequence[Expectation], kinds: Mapping[str, Iterable[Kind]], outcomes: dict[str, Outcome]
 ) -> dict[str, list[Kind]]:
     """Judge all kinds, a bounded number at a time, into the outcomes; returns the first unexpected ones of each."""
     bad: dict[str, list[Kind]] = {expectation.id: [] for expectation in expectations}
@@ -294,9 +294,10 @@ def _judge(expectations: list[Expectation], kinds: dict[str, list[Kind]]) -> dic
 def _batch_definition() -> Any:
     """What takes frames. Importing Great Expectations costs seconds: it happens where a suite runs."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("kinds")
     return source.add_dataframe_asset("kinds").add_batch_definition_whole_dataframe("kinds")
 

@@ -53,7 +53,8 @@ def find_gaps(store: Warehouse) -> list[pd.DataFrame]:
         for courses in (COMPLETED, ADMITTED)
     )
     frames = []
-    for (source, skill), rows in benchmarks.groupby(["source", "skill_key"], sort=True):
+    for _, rows in benchmarks.groupby(["source", "skill_key"], sort=True):
+        source, skill = rows["source"].iloc[0], rows["skill_key"].iloc[0]
         one = [frame[frame["skill_key"] == skill] for frame in (items, gained, completed, admitted)]
         found = recommend(rows, *one).rename(columns={new: old for old, new in names.items()})
         frames.append(found.assign(source=source, skill_key=skill))

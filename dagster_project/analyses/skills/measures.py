@@ -30,6 +30,7 @@ FEWEST_ITEMS = 5
 FEWEST_TAKERS_SHOWN = 10
 SHORT_WINDOW_DAYS = 90
 FIGURES = ["ability", "std_error", "percentile", "percentile_sd", "percentile_low", "percentile_high"]
+NO_TEXT = np.array(None)
 
 
 class Benchmarks(NamedTuple):
@@ -81,7 +82,7 @@ def measure(
 def item_rows(stored: StoredBank) -> pd.DataFrame:
     """Rows of analytics.skill_items: what the stored bank says that its contract names."""
     frame = stored.frames["items"].rename(columns={"item": "question_key", "course": "course_key", "quiz": "item_id"})
-    frame["bank_version"] = np.where(frame["slope"].notna(), stored.version, None)
+    frame["bank_version"] = np.where(frame["slope"].notna(), stored.version, NO_TEXT)
     if "anchors" in stored.frames:
         anchors = stored.frames["anchors"].set_index("item")
         frame["drift"] = frame["question_key"].map(anchors["drift"])
@@ -220,7 +221,7 @@ def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
     frame["gain_low"], frame["gain_high"] = frame["gain"] - half, frame["gain"] + half
     frame["is_positive"] = (frame["gain_low"] > 0).astype(object).where(frame["gain"].notna(), None)
     frame["reason"] = np.where(
-        frame["gain"].isna(), "fewer than 30 learners answered before and after completing it", None
+        frame["gain"].isna(), "fewer than 30 learners answered before and after completing it", NO_TEXT
     )
     few = frame["taker_count"] < FEWEST_TAKERS_SHOWN
     frame = frame.rename(columns={"naive": "naive_change", "naive_se": "naive_change_se"})

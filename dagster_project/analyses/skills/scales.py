@@ -113,11 +113,9 @@ def bring_up_to_date(settings: Settings, skill: Skill, answers: SkillAnswers, pe
         new = _calibrate(settings, skill, answers, people, None)
     elif skill.as_of - old.calibrated_on >= RECALIBRATED_AFTER:
         new = _calibrate(settings, skill, answers, people, old)
-    elif skill.as_of > old.known_on:
-        new = _extend(settings, skill, answers, people, old)
+    elif skill.as_of > old.known_on and (extended := _extend(settings, skill, answers, people, old)):
+        new = extended
     else:
-        return old
-    if new is None:
         return old
     save_bank(settings, skill.source, skill.skill_key, new)
     return new
@@ -155,7 +153,7 @@ def _calibrate(
         "log_likelihood": bank.log_likelihood,
         "log_likelihood_left": bank.log_likelihood_left,
     }
-    if old_bank is not None:
+    if old is not None and old_bank is not None:
         try:
             linked = link(bank, old_bank)
         except ValueError as error:
@@ -181,7 +179,9 @@ def _extend(
     import pandas as pd
 
     bank = to_bank(old)
-    extended = extend_scale(bank, answers, fewest_learners=settings.minimum_linking_learners) if bank else None
+    if bank is None:
+        return None
+    extended = extend_scale(bank, answers, fewest_learners=settings.minimum_linking_learners)
     if extended is None:
         return None
     new = ~extended.items["item"].isin(bank.items["item"])

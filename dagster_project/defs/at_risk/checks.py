@@ -106,11 +106,13 @@ def adds_up(gaps: dict[str, float]) -> dg.AssetCheckResult:
 
 def has_not_drifted(drift: pd.DataFrame, trained: list[str]) -> dg.AssetCheckResult:
     """Score and features that matter: daily it warns and the champion stays; where the model is new it blocks."""
-    found, broken = {"limit": BLOCK_ABOVE}, {}
-    for (source, outcome), rows in drift.groupby(["source", "outcome"]) if len(drift) else []:
-        found[f"{source}/{outcome}"] = beyond_limit(rows)
+    found: dict[str, float | dict[str, float]] = {"limit": BLOCK_ABOVE}
+    broken = {}
+    for _, rows in drift.groupby(["source", "outcome"]) if len(drift) else []:
+        subject = f"{rows['source'].iloc[0]}/{rows['outcome'].iloc[0]}"
+        found[subject] = beyond_limit(rows)
         if reason := why_drifted(rows):
-            broken[f"{source}/{outcome}"] = reason
+            broken[subject] = reason
     told = "; ".join(f"{subject}: {reason}" for subject, reason in broken.items())
     return _result("at_risk_scores_have_not_drifted", SCORES, found, list(broken), trained, told)
 

@@ -6,14 +6,16 @@ events costs 20 ms of CPU, and waits for the disk. With one connection a file it
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from dagster import Field, StringSource
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
 KEPT = 8
@@ -32,12 +34,12 @@ class EventLog(SqliteEventLogStorage):
         return {"base_dir": Field(StringSource, is_required=False)}
 
     @classmethod
-    def from_config_value(cls, inst_data, config_value: dict) -> "EventLog":
+    def from_config_value(cls, inst_data, config_value: Mapping[str, Any]) -> "EventLog":
         base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 
     @contextmanager
-    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
+    def _connect(self, shard: str) -> Generator[sqlalchemy.Connection]:
         if shard not in self._initialized_dbs:
             with super()._connect(shard):  # makes the tables
                 pass
@@ -65,7 +67,7 @@ class EventLog(SqliteEventLogStorage):
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
             # Not every commit waits for the disk: a power failure may cost the last events, and breaks nothing.
-            sqlalchemy.event.listen(engine, "connect", lambda found, _: found.execute("pragma synchronous = normal"))
+            event.listen(engine, "connect", lambda found, _: found.execute("pragma synchronous = normal"))
         self._engines.move_to_end(shard)
         for oldest in [name for name in self._engines if name != INDEX_SHARD_NAME][: -KEPT + 1]:
             self._close(oldest)
@@ -91,4 +93,6 @@ class EventLog(SqliteEventLogStorage):
 
 def _rows_written(connection: sqlalchemy.Connection) -> int:
     """Rows that this connection has inserted, updated or deleted since it was opened."""
-    return connection.connection.driver_connection.total_changes
+    driver = connection.connection.driver_connection
+    assert driver is not None, "a connection in use has not been closed"
+    return driver.total_changes

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -36,7 +37,7 @@ def problems_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[Problem
     """
     problems, planned, made = [], set(), set()
     for entry in instance.all_logs(run_id, of_type=EVENT_TYPES):
-        event = entry.dagster_event
+        event = entry.get_dagster_event()
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed and is_blocking(check):
@@ -62,12 +63,12 @@ def problem_of_step(event: dg.DagsterEvent) -> list[Problem]:
     error = event.step_failure_data.error
     if error and error.cls_name == "DagsterAssetCheckFailedError":
         return []
-    return [Problem(event.step_key, reason_of(event.step_failure_data), cause=_cause(error))]
+    return [Problem(event.step_key or event.job_name, reason_of(event.step_failure_data), cause=_cause(error))]
 
 
 def problem_of_check(check: dg.AssetCheckEvaluation) -> Problem:
     """What a check found, in words that it or its metadata give."""
-    metadata = {name: value.value for name, value in check.metadata.items()}
+    metadata: dict[str, Any] = {name: value.value for name, value in check.metadata.items()}
     rows = next((int(metadata[name]) for name in ROW_COUNTS if metadata.get(name) is not None), None)
     place = next((str(metadata[name]) for name in PLACES if metadata.get(name)), None)
     return Problem(

@@ -90,8 +90,8 @@ def rows_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -
     made: dict[dg.AssetKey, dict] = {}
     problems: list[Problem] = []
     for entry in instance.all_logs(run_id, of_type=_EVENTS):
-        event = entry.dagster_event
-        if event.event_type in _STEPS:
+        event = entry.get_dagster_event()
+        if event.event_type in _STEPS and event.step_key:
             step = steps.setdefault(event.step_key, {"start": entry.timestamp})
             step |= {"end": entry.timestamp, "status": _STEPS[event.event_type]}
             problems += problem_of_step(event)
@@ -100,7 +100,7 @@ def rows_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -
             found = problem_of_check(check)
             problems += [found] if is_blocking(check) and not check.passed else []
             checks.append(_check(check, found))
-        else:
+        elif event.asset_key:
             made[event.asset_key] = {
                 name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
             }

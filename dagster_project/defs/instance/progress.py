@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from typing import Any
 
 import dagster as dg
 
@@ -22,11 +23,16 @@ def say(line: str) -> None:
     print(f"{time.monotonic() - _started:7.1f} s  {line}\n", end="", file=sys.stderr, flush=True)
 
 
+def _meta(record: logging.LogRecord) -> dict[str, Any]:
+    """What Dagster adds to a record: its event if there is one, and the message as it was before it was dressed up."""
+    return vars(record)["dagster_meta"]
+
+
 class ProgressHandler(logging.Handler):
     """Turns Dagster's event records into lines such as `  12.3 s  raw_oulad/studentVle  10,655,280 rows`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        event = record.dagster_meta.get("dagster_event")
+        event = _meta(record).get("dagster_event")
         line = self._message(record) if event is None else self._event(event)
         if line:
             say(line)
@@ -35,7 +41,7 @@ class ProgressHandler(logging.Handler):
     def _message(record: logging.LogRecord) -> str | None:
         if record.levelno < logging.INFO:
             return None
-        text = record.dagster_meta["orig_message"]
+        text = _meta(record)["orig_message"]
         if text.startswith(QUIET):
             return None
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
@@ -74,7 +80,7 @@ def without_trace(text: str) -> str:
     return f"{before}{inside.rstrip().splitlines()[-1].strip()}" if trace else text
 
 
-@dg.logger(description="One line per step, message and failed check")
+@dg.logger(config_schema=None, description="One line per step, message and failed check")
 def progress(_: dg.InitLoggerContext) -> logging.Logger:
     # Steps and checks come at debug level; the handler leaves out what else does.
     logger = logging.Logger("progress", logging.DEBUG)

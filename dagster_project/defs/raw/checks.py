@@ -1,6 +1,6 @@
 """What must hold of a raw table after each load, across landing, raw, quarantine and the weeks before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -201,15 +201,17 @@ def _volume(volume: Volume) -> dict:
     return {"rows in the last week": volume.count, "usual": volume.usual, "days without a row that have some": empty}
 
 
-def source_is_fresh(table: Table, newest: dict[str, datetime | None], now: datetime) -> dg.AssetCheckResult:
+def source_is_fresh(table: Table, newest: Mapping[str, datetime | None], now: datetime) -> dg.AssetCheckResult:
     """``newest``: time of the newest event or delivery by source, UTC; None: there was none."""
     ages = {source: age(at, now) for source, at in newest.items()}
     stale = {source: why for source, at in newest.items() if (why := why_stale(table, at, now))}
-    error_after = table.freshness.error_after
-    is_error = error_after is not None and any(ages[x] is None or ages[x] > error_after for x in stale)
+    error_after = table.freshness.error_after if table.freshness else None
+    is_error = error_after is not None and any((old := ages[x]) is None or old > error_after for x in stale)
     told = "; ".join(f"{source}: {why}" for source, why in stale.items())
     found = {
-        source: {"newest": at.isoformat(timespec="seconds"), "age in days": ages[source].days} if at else None
+        source: {"newest": at.isoformat(timespec="seconds"), "age in days": old.days}
+        if at is not None and (old := ages[source]) is not None
+        else None
         for source, at in newest.items()
     }
     return dg.AssetCheckResult(

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
@@ -29,18 +30,21 @@ NODES = {
     if node["resource_type"] in ("model", "seed")
 }
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
+EVERYTHING = "fqn:*"
 REPORTING = "path:models/reporting"
 ANALYTICS = read_contracts()
 
 
-def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
+def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = None) -> dg.AssetsDefinition:
     """One `dbt build` over some of the models, with their tests, as one step.
 
     The days that the run was asked for, and every day that the loader marked, are deleted from the daily summary of
     events and summarized again from raw. The step yields dbt's results with column lineage and row counts.
 
     Args:
-        chosen: `select` or `exclude`, in dbt's words.
+        name: of the step.
+        select: models to build, in dbt's words.
+        exclude: models of these to leave out, in dbt's words.
     """
 
     @dbt_assets(
@@ -50,7 +54,8 @@ def _dbt_build(name: str, **chosen: str) -> dg.AssetsDefinition:
         dagster_dbt_translator=LayerTranslator(),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WRITER_POOL,
-        **chosen,
+        select=select,
+        exclude=exclude,
     )
     def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator:
         with warehouse.writing(context) as settings:
@@ -102,7 +107,7 @@ def _described(
     counts = warehouse.row_counts([name for name in names.values() if not name.startswith("staging.")])
     for output in outputs:
         name = names[output.output_name]
-        metadata = dict(output.metadata)
+        metadata: dict[str, Any] = dict(output.metadata)
         if name in columns:
             metadata["dagster/column_schema"] = dg.TableSchema(
                 columns=[dg.TableColumn(column, *described) for column, described in columns[name].items()]

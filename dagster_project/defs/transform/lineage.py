@@ -32,8 +32,10 @@ def column_lineage(sql: str, columns: Mapping[str, Mapping[str, str]]) -> dg.Tab
         query = parse_one(sql, dialect=DIALECT)
         for table in query.find_all(exp.Table):
             table.set("catalog", None)
-        tables = MappingSchema(nested, dialect=DIALECT)
+        tables = MappingSchema({**nested}, dialect=DIALECT)
         query = qualify(query, schema=tables, dialect=DIALECT, identify=False, validate_qualify_columns=False)
+        if not isinstance(query, exp.Query):
+            return None
         scope = build_scope(query)
         return dg.TableColumnLineage(
             {
