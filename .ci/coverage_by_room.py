@@ -9,6 +9,7 @@ import coverage
 
 
 def main() -> None:
+    """Print the table; pytest-cov has left its data in the working folder."""
     measured = coverage.Coverage()
     measured.load()
     with tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,7 @@ UV_FILES = (Path.home() / ".config/uv/uv.toml", Path("/etc/uv/uv.toml"), REPOSIT
 
 
 def main() -> int:
+    """Install uv and what the lock file names, from the index of the user's settings; returns the exit status."""
     settings = pip_settings()
     index = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or os.environ.get("UV_DEFAULT_INDEX")
     environment = os.environ | certificates(settings)
@@ -83,6 +84,7 @@ def uv_has_index() -> bool:
 
 
 def installed_uv() -> str | None:
+    """Version of uv in this environment; None: there is none."""
     try:
         return version("uv")
     except PackageNotFoundError:

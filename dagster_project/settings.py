@@ -176,22 +176,27 @@ class Settings(BaseSettings):
 
     @property
     def raw_dir(self) -> Path:
+        """Loaded rows, as Parquet files by contract, table, source and event date."""
         return self.home / "raw"
 
     @property
     def quarantine_dir(self) -> Path:
+        """Refused rows with their reasons."""
         return self.home / "quarantine"
 
     @property
     def identity_dir(self) -> Path:
+        """What tells who a pseudonym is: for the owner of the process only."""
         return self.home / "identity"
 
     @property
     def artifacts_dir(self) -> Path:
+        """What runs leave beside tables: models, pages, evidence."""
         return self.home / "artifacts"
 
     @property
     def models_dir(self) -> Path:
+        """Trained at-risk models."""
         return self.artifacts_dir / "models"
 
     @property
@@ -201,10 +206,12 @@ class Settings(BaseSettings):
 
     @property
     def pages_dir(self) -> Path:
+        """Pages as the last run wrote them, until a publication copies them."""
         return self.artifacts_dir / "pages"
 
     @property
     def data_docs_dir(self) -> Path:
+        """What the suites found, as pages."""
         return self.artifacts_dir / "data_docs"
 
     @property
@@ -214,6 +221,7 @@ class Settings(BaseSettings):
 
     @property
     def published_dir(self) -> Path:
+        """Snapshots, and `current`, the link to the newest."""
         return self.home / "published"
 
     @property
@@ -223,14 +231,17 @@ class Settings(BaseSettings):
 
     @property
     def temp_dir(self) -> Path:
+        """Where engines spill; emptied when a run takes the write lock."""
         return self.home / "tmp"
 
     @property
     def build_database(self) -> Path:
+        """DuckDB file that runs build in; readers have the snapshots."""
         return self.home / "build.duckdb"
 
     @property
     def lock_file(self) -> Path:
+        """Held by the one process that may write."""
         return self.home / "write.lock"
 
 

@@ -46,7 +46,6 @@ def analyse_sources(
     The rows are sorted once, into a file in `folder`: the analysis passes over them some fifty times. No figure is
     about fewer rows than `minimum_group`.
     """
-
     import pandas as pd
 
     seeds = {name: store.read(table) for name, table in SEEDS.items()}
@@ -71,7 +70,6 @@ def analyse_sources(
 
 def _rows(store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, source: str, file: Path) -> Batches | None:
     """A stream of the level's rows with a known outcome, by program and learner; None if there are none."""
-
     import pyarrow as pa
 
     keys, mart = Columns(), MARTS[level]
@@ -108,7 +106,6 @@ def _read(file: Path) -> Iterator[pa.RecordBatch]:
 
 def _with_looked_up_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Text as dictionaries: the work of comparing it is done once, not in every pass."""
-
     import pyarrow as pa
 
     columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]

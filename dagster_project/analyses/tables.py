@@ -41,7 +41,6 @@ def as_contracted(contract: TableContract, frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_frames(store: Warehouse, table: str, frames: Sequence[pd.DataFrame]) -> int:
     """Replace a table by frames that have some of its columns, the others null; returns how many rows it has."""
-
     import pandas as pd
     import pyarrow as pa
 

@@ -66,10 +66,12 @@ class WarehouseResource(dg.ConfigurableResource):
 
     @cached_property
     def settings(self) -> Settings:
+        """As the environment has them when the step begins."""
         return Settings()
 
     @cached_property
     def ledger(self) -> Ledger:
+        """The ledger of these settings."""
         return Ledger(self.settings)
 
     @cached_property
@@ -90,14 +92,17 @@ class WarehouseResource(dg.ConfigurableResource):
 
     @property
     def run_id(self) -> str:
+        """Id of the run that works with the resource; empty outside of runs."""
         return self._run_id
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Note the run, and watch memory from its beginning on."""
         memory_watch()  # The history of runs asks it for every step's memory.
         if context.run:
             self._run_id, self._run_tags = context.run.run_id, dict(context.run.tags)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Let go of the write lock, and delete what dbt compiled for the run."""
         if self._is_holder:
             shutil.rmtree(self.dbt_target, ignore_errors=True)
         release_run(self.settings, self._run_id)
@@ -180,5 +185,5 @@ def resources() -> dg.Definitions:
 
 
 def _dbt_executable() -> Path:
-    """dbt of this environment: `.venv/bin` need not be on the path."""
+    """The dbt of this environment: `.venv/bin` need not be on the path."""
     return Path(sys.executable).parent / "dbt"

@@ -31,13 +31,13 @@ ROW_INCHES = 0.52
 def draw_figure(rows: pd.DataFrame, number: int) -> str | None:
     """One figure of the report.
 
-    Parameters
-    ----------
-    rows : estimated drivers of the figure, in their order: title, unit, contrast_low, contrast_high, percent,
-        percent_low, percent_high, printed_percent_low, printed_percent_high
-    number : of the report
+    Args:
+        rows: estimated drivers of the figure, in their order: title, unit, contrast_low, contrast_high, percent,
+            percent_low, percent_high, printed_percent_low, printed_percent_high
+        number: of the report
 
-    Returns a data URI (SVG); None if no driver of the figure has an estimate.
+    Returns:
+        A data URI (SVG); None if no driver of the figure has an estimate.
     """
     if not len(rows):
         return None
@@ -222,6 +222,7 @@ def percent_words(value: float, digits: int = 1) -> str:
 
 
 def interval_words(row: dict[str, Any]) -> str:
+    """Both ends of the confidence interval, in percent."""
     return f"{percent_words(row['percent_low'])} to {percent_words(row['percent_high'])}"
 
 

@@ -22,12 +22,11 @@ def draw_lines(
 ) -> Markup:
     """Lines over axes with marks, as inline SVG.
 
-    Parameters
-    ----------
-    series : of each line its name, colour, points of shape (n, 2) and whether it stands out
-    x_name, y_name : what the axes are called
-    y_range, x_range : their ends; of x those of the points when not given
-    has_dots : whether a line that stands out has dots, also where they are many
+    Args:
+        series: of each line its name, colour, points of shape (n, 2) and whether it stands out
+        x_name, y_name: what the axes are called
+        y_range, x_range: their ends; of x those of the points when not given
+        has_dots: whether a line that stands out has dots, also where they are many
     """
     import numpy as np
 

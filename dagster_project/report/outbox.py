@@ -50,6 +50,7 @@ class Alert:
     accepted: list[str] = field(default_factory=list)
 
     def hash_of(self, address: str) -> str:
+        """Keyed hash of an address, 32 hexadecimal digits: the outbox holds none in clear."""
         return hashlib.blake2b(address.encode(), key=bytes.fromhex(self.key), digest_size=16).hexdigest()
 
 

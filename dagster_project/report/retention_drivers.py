@@ -1,5 +1,4 @@
-"""What goes with staying in a degree: the retention report's drivers with intervals, doubts and all, for a reader at a
-university."""
+"""What goes with staying in a degree: drivers with intervals, doubts and all, for a reader at a university."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A simulated university with planted truth. Modules, in the order in which to read them:
+"""A simulated university with planted truth.
+
+Modules, in the order in which to read them:
 
     drivers      every driver and control: how it is defined, what the report prints, which effect is planted
     world        programs, calendar, places: the same in every university
@@ -48,12 +50,11 @@ def tables(
 ) -> AnalysisTables:
     """The analysis tables of one university, without events.
 
-    Parameters
-    ----------
-    seed: the same seed gives the same tables.
-    students: degree learners with a matured first-year outcome.
-    hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
-    with_probability: add `true_probability`.
+    Args:
+        seed: the same seed gives the same tables.
+        students: degree learners with a matured first-year outcome.
+        hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
+        with_probability: add `true_probability`.
     """
     population = draw(seed, students, _truth.solved(), hidden=hidden)
     return AnalysisTables(
@@ -68,13 +69,13 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
     Among the landing files lies `simulated.json`, which says that they are made up and names each by its SHA-256: by it
     the loader and every page know them again, wherever they are loaded from.
 
-    Parameters
-    ----------
-    landing: landing folder of a source with the contract `campus`.
-    truth: file for the truth; it must not lie in the landing folder, where a loader could find it. Beside it,
-        `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer.
+    Args:
+        landing: landing folder of a source with the contract `campus`.
+        truth: file for the truth; it must not lie in the landing folder, where a loader could find it. Beside it,
+            `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer.
 
-    Returns rows by table and the planted dirt by kind.
+    Returns:
+        Rows by table and the planted dirt by kind.
     """
     landing, truth = Path(landing).resolve(), Path(truth).resolve()
     if truth.is_relative_to(landing):

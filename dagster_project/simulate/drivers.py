@@ -46,15 +46,14 @@ Kind = Literal["program", "design", "course", "own"]
 class Driver:
     """One driver of the report, or a null without a printed counterpart.
 
-    Parameters
-    ----------
-    name: id, as in the driver catalogue.
-    column: column of the analysis table and of the mart.
-    kind: program (learner × program), design (fixed for a course), course (behaviour of a course's others), own.
-    sample: rows on which it is studied.
-    low, high: contrast; None for a binary driver means 0 → 1.
-    planted: percent by which retention changes from low to high (module `truth`).
-    definition: how the column is computed.
+    Attributes:
+        name: id, as in the driver catalogue.
+        column: column of the analysis table and of the mart.
+        kind: program (learner × program), design (fixed for a course), course (behaviour of a course's others), own.
+        sample: rows on which it is studied.
+        low, high: contrast; None for a binary driver means 0 → 1.
+        planted: percent by which retention changes from low to high (module `truth`).
+        definition: how the column is computed.
     """
 
     name: str

@@ -39,10 +39,12 @@ class Employers:
 
     @property
     def ids(self) -> np.ndarray:
+        """Ids by employer number, "E00001" onwards."""
         return np.array([f"E{i + 1:05d}" for i in range(len(self))])
 
     @property
     def industry(self) -> np.ndarray:
+        """Industries by employer number, in turn."""
         return np.array(world.INDUSTRIES)[np.arange(len(self)) % len(world.INDUSTRIES)]
 
     @classmethod

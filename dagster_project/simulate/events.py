@@ -113,12 +113,11 @@ def expand(
 ) -> Iterator[Events]:
     """Events of planned days, chunk by chunk.
 
-    Parameters
-    ----------
-    plan: rows ordered by date.
-    date: (rows,) days since 1970.
-    course: (rows,) course numbers.
-    progress: (rows,) how far the course has gone, 0 to 1: which items come up.
+    Args:
+        plan: rows ordered by date.
+        date: (rows,) days since 1970.
+        course: (rows,) course numbers.
+        progress: (rows,) how far the course has gone, 0 to 1: which items come up.
     """
     gaps = np.where(plan.seconds > 0, -(-plan.seconds // MEAN_GAP), 0)
     has_break = (plan.seconds > 3600) & (rng.random(len(plan)) < 0.5)

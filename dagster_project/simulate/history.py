@@ -136,10 +136,9 @@ def open_population(population: Population) -> tuple[np.ndarray, np.ndarray]:
 def open_content(population: Population, registered: np.ndarray, ability: np.ndarray) -> OpenEnrollments:
     """Open-course enrollments of degree learners, as their drivers say, and of everybody else.
 
-    Parameters
-    ----------
-    registered: (learners + open learners,) registration dates.
-    ability: likewise; abler learners choose harder courses.
+    Args:
+        registered: (learners + open learners,) registration dates.
+        ability: likewise; abler learners choose harder courses.
     """
     rng = np.random.default_rng([population.seed, 6])
     learners = population.learners

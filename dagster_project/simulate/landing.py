@@ -39,11 +39,11 @@ STAFF_GRADED = (course.STAFF, course.DISCUSSION, course.TEAM, course.OTHER)
 def write(folder: Path, population: Population) -> Report:
     """Writes every landing file of a population.
 
-    Parameters
-    ----------
-    folder: landing folder, made if missing; files of the same names are replaced.
+    Args:
+        folder: landing folder, made if missing; files of the same names are replaced.
 
-    Returns what was written, and what of the planted truth is drawn on the way.
+    Returns:
+        What was written, and what of the planted truth is drawn on the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
     registered, general = open_population(population)

@@ -20,6 +20,7 @@ class ValueMap:
     values: tuple[float, ...]
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
+        """Values at these index points, same shape, straight between the points of the map."""
         return np.interp(index, self.points, self.values)
 
 

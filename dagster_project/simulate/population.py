@@ -137,11 +137,10 @@ class Population:
 def draw(seed: int, students: int, solved: Solved, *, hidden: bool = False) -> Population:
     """A university of `students` learners with a matured outcome, and its running cohorts.
 
-    Parameters
-    ----------
-    seed: the same seed gives the same university.
-    students: degree learners with a matured first-year outcome.
-    hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
+    Args:
+        seed: the same seed gives the same university.
+        students: degree learners with a matured first-year outcome.
+        hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
     """
     course_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(2))
     courses = course.build(course_rng, course.draw_designs(course_rng), solved.maps)

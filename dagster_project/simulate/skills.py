@@ -111,9 +111,8 @@ def checks(population: Population) -> Checks:
 def abilities(population: Population, others: np.ndarray) -> np.ndarray:
     """Abilities before any course, (learners + open learners, skills): a general part and one of the skill's own.
 
-    Parameters
-    ----------
-    others: general ability of the learners of open content only.
+    Args:
+        others: general ability of the learners of open content only.
     """
     rng = np.random.default_rng([population.seed, 9])
     general = np.concatenate([population.learners["ability"], others])

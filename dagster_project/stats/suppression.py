@@ -20,25 +20,19 @@ MINIMUM = 10
 def suppress(size, margins, *, minimum: int = MINIMUM) -> pd.Series:
     """Why each cell is hidden.
 
-    Parameters
-    ----------
-    size : array of shape (cells,)
-        Persons in each cell. Empty cells are not shown and reveal nobody.
-    margins : frame of shape (cells, kinds)
-        For each kind of margin the group that the cell is summed into (missing: none). The sum of all cells is always
-        taken as known.
-    minimum : int
-        Fewest persons of a cell that is shown, and of the hidden cells of a margin together.
+    Args:
+        size (array of shape (cells,)): persons in each cell. Empty cells are not shown and reveal nobody.
+        margins (frame of shape (cells, kinds)): for each kind of margin the group that the cell is summed into
+            (missing: none). The sum of all cells is always taken as known.
+        minimum: fewest persons of a cell that is shown, and of the hidden cells of a margin together.
 
-    Returns
-    -------
-    series of shape (cells,): "small", "complementary", or missing where the cell may be shown.
+    Returns:
+        series of shape (cells,): "small", "complementary", or missing where the cell may be shown.
 
-    Notes
-    -----
-    What is guaranteed: in no margin do the hidden cells together have fewer than ``minimum`` persons or only one
-    member, and no linear combination of margins and shown cells gives a hidden cell. The cells hidden beside the small
-    ones are the smallest that do it, one at a time; a smaller set may exist.
+    Notes:
+        What is guaranteed: in no margin do the hidden cells together have fewer than ``minimum`` persons or only one
+        member, and no linear combination of margins and shown cells gives a hidden cell. The cells hidden beside the
+        small ones are the smallest that do it, one at a time; a smaller set may exist.
     """
     import pandas as pd
 

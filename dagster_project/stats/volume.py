@@ -17,13 +17,12 @@ SMALLEST_DAY = 10  # a day that never had fewer rows does not stay empty by chan
 class Volume:
     """What the last seven whole days brought.
 
-    Attributes
-    ----------
-    count : rows of these days
-    usual : median of the weeks before; nan where there are too few
-    empty_days : which of the seven days (0: the first) had no row, though that day of the week always had
-    why_unusual : in words; empty: it is as usual
-    why_not_judged : in words; empty: it was judged
+    Attributes:
+        count: rows of these days
+        usual: median of the weeks before; nan where there are too few
+        empty_days: which of the seven days (0: the first) had no row, though that day of the week always had
+        why_unusual: in words; empty: it is as usual
+        why_not_judged: in words; empty: it was judged
     """
 
     count: int
@@ -37,29 +36,25 @@ def judge_volume(days) -> Volume:
     """Rows of the last seven whole days against the eight weeks before, and against the same time a year ago.
 
     A week is unusual when it has less than half or more than twice the median of the trailing weeks, and lies more
-    than three robust standard deviations from it: the median absolute deviation [1]_ of the counts as
-    ``2 sqrt(n + 3/8)``, which gives a count a standard deviation of 1 whatever its size [2]_, so that small sources
+    than three robust standard deviations from it: the median absolute deviation [1] of the counts as
+    ``2 sqrt(n + 3/8)``, which gives a count a standard deviation of 1 whatever its size [2], so that small sources
     do not warn by chance. Breaks between terms and their ends are known by the year before: a week that leaves what is
     usual is excused when one at the same time of last year left it in the same direction, and by as much.
 
-    Parameters
-    ----------
-    days : array of shape (n_days,), rows
-        Every day without a gap, from the source's first to its newest one. The newest day may be incomplete and is
-        left out.
+    Args:
+        days (array of shape (n_days,), rows): every day without a gap, from the source's first to its newest one. The
+            newest day may be incomplete and is left out.
 
-    Notes
-    -----
-    Weeks are seven days ending yesterday, not calendar weeks: each holds every day of the week once, and none is
-    incomplete. A source of less than four such weeks before the last one is not judged; one of less than a year has no
-    breaks to know, and warns at its first.
+    Notes:
+        Weeks are seven days ending yesterday, not calendar weeks: each holds every day of the week once, and none is
+        incomplete. A source of less than four such weeks before the last one is not judged; one of less than a year has
+        no breaks to know, and warns at its first.
 
-    References
-    ----------
-    .. [1] C. Leys et al. (2013), Detecting outliers: Do not use standard deviation around the mean, use absolute
-       deviation around the median, Journal of Experimental Social Psychology 49(4), 764-766.
-    .. [2] F. J. Anscombe (1948), The transformation of Poisson, binomial and negative-binomial data, Biometrika 35,
-       246-254.
+    References:
+        [1] C. Leys et al. (2013), Detecting outliers: Do not use standard deviation around the mean, use absolute
+            deviation around the median, Journal of Experimental Social Psychology 49(4), 764-766.
+        [2] F. J. Anscombe (1948), The transformation of Poisson, binomial and negative-binomial data, Biometrika 35,
+            246-254.
     """
     days = np.asarray(days, dtype=float)[:-1]
     weeks = days[len(days) % WEEK :].reshape(-1, WEEK)

@@ -24,12 +24,11 @@ ONE_SIDED = 1.645
 class Judgement:
     """What is known of the model that a training proposes, or of the champion where none was trained.
 
-    Attributes
-    ----------
-    metrics : rows of at_risk_backtest of its last split; `is_champion` marks the model that is judged. Empty where no
-        cohort could be predicted from earlier ones: such a model becomes champion unjudged, and is told to be
-    leaks : features that know the future, by week (`recounted_leaks`); none where nothing was trained
-    drift : drift table of the last split (`Backtest.drift`); none where nothing was trained
+    Attributes:
+        metrics: rows of at_risk_backtest of its last split; `is_champion` marks the model that is judged. Empty where
+            no cohort could be predicted from earlier ones: such a model becomes champion unjudged, and is told to be
+        leaks: features that know the future, by week (`recounted_leaks`); none where nothing was trained
+        drift: drift table of the last split (`Backtest.drift`); none where nothing was trained
     """
 
     metrics: pd.DataFrame
@@ -91,6 +90,7 @@ def _has_not_drifted(judgement: Judgement) -> tuple[dict, str | None]:
 
 
 def beyond_limit(drift: pd.DataFrame) -> dict[str, float]:
+    """Features that drifted too far to be believed, with their stability index, two decimals."""
     worst = drift[drift["level"] == "block"]
     return dict(zip(worst["feature"], np.round(worst["psi"], 2).tolist(), strict=True))
 

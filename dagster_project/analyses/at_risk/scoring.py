@@ -31,7 +31,6 @@ SCORING_TABLES = ("scores", "reasons", "drift")
 
 def read_active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame:
     """The running cohorts' last two weeks; `is_latest` marks the week that is scored."""
-
     import pandas as pd
 
     last_data_on = f"(select last_data_on from core.dim_source where source = {literal(source)})"
@@ -130,14 +129,13 @@ def _drift(
 class ScoringRound:
     """One pass over the active learners of all subjects and sources; names are "<source>/<outcome>".
 
-    Attributes
-    ----------
-    counts : rows by table
-    told : what was done, in words, by name
-    frames : rows of "scores", "reasons" and "drift"
-    expected : active learners by name, counted in the marts by a query of its own
-    gaps : largest distance between contributions plus base and log-odds, by name
-    trained : names whose model was trained today
+    Attributes:
+        counts: rows by table
+        told: what was done, in words, by name
+        frames: rows of "scores", "reasons" and "drift"
+        expected: active learners by name, counted in the marts by a query of its own
+        gaps: largest distance between contributions plus base and log-odds, by name
+        trained: names whose model was trained today
     """
 
     counts: dict[str, int]
@@ -150,7 +148,6 @@ class ScoringRound:
 
 def score_active(store: Warehouse, settings: Settings, now: datetime) -> ScoringRound:
     """Score every active learner by the champion of their source and outcome; `now` is UTC without zone."""
-
     import pandas as pd
 
     # Scores that were refused yesterday would stop every run from today on.

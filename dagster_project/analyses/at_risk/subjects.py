@@ -42,15 +42,14 @@ MATURED_SHARE = 0.98
 class Subject:
     """An outcome with its rows: learners still enrolled, by week of term.
 
-    Attributes
-    ----------
-    name : the outcome, as the tables have it
-    rows : the model with the rows; every subject has `ROW_COLUMNS` there, and its features and subgroups
-    mart : the mart by week that the rows come from
-    ends : the mart of the enrollments, which knows how they ended
-    key : the enrollment's column in these marts
-    active : SQL that counts those who must be scored in a ``{source}``, straight from the marts: the model of the rows
-        and what Python keeps of them are checked by it
+    Attributes:
+        name: the outcome, as the tables have it
+        rows: the model with the rows; every subject has `ROW_COLUMNS` there, and its features and subgroups
+        mart: the mart by week that the rows come from
+        ends: the mart of the enrollments, which knows how they ended
+        key: the enrollment's column in these marts
+        active: SQL that counts those who must be scored in a ``{source}``, straight from the marts: the model of the
+            rows and what Python keeps of them are checked by it
     """
 
     name: str
@@ -73,7 +72,6 @@ class Subject:
         By enrollment and week: draws of rows, sums of floats and ties depend on where a row stands, and a table's rows
         stand in no order.
         """
-
         import pandas as pd
         import pyarrow as pa
 

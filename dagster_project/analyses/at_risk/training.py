@@ -33,11 +33,13 @@ READS = sorted({table for subject in SUBJECTS for table in subject.tables})
 
 
 def sources_of(store: Warehouse, subject: Subject) -> list[str]:
+    """Sources that have rows in the mart of a subject, by name."""
     batches = store.batches(f"select distinct source from {subject.mart} order by source")
     return [source for batch in batches for source in batch.column(0).to_pylist()]
 
 
 def rows_of(table: pd.DataFrame, source: str, subject: Subject) -> pd.DataFrame:
+    """The rows of a table that are about this source and outcome."""
     return table[(table["source"] == source) & (table["outcome"] == subject.name)]
 
 
@@ -51,8 +53,11 @@ def _why_not(
     erased_at: datetime | None = None,
     is_refused: bool = False,
 ) -> str | None:
-    """Why no model is trained now; None: one is. A model from before `erased_at` may know a learner who was erased;
-    what of the last training a suite refused (`is_refused`) would stop every run."""
+    """Why no model is trained now; None: one is.
+
+    A model from before `erased_at` may know a learner who was erased; what of the last training a suite refused
+    (`is_refused`) would stop every run.
+    """
     if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
         return "too few learners with a matured outcome"
     entry = champion_of(registry, source, subject.name)
@@ -82,6 +87,7 @@ class Training:
 
     @property
     def is_refused(self) -> bool:
+        """Whether any claim about the model was found broken: it does not become champion."""
         return bool(self.judgement.refusals)
 
 
@@ -140,12 +146,11 @@ def _train(
 class TrainingRound:
     """One round over all subjects and sources; names are "<source>/<outcome>".
 
-    Attributes
-    ----------
-    counts : rows by table, "models" for at_risk_models
-    decisions : what was decided, in words, by name
-    judgements : what is known of the model that scores from now on, by name
-    without_champion : names whose model was refused and that have no former champion
+    Attributes:
+        counts: rows by table, "models" for at_risk_models
+        decisions: what was decided, in words, by name
+        judgements: what is known of the model that scores from now on, by name
+        without_champion: names whose model was refused and that have no former champion
     """
 
     counts: dict[str, int]
@@ -155,14 +160,14 @@ class TrainingRound:
 
 
 def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id: str) -> TrainingRound:
-    """Train when a cohort has matured, the champion is a week old or a suite refused the last training; else
-    everything stays as it is.
+    """Train when a cohort has matured, the champion is a week old or a suite refused the last training.
+
+    Else everything stays as it is.
 
     Args:
         now: UTC without zone.
         run_id: what registers the models; a second append of it replaces the first.
     """
-
     import pandas as pd
 
     is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])

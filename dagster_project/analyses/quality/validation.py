@@ -84,6 +84,7 @@ class Outcome:
 
     @property
     def unexpected_share(self) -> float:
+        """Share of the judged rows that break the expectation; 0 where none was judged."""
         return self.unexpected / self.judged if self.judged else 0.0
 
 

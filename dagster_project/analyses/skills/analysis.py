@@ -45,7 +45,6 @@ def analyse_skills(store: Warehouse, settings: Settings, say: Callable[[str], No
     Returns:
         By table, one frame a skill, each with some of the table's columns.
     """
-
     from threadpoolctl import threadpool_limits
 
     store.restore([CONTRACTS["analytics.skill_benchmarks"], CONTRACTS["analytics.skill_benchmark_members"]])

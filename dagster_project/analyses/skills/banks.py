@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 class StoredBank:
     """One version of a bank.
 
-    Attributes
-    ----------
-    version : day of the calibration, and a number for each extension by new questions
-    calibrated_on : last day of the data of the calibration (or recalibration)
-    known_on : last day of the data that the version knows
-    facts : numbers and words about the calibration, as they go to analytics.skill_scales
-    frames : items, groups, courses, and for linked versions anchors
+    Attributes:
+        version: day of the calibration, and a number for each extension by new questions
+        calibrated_on: last day of the data of the calibration (or recalibration)
+        known_on: last day of the data that the version knows
+        facts: numbers and words about the calibration, as they go to analytics.skill_scales
+        frames: items, groups, courses, and for linked versions anchors
     """
 
     version: str
@@ -63,7 +62,6 @@ def save_bank(settings: Settings, source: str, skill: str, bank: StoredBank) -> 
 
 def latest_bank(settings: Settings, source: str, skill: str, as_of: date) -> StoredBank | None:
     """The newest version that knows nothing later than a day: data of an earlier day must not meet a later bank."""
-
     import pandas as pd
 
     found = []

@@ -42,6 +42,7 @@ class Benchmarks(NamedTuple):
 
     @classmethod
     def read(cls, store: Warehouse) -> Benchmarks:
+        """What the tables of the warehouse say today."""
         return cls(
             store.read("analytics.skill_benchmarks"),
             store.read("analytics.skill_benchmark_members"),
@@ -57,7 +58,6 @@ def measure(
     Args:
         minimum: fewest members of an organization with figures.
     """
-
     import pandas as pd
 
     bank = to_bank(stored)
@@ -100,7 +100,6 @@ def recent_answers(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
 
 def abilities(recent: pd.DataFrame, bank: ItemBank) -> pd.DataFrame:
     """Rows of analytics.skill_abilities of one skill; what is too uncertain is withheld."""
-
     import pandas as pd
 
     posterior = group_posterior(
@@ -157,7 +156,6 @@ def benchmark_rows(
 
     What is not due stays as it was.
     """
-
     import pandas as pd
 
     likelihood = ability_likelihood(bank, recent["learner"], recent["item"], recent["category"])
@@ -191,7 +189,6 @@ def benchmark_rows(
 
 def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
     """Rows of analytics.skill_course_gains of one skill."""
-
     import pandas as pd
 
     a = answers.answers[answers.answers["item"].isin(bank.items["item"])]

@@ -28,6 +28,8 @@ CALIBRATION_NODES = 33  # an occasion has few answers: enough for .29, and the c
 
 
 class Skill(NamedTuple):
+    """A skill of one source; `as_of` is the last day of the source's data."""
+
     source: str
     skill_key: str
     as_of: date
@@ -48,6 +50,7 @@ class People(NamedTuple):
 
 
 def read_people(store: Warehouse) -> People:
+    """Traits, employers and course levels of all sources."""
     traits = _frame(
         store,
         "select learners.learner_key, learners.country, languages.language from core.dim_learner as learners "
@@ -208,7 +211,6 @@ def _all_questions(
     answers: SkillAnswers, courses: pd.DataFrame, described: pd.DataFrame, bank: ItemBank | None
 ) -> pd.DataFrame:
     """The described questions, and those without parameters with the reason."""
-
     import pandas as pd
 
     a = answers.answers
@@ -230,7 +232,6 @@ def _all_questions(
 
 def scale_row(skill: Skill, stored: StoredBank) -> dict:
     """The row of analytics.skill_scales."""
-
     import pandas as pd
 
     items, courses = stored.frames["items"], stored.frames["courses"]

@@ -19,8 +19,10 @@ from dagster_project.store.warehouse import Warehouse
     pool=WRITER_POOL,
 )
 def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
-    """Train when a cohort has matured, the champion is a week old or a suite refused the last training; else
-    everything stays as it is."""
+    """Train when a cohort has matured, the champion is a week old or a suite refused the last training.
+
+    Else everything stays as it is.
+    """
     with warehouse.writing(context) as settings:
         now = datetime.now(UTC).replace(tzinfo=None)
         trained = train_where_due(Warehouse(settings), settings, now, context.run_id)

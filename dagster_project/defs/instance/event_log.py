@@ -31,10 +31,12 @@ class EventLog(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> dict:
+        """What `dagster.yaml` may say: the folder."""
         return {"base_dir": Field(StringSource, is_required=False)}
 
     @classmethod
     def from_config_value(cls, inst_data, config_value: Mapping[str, Any]) -> "EventLog":
+        """The storage that `dagster.yaml` names; without a folder Dagster's own under DAGSTER_HOME."""
         base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 
@@ -78,10 +80,12 @@ class EventLog(SqliteEventLogStorage):
             engine.dispose()
 
     def wipe(self) -> None:
+        """Delete all events, with no connection left that would still hold a deleted file."""
         self._close_all()
         super().wipe()
 
     def dispose(self) -> None:
+        """Close every connection."""
         self._close_all()
         super().dispose()
 

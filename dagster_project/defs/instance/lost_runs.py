@@ -36,6 +36,7 @@ class RecordedExecutor(InProcessExecutor):
     """Every step in the process of the run, which is written down before the first one begins."""
 
     def execute(self, plan_context, execution_plan) -> Iterator[dg.DagsterEvent]:
+        """Dagster's events of the run, after its process is in its tags."""
         run = plan_context.dagster_run
         plan_context.instance.add_run_tags(run.run_id, work_tags(run))
         yield from super().execute(plan_context, execution_plan)

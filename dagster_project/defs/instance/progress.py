@@ -32,6 +32,7 @@ class ProgressHandler(logging.Handler):
     """Turns Dagster's event records into lines such as `  12.3 s  raw_oulad/studentVle  10,655,280 rows`."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print the line of a record, if it has one."""
         event = _meta(record).get("dagster_event")
         line = self._message(record) if event is None else self._event(event)
         if line:

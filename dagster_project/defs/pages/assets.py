@@ -12,6 +12,7 @@ from dagster_project.report.pages import find_pages, page_name, write_page
 
 
 def page_key(page: ModuleType) -> dg.AssetKey:
+    """Key of the asset that writes a page."""
     return dg.AssetKey(["pages", page_name(page)])
 
 

@@ -17,14 +17,18 @@ class LayerTranslator(DagsterDbtTranslator):
         super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=True))
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Schema and table: those of models, seeds and the raw tables that they read."""
         schema = dbt_resource_props.get("source_name") or dbt_resource_props["schema"]
         return dg.AssetKey([schema, dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The layer: its schema, and "raw" for all that is loaded."""
         return "raw" if dbt_resource_props["resource_type"] == "source" else dbt_resource_props["schema"]
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """Those of every asset."""
         return OWNERS
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
+        """Months for the daily summary of events; none for what is built whole."""
         return EVENT_MONTHS if self.get_asset_key(dbt_resource_props).path == DAILY_EVENTS.split(".") else None

@@ -119,11 +119,9 @@ def table_design(
 ) -> TableDesign:
     """Design of many drivers from a table or a stream; ``samples`` are boolean columns, None for all rows.
 
-    Raises
-    ------
-    ValueError
-        A column is missing or of a wrong type, a key is null, a categorical control has too many levels, or a stream
-        is not ordered by a cluster column with many clusters. The message says what to do.
+    Raises:
+        ValueError: a column is missing or of a wrong type, a key is null, a categorical control has too many levels, or
+            a stream is not ordered by a cluster column with many clusters. The message says what to do.
     """
     wanted = [outcome, *drivers, *controls, absorb, *clusters, *samples]
     names = list(dict.fromkeys(name for name in wanted if name is not None))

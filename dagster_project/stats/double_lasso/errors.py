@@ -120,8 +120,10 @@ def _concentration(task: Task, sample: Moments, gram: ClusterGrams, require: Req
 def score_correlation(
     dims: Sequence[tuple[int, ...]], positions: Sequence[int], meats: Mapping[Dimensions, np.ndarray]
 ) -> np.ndarray:
-    """Correlation of the drivers' scores by the clusters that two drivers share; 0 if they share none, which is the
-    cautious choice for the largest of several t-values."""
+    """Correlation of the drivers' scores by the clusters that two drivers share.
+
+    It is 0 if they share none, which is the cautious choice for the largest of several t-values.
+    """
     correlation = np.eye(len(positions))
     for a, (first, i) in enumerate(zip(dims, positions, strict=True)):
         for b in range(a):

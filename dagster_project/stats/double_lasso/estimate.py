@@ -4,13 +4,12 @@ Two lassos say which controls predict the outcome and which predict the driver; 
 in a least-squares regression with the controls of either. Overlooking a control then needs two mistakes, which is why
 the ordinary standard error remains valid after the selection.
 
-References
-----------
-.. [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
-       controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
-.. [2] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199.
-.. [3] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models with an application
-       to gun control, J. Business & Economic Statistics 34, 590-605: clusters and partialled-out effects.
+References:
+    [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
+        controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
+    [2] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199.
+    [3] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models with an application
+        to gun control, J. Business & Economic Statistics 34, 590-605: clusters and partialled-out effects.
 """
 
 from __future__ import annotations
@@ -38,8 +37,12 @@ CONSTANT = 1e-10  # share of a column's sum of squares below which it counts as 
 def estimate(
     design: Design, outcome: int, tasks: list[Task], options: Options
 ) -> tuple[np.ndarray, list[Moments], dict[tuple[int, int], ClusterGrams]]:
-    """Fill in the tasks; returns the correlation (estimated, estimated) of the estimated drivers' scores, and the sums
-    that led there."""
+    """Fill in the tasks.
+
+    Returns:
+        The correlation (estimated, estimated) of the estimated drivers' scores, and the sums that led there: moments by
+        sample, and scatter by cluster.
+    """
     samples = moments(design)
     scales, correlations = [s.scale for s in samples], [s.correlation for s in samples]
     for task in tasks:

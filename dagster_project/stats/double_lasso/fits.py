@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 class Model:
     """One regression of `fit_models`.
 
-    Attributes
-    ----------
-    name : of the model; a driver may have several
-    driver : column whose effect is asked
-    candidates : controls among which the lassos choose; none: least squares on ``keep``
-    keep : controls that are in the final regression whatever the lassos say. Here, too, a single level of a text
-        column may be named, "column=level", so that what one fit selected can be another's ``keep``.
-    sample : boolean column that says which rows count
-    cluster : none, one or two columns
+    Attributes:
+        name: of the model; a driver may have several
+        driver: column whose effect is asked
+        candidates: controls among which the lassos choose; none: least squares on ``keep``
+        keep: controls that are in the final regression whatever the lassos say. Here, too, a single level of a text
+            column may be named, "column=level", so that what one fit selected can be another's ``keep``.
+        sample: boolean column that says which rows count
+        cluster: none, one or two columns
     """
 
     name: str
@@ -46,15 +45,14 @@ class Model:
 class Fits:
     """What `fit_models` found, and the sums that further questions about the same regressions need no rows for.
 
-    Attributes
-    ----------
-    table : as `double_lasso_many`, with the model's name in front
-    design, outcome : the shared design, and the outcome's column number in it
-    tasks : one a model, in their order
-    samples : moments by sample; ``tasks[i].sample`` is a position in it
-    clusters : names of the cluster dimensions; ``tasks[i].dims`` are positions in it
-    grams : scatter by cluster of every column that a model used, by (sample, cluster dimension)
-    correlation : of the scores of the estimated models, which `inference.romano_wolf` takes
+    Attributes:
+        table: as `double_lasso_many`, with the model's name in front
+        design, outcome: the shared design, and the outcome's column number in it
+        tasks: one a model, in their order
+        samples: moments by sample; ``tasks[i].sample`` is a position in it
+        clusters: names of the cluster dimensions; ``tasks[i].dims`` are positions in it
+        grams: scatter by cluster of every column that a model used, by (sample, cluster dimension)
+        correlation: of the scores of the estimated models, which `inference.romano_wolf` takes
     """
 
     table: pd.DataFrame

@@ -68,6 +68,7 @@ class Moments:
 
     @property
     def correlation(self) -> np.ndarray:
+        """Correlations (m, m) within the absorbed groups; 0 for a column without variation."""
         scale = self.scale
         return self.scatter / (max(self.rows, 1) * np.outer(scale, scale))
 
@@ -88,10 +89,12 @@ def in_sample(block: Block, sample: int) -> np.ndarray | None:
 
 
 def take(array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """These rows, which lie along the last axis; None: all."""
     return array if rows is None else np.take(array, rows, axis=-1)
 
 
 def centred(block: Block, rows: np.ndarray | None, moments: Moments) -> np.ndarray:
+    """The block's values (m, rows) less the sample's group means."""
     from dagster_project.stats.double_lasso import kernels
 
     values = take(block.values, rows)
@@ -227,8 +230,10 @@ def score_squares(
 
 @dataclass
 class ClusterGrams:
-    """Scatter of some columns by cluster, around the sample's group means: ``u`` columns, ``cells`` pairs of a cluster
-    and an absorbed group that have rows."""
+    """Scatter of some columns by cluster, around the sample's group means.
+
+    There are ``u`` columns, and ``cells`` pairs of a cluster and an absorbed group that have rows.
+    """
 
     columns: np.ndarray  # (u,) column numbers of the design
     scatter: np.ndarray  # (clusters, u, u)
@@ -239,6 +244,7 @@ class ClusterGrams:
 
     @classmethod
     def empty(cls, columns: np.ndarray, counts: ClusterCounts) -> ClusterGrams:
+        """Room for sums over these columns (u,), nothing added yet."""
         cluster, group = np.nonzero(counts.cell_rows)
         u = len(columns)
         sums = np.zeros((len(cluster), u))
@@ -285,18 +291,16 @@ def final_sums(
 ) -> tuple[dict[Dimensions, np.ndarray], dict[tuple[int, int], ClusterGrams]]:
     """Everything the standard errors of ``r`` final regressions need: one pass.
 
-    Parameters
-    ----------
-    of_sample : (r,) the sample of each regression
-    driver_weights, residual_weights : (m, r) turn a centred row into the residualised driver and the residual;
-        their product is the row's score
-    dimensions : which sums of scores to square
-    grams : columns whose scatter is wanted, by (sample, cluster dimension with few clusters)
+    Args:
+        of_sample: (r,) the sample of each regression
+        driver_weights, residual_weights: (m, r) turn a centred row into the residualised driver and the residual; their
+            product is the row's score
+        dimensions: which sums of scores to square
+        grams: columns whose scatter is wanted, by (sample, cluster dimension with few clusters)
 
-    Returns
-    -------
-    For each of ``dimensions`` the (r, r) sum of products of score sums, across regressions too (a row outside a
-    regression's sample has score 0); and the `ClusterGrams`.
+    Returns:
+        For each of ``dimensions`` the (r, r) sum of products of score sums, across regressions too (a row outside a
+        regression's sample has score 0); and the `ClusterGrams`.
     """
     from dagster_project.stats.double_lasso import kernels
 
@@ -345,6 +349,7 @@ def final_sums(
 
 
 def joint_codes(design: Design, block: Block, dims: Dimensions) -> np.ndarray:
+    """One code a row (rows,) for its combination of clusters in several dimensions."""
     codes = block.clusters[dims[0]].astype(np.int64)
     for d in dims[1:]:
         span = design.n_clusters[d]

@@ -2,17 +2,16 @@
 
 Everything works on moments of ``[selected controls, driver, outcome]``, the last two columns in this order.
 
-References
-----------
-.. [1] Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering,
-       J. Business & Economic Statistics 29, 238-249: eq. 2.11 and section 2.3.
-.. [2] MacKinnon, Nielsen and Webb (2023), Fast and reliable jackknife and bootstrap methods for cluster-robust
-       inference, J. Applied Econometrics 38, 671-694: eq. 14 (CV3) and section 4 (wild bootstrap from cluster sums).
-.. [3] Benjamini and Hochberg (1995), J. Royal Statistical Society B 57, 289-300.
-.. [4] Romano and Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing,
-       J. American Statistical Association 100, 94-108: algorithm 1.
-.. [5] Chernozhukov, Chetverikov and Kato (2013), Annals of Statistics 41, 2786-2819: Gaussian multipliers.
-.. [6] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67: section 4.2.
+References:
+    [1] Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering, J. Business & Economic Statistics
+        29, 238-249: eq. 2.11 and section 2.3.
+    [2] MacKinnon, Nielsen and Webb (2023), Fast and reliable jackknife and bootstrap methods for cluster-robust
+        inference, J. Applied Econometrics 38, 671-694: eq. 14 (CV3) and section 4 (wild bootstrap from cluster sums).
+    [3] Benjamini and Hochberg (1995), J. Royal Statistical Society B 57, 289-300.
+    [4] Romano and Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing, J. American
+        Statistical Association 100, 94-108: algorithm 1.
+    [5] Chernozhukov, Chetverikov and Kato (2013), Annals of Statistics 41, 2786-2819: Gaussian multipliers.
+    [6] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67: section 4.2.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ from dagster_project.stats.double_lasso.gram import ClusterCounts, ClusterGrams
 
 
 def cluster_degrees(counts: ClusterCounts, groups: int) -> int:
-    """Degrees of freedom of t: clusters minus absorbed groups where the clusters lie inside the groups (a driver fixed
-    within clusters then varies between the clusters of a group only), else clusters minus 1."""
+    """Degrees of freedom of t: clusters minus absorbed groups where clusters lie inside groups, else clusters minus 1.
+
+    A driver fixed within clusters that lie inside the groups varies between the clusters of a group only.
+    """
     if counts.inside_groups and counts.clusters > groups:
         return counts.clusters - groups
     return counts.clusters - 1
@@ -110,6 +111,7 @@ def p_value(effect: float, std_error: float, degrees: float) -> float:
 
 
 def interval(effect: float, std_error: float, degrees: float, level: float) -> tuple[float, float]:
+    """Confidence interval by Student's t with these degrees of freedom, infinite ones for the normal."""
     from scipy import stats
 
     half = float(stats.t.ppf(0.5 + level / 2, degrees)) * std_error
@@ -126,9 +128,9 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
 def romano_wolf(
     p_values: np.ndarray, degrees: np.ndarray, correlation: np.ndarray, *, draws: int, seed: int
 ) -> np.ndarray:
-    """Step-down p-values (J,) that hold the family-wise error ([4]), with the joint law of the t-values drawn as a
-    multivariate t with the scores' correlation (J, J) ([5]).
+    """Step-down p-values (J,) that hold the family-wise error ([4]).
 
+    The joint law of the t-values is drawn as a multivariate t with the scores' correlation (J, J) ([5]).
     ``degrees`` (J,) may be infinite; a common factor makes each margin a t of its own degrees.
     """
     from scipy import stats
@@ -155,15 +157,19 @@ def romano_wolf(
 
 
 def robustness_value(partial_r2: float) -> float:
-    """Share of the residual variance of driver and outcome that a confounder must explain to bring the effect to zero
-    ([6] eq. 19 with q = 1). ``partial_r2`` is the driver's with the outcome."""
+    """Share of the residual variance of driver and outcome that a confounder must explain to take away the effect.
+
+    [6] eq. 19 with q = 1. ``partial_r2`` is the driver's with the outcome.
+    """
     f2 = partial_r2 / max(1 - partial_r2, 1e-300)
     return float((np.sqrt(f2**2 + 4 * f2) - f2) / 2)
 
 
 def robustness_of_bound(robustness: float, effect: float, bound: float) -> float:
-    """The same for bringing not the effect but a bound of its interval to zero; 0 if the interval holds zero ([6]
-    section 4.2, with the interval's own standard error)."""
+    """The same for bringing not the effect but a bound of its interval to zero; 0 if the interval holds zero.
+
+    [6] section 4.2, with the interval's own standard error.
+    """
     if not bound * effect > 0:
         return 0.0
     f2 = robustness**2 / (1 - robustness) * (bound / effect) ** 2  # eq. 19 solved for the effect's partial f2
@@ -171,8 +177,10 @@ def robustness_of_bound(robustness: float, effect: float, bound: float) -> float
 
 
 def equal_strength(with_driver: float, with_outcome: float) -> float:
-    """Partial R2 that a confounder would have with driver and outcome alike if it were to bias as much as one with
-    these two; comparable with a robustness value ([6] eq. 13 and 19)."""
+    """Partial R2 with driver and outcome alike of a confounder that biases as much as one with these two.
+
+    Comparable with a robustness value ([6] eq. 13 and 19).
+    """
     squared = with_outcome * with_driver / max(1 - with_driver, 1e-300)
     return float((np.sqrt(squared**2 + 4 * squared) - squared) / 2)
 
@@ -193,9 +201,12 @@ def share_hidden_by_twin(robustness: float, with_driver: float, with_outcome: fl
 
 
 def strongest_control(total: np.ndarray) -> tuple[int, float, float] | None:
-    """The control that would confound most if it were left out: its position and its partial R2 with the driver
-    (given the other controls) and with the outcome (given driver and other controls), the benchmarks of [6] section
-    4.4. Strongest: the largest smaller one of the two."""
+    """The control that would confound most if it were left out: the largest smaller one of its two partial R2.
+
+    Returns:
+        Its position and its partial R2 with the driver (given the other controls) and with the outcome (given driver
+        and other controls), the benchmarks of [6] section 4.4; None where there is no control.
+    """
     if total.shape[0] < 3:
         return None
     with_driver = _squared_partial_correlations(total[:-1, :-1])

@@ -1,8 +1,7 @@
 """Compiled loops of the double lasso: coordinate descent, Cholesky factors, sums by code. One thread, float64.
 
-References
-----------
-.. [1] Friedman, Hastie and Tibshirani (2010), J. Statistical Software 33(1), section 2.2: covariance updates.
+References:
+    [1] Friedman, Hastie and Tibshirani (2010), J. Statistical Software 33(1), section 2.2: covariance updates.
 """
 
 import numpy as np

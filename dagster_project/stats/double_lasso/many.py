@@ -1,9 +1,8 @@
 """The double lasso of many drivers at once, from a table or a stream of rows.
 
-References
-----------
-.. [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
-       controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
+References:
+    [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
+        controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
 """
 
 from __future__ import annotations
@@ -44,49 +43,45 @@ def double_lasso_many(
 ) -> pd.DataFrame:
     """Effects of many drivers, one model each, from one shared Gram matrix.
 
-    Parameters
-    ----------
-    data : pandas frame, pyarrow table, or a function without arguments that returns an iterator of pyarrow
-        RecordBatches. The function is called once for every pass (at most 18, commonly 7, whatever the number of
-        drivers) and must return the same rows in the same order; the rows are never held together.
-    outcome, drivers : columns of numbers or booleans
-    controls : columns of numbers, booleans or text. Text becomes one 0/1 column a level, "column=level", without the
-        most frequent; levels under 30 rows share "column=(other)". A missing number counts as the mean and is marked
-        by "column is missing" (from 30 missing rows on); missing text is a level of its own. A driver may be a control
-        of other drivers.
-    absorb : column whose groups' effects are partialled out
-    cluster : column, pair of columns, or such for each driver; see `double_lasso`. At most one column may have more
-        than 1,000 values, and a stream must then come ordered by it.
-    eligible : for each driver the controls it may use; a driver not named may use all
-    sample : boolean column, or one for each driver, that says which rows count (null: not)
-    keep : controls, or controls for each driver, that are in the final regression whatever the lassos say (the
-        amelioration set of [1])
-    wild_bootstrap : column with at most 1,000 values whose wild cluster bootstrap p-value is put beside
-    level : of the confidence interval
-    require : what a driver must have to be estimated
-    draws, seed : of Romano-Wolf and the wild bootstrap
-
-    Returns
-    -------
-    frame, one row a driver in the order of ``drivers``:
-    driver, status ("estimated" or "not estimable"), reason,
-    effect (outcome units for one unit of the driver), std_error, std_error_kind, degrees_of_freedom, p_value,
-    conf_low, conf_high, q_value (Benjamini-Hochberg over the estimated drivers), romano_wolf_p, wild_bootstrap_p,
-    std_error_robust (heteroskedastic), std_error_cluster (one-way sandwich by the first cluster column),
-    without_one_low, without_one_high (least and largest effect when one cluster of ``wild_bootstrap`` is left out),
-    n, n_clusters (of the smaller dimension), n_controls (columns in the lassos), selected (tuple of columns),
-    selected_for_outcome, selected_for_driver, absorbed (tuple of eligible columns that the absorbed effects or the
-    sample make constant), outcome_mean, driver_mean, residual_share (of the driver's variance within absorbed groups,
-    after the controls), robustness_value, benchmark_control, benchmark_r2_driver, benchmark_r2_outcome (Cinelli and
-    Hazlett: the strongest selected control).
-
     Memory, beyond a table given: a block of 8,192 rows, some matrices of columns x columns for each sample, and for
     each cluster column with at most 1,000 values 8 bytes x clusters x (drivers + selected controls) squared.
 
-    Raises
-    ------
-    ValueError
-        A name is unknown or a column unfit; what makes a single driver unfit is a row of the result instead.
+    Args:
+        data: pandas frame, pyarrow table, or a function without arguments that returns an iterator of pyarrow
+            RecordBatches. The function is called once for every pass (at most 18, commonly 7, whatever the number of
+            drivers) and must return the same rows in the same order; the rows are never held together.
+        outcome, drivers: columns of numbers or booleans
+        controls: columns of numbers, booleans or text. Text becomes one 0/1 column a level, "column=level", without the
+            most frequent; levels under 30 rows share "column=(other)". A missing number counts as the mean and is
+            marked by "column is missing" (from 30 missing rows on); missing text is a level of its own. A driver may be
+            a control of other drivers.
+        absorb: column whose groups' effects are partialled out
+        cluster: column, pair of columns, or such for each driver; see `double_lasso`. At most one column may have more
+            than 1,000 values, and a stream must then come ordered by it.
+        eligible: for each driver the controls it may use; a driver not named may use all
+        sample: boolean column, or one for each driver, that says which rows count (null: not)
+        keep: controls, or controls for each driver, that are in the final regression whatever the lassos say (the
+            amelioration set of [1])
+        wild_bootstrap: column with at most 1,000 values whose wild cluster bootstrap p-value is put beside
+        level: of the confidence interval
+        require: what a driver must have to be estimated
+        draws, seed: of Romano-Wolf and the wild bootstrap
+
+    Returns:
+        frame, one row a driver in the order of ``drivers``: driver, status ("estimated" or "not estimable"), reason,
+        effect (outcome units for one unit of the driver), std_error, std_error_kind, degrees_of_freedom, p_value,
+        conf_low, conf_high, q_value (Benjamini-Hochberg over the estimated drivers), romano_wolf_p, wild_bootstrap_p,
+        std_error_robust (heteroskedastic), std_error_cluster (one-way sandwich by the first cluster column),
+        without_one_low, without_one_high (least and largest effect when one cluster of ``wild_bootstrap`` is left out),
+        n, n_clusters (of the smaller dimension), n_controls (columns in the lassos), selected (tuple of columns),
+        selected_for_outcome, selected_for_driver, absorbed (tuple of eligible columns that the absorbed effects or the
+        sample make constant), outcome_mean, driver_mean, residual_share (of the driver's variance within absorbed
+        groups, after the controls), robustness_value, benchmark_control, benchmark_r2_driver, benchmark_r2_outcome
+        (Cinelli and Hazlett: the strongest selected control).
+
+    Raises:
+        ValueError: a name is unknown or a column unfit; what makes a single driver unfit is a row of the result
+            instead.
     """
     if not drivers:
         raise ValueError("drivers: at least one column was expected.")

@@ -1,10 +1,9 @@
 """The double lasso of one driver, from arrays.
 
-References
-----------
-.. [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
-       controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
-.. [2] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199.
+References:
+    [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
+        controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
+    [2] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199.
 """
 
 from __future__ import annotations
@@ -23,18 +22,17 @@ from dagster_project.stats.double_lasso.task import WHATEVER_COMPUTES, Method, O
 class DoubleLassoFit:
     """Result of `double_lasso`.
 
-    Attributes
-    ----------
-    effect : change of the outcome, in its units, for one unit of the driver
-    std_error : the primary standard error, of the kind ``std_error_kind`` says: "heteroskedastic", "classical",
-        "jackknife" (over clusters), "cluster", "two-way", "one-way" (two-way clusters, the larger one-way error)
-    std_errors : all that were computed, by kind
-    degrees_of_freedom : of t for ``p_value`` and ``conf_int``; infinite without clusters
-    selected : column numbers of the selected controls, ascending
-    n, n_clusters : rows; clusters (of the smaller dimension; None without)
-    n_controls : columns that entered the lassos, without those that are constant or absorbed
-    robustness_value : share of the residual variance of both driver and outcome that an unseen confounder would have
-        to explain to bring the effect to zero
+    Attributes:
+        effect: change of the outcome, in its units, for one unit of the driver
+        std_error: the primary standard error, of the kind ``std_error_kind`` says: "heteroskedastic", "classical",
+            "jackknife" (over clusters), "cluster", "two-way", "one-way" (two-way clusters, the larger one-way error)
+        std_errors: all that were computed, by kind
+        degrees_of_freedom: of t for ``p_value`` and ``conf_int``; infinite without clusters
+        selected: column numbers of the selected controls, ascending
+        n, n_clusters: rows; clusters (of the smaller dimension; None without)
+        n_controls: columns that entered the lassos, without those that are constant or absorbed
+        robustness_value: share of the residual variance of both driver and outcome that an unseen confounder would have
+            to explain to bring the effect to zero
     """
 
     effect: float
@@ -68,25 +66,23 @@ def double_lasso(
 ) -> DoubleLassoFit:
     """Effect of one driver, from arrays.
 
-    Parameters
-    ----------
-    outcome, driver : arrays (n,)
-    controls : array (n, p); p may exceed n
-    method : "double_selection" ([1] section 2.3) or "partialling_out" (the outcome's lasso residual on the driver's)
-    absorb : array (n,) of group labels whose fixed effects are partialled out of every column, unpenalised
-    clusters : array (n,) or (n, 2) of cluster labels. One way: standard error by the delete-one-cluster jackknife up
-        to 1,000 clusters, the sandwich above. Two ways: sum of both less the intersection, never below the larger
-        one-way error. The lasso loadings use the first column.
-    c, gamma : constants of the penalty, see `rlasso.penalty_level`
-    post : refit each lasso by least squares on its support
+    Without clusters and absorbed effects the numbers are those of R's ``hdm::rlassoEffect`` [2], with its stopping rule
+    applied to variables of standard deviation 1 so that units do not matter.
 
-    Without clusters and absorbed effects the numbers are those of R's ``hdm::rlassoEffect`` [2], with its stopping
-    rule applied to variables of standard deviation 1 so that units do not matter.
+    Args:
+        outcome, driver: arrays (n,)
+        controls: array (n, p); p may exceed n
+        method: "double_selection" ([1] section 2.3) or "partialling_out" (the outcome's lasso residual on the driver's)
+        absorb: array (n,) of group labels whose fixed effects are partialled out of every column, unpenalised
+        clusters: array (n,) or (n, 2) of cluster labels. One way: standard error by the delete-one-cluster jackknife up
+            to 1,000 clusters, the sandwich above. Two ways: sum of both less the intersection, never below the larger
+            one-way error. The lasso loadings use the first column.
+        c, gamma: constants of the penalty, see `rlasso.penalty_level`
+        post: refit each lasso by least squares on its support
 
-    Raises
-    ------
-    ValueError
-        Shapes differ, values are missing or infinite, or the effect cannot be estimated; the message has the reason.
+    Raises:
+        ValueError: shapes differ, values are missing or infinite, or the effect cannot be estimated; the message has
+            the reason.
     """
     outcome, driver = _vector(outcome, "outcome"), _vector(driver, "driver")
     controls = np.asarray(controls, dtype=np.float64)

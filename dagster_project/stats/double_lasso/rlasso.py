@@ -3,13 +3,12 @@
 The rows are never seen here: a regression needs the scatter matrix of its columns, and for its loadings one number a
 column, which `gram.score_squares` finds for all regressions in one pass. So 80 lassos cost one pass each iteration.
 
-References
-----------
-.. [1] Belloni, Chen, Chernozhukov and Hansen (2012), Sparse models and methods for optimal instruments,
-       Econometrica 80, 2369-2429: algorithm A.1 (iterated loadings).
-.. [2] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models,
-       J. Business & Economic Statistics 34, 590-605: eq. 2.5 (clustered loadings).
-.. [3] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199: the defaults.
+References:
+    [1] Belloni, Chen, Chernozhukov and Hansen (2012), Sparse models and methods for optimal instruments, Econometrica
+        80, 2369-2429: algorithm A.1 (iterated loadings).
+    [2] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models, J. Business &
+        Economic Statistics 34, 590-605: eq. 2.5 (clustered loadings).
+    [3] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199: the defaults.
 """
 
 from __future__ import annotations
@@ -38,8 +37,10 @@ def penalty_level(n: int, p: int, *, c: float, gamma: float | None, n_clusters: 
 
 
 def least_squares(gram: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Coefficients (q,) or (q, r) of least squares from moments gram (q, q), xy (q,) or (q, r); zero for columns that
-    the columns before them determine."""
+    """Coefficients (q,) or (q, r) of least squares from moments gram (q, q), xy (q,) or (q, r).
+
+    They are zero for columns that the columns before them determine.
+    """
     from dagster_project.stats.double_lasso import kernels
 
     coefficients = np.zeros(xy.shape)
@@ -136,12 +137,11 @@ def fit_all(
 ) -> None:
     """Fit all regressions in step, so that each iteration's loadings take one pass over the rows.
 
-    Parameters
-    ----------
-    correlations, scales : for each sample, the correlation matrix (m, m) and standard deviations (m,) of the design
-    mean_squares : given a list of (sample, cluster, weights (m, r)), returns for each the (columns, r) means of
-        squared scores, see `gram.score_squares`
-    post : refit by least squares on the support
+    Args:
+        correlations, scales: for each sample, the correlation matrix (m, m) and standard deviations (m,) of the design
+        mean_squares: given a list of (sample, cluster, weights (m, r)), returns for each the (columns, r) means of
+            squared scores, see `gram.score_squares`
+        post: refit by least squares on the support
     """
     active = [regression for regression in regressions if len(regression.columns)]
     for regression in active:

@@ -29,6 +29,8 @@ WHATEVER_COMPUTES = Requirements(
 
 @dataclass(frozen=True)
 class Options:
+    """How every model of a call is estimated; the names are those of `double_lasso` and `double_lasso_many`."""
+
     method: Method
     c: float
     gamma: float | None
@@ -84,4 +86,5 @@ class Task:
 
     @property
     def n_controls(self) -> int:
+        """Columns that enter the lassos."""
         return len(self.columns)

@@ -46,9 +46,8 @@ class DriverResults:
 def eligibility_errors(catalogue: pd.DataFrame, groups: pd.DataFrame, eligibility: pd.DataFrame) -> list[str]:
     """What is wrong with the three seeds: a control downstream of its driver, a pair without a row.
 
-    Parameters
-    ----------
-    catalogue, groups, eligibility : the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
+    Args:
+        catalogue, groups, eligibility: the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
     """
     errors = []
     pairs = {(row["driver_group"], row["control_group"]): row for row in eligibility.to_dict("records")}
@@ -84,24 +83,22 @@ def driver_effects(
 ) -> DriverResults:
     """Effects of all drivers of a catalogue, and what stands beside them.
 
-    Parameters
-    ----------
-    batches : for each level, "learner_program" and "learner_course", a function without arguments that returns an
-        iterator of record batches: analysis rows with a known outcome, ordered by program and, within, by learner. The
-        same rows in the same order at every call. None: the level has no rows.
-    catalogue, groups, eligibility : the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
-    columns : names of the keys, of the outcome and of "dropped"
-    reasons : for a level without rows, why; otherwise "there are no rows"
-    placebo_draws : of each kind of placebo; 0: none
-    by_program : also estimate within each program
-    minimum_group : fewest rows that a figure may be about: drivers whose samples differ by fewer share the mean of the
-        outcome, and a program without which so few rows would be left over is not told
-    seed : of placebos, Romano-Wolf and the wild bootstrap
+    Args:
+        batches: for each level, "learner_program" and "learner_course", a function without arguments that returns an
+            iterator of record batches: analysis rows with a known outcome, ordered by program and, within, by learner.
+            The same rows in the same order at every call. None: the level has no rows.
+        catalogue, groups, eligibility: the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
+        columns: names of the keys, of the outcome and of "dropped"
+        reasons: for a level without rows, why; otherwise "there are no rows"
+        placebo_draws: of each kind of placebo; 0: none
+        by_program: also estimate within each program
+        minimum_group: fewest rows that a figure may be about: drivers whose samples differ by fewer share the mean of
+            the outcome, and a program without which so few rows would be left over is not told
+        seed: of placebos, Romano-Wolf and the wild bootstrap
 
-    Returns
-    -------
-    `DriverResults`. Its effects have a row for every driver of the catalogue, and one for each driver and program: what
-    cannot be estimated has status "not estimable" and the reason.
+    Returns:
+        `DriverResults`. Its effects have a row for every driver of the catalogue, and one for each driver and program:
+        what cannot be estimated has status "not estimable" and the reason.
     """
     with threadpool_limits(1, user_api="blas"):  # small matrices: a second thread only waits, at the price of a core
         return _analyse(

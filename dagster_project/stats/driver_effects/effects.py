@@ -1,10 +1,9 @@
 """A row for each driver: over all programs, and within each of them, drawn to the mean of all.
 
-References
-----------
-.. [1] Paule and Mandel (1982), J. Research of the National Bureau of Standards 87, 377-385: the variance between
-       programs.
-.. [2] Efron and Morris (1975), J. American Statistical Association 70, 311-319: the shrinkage.
+References:
+    [1] Paule and Mandel (1982), J. Research of the National Bureau of Standards 87, 377-385: the variance between
+        programs.
+    [2] Efron and Morris (1975), J. American Statistical Association 70, 311-319: the shrinkage.
 """
 
 from __future__ import annotations
@@ -140,9 +139,8 @@ def _without_small_rests(level: Level, tasks: Sequence[Task], programs: pd.DataF
 def shrink(estimates: np.ndarray, std_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Estimates (k,) drawn to their mean by as much as chance explains their spread ([1], [2]).
 
-    Returns
-    -------
-    shrunken estimates (k,), their standard errors (k,), and the standard deviation between the true ones
+    Returns:
+        shrunken estimates (k,), their standard errors (k,), and the standard deviation between the true ones
     """
     from statsmodels.stats.meta_analysis import combine_effects
 

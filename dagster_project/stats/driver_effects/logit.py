@@ -3,10 +3,9 @@
 A linear probability may leave [0, 1]; a logit cannot. All regressions of one design are fitted side by side by Newton's
 method, one pass over the rows for each step.
 
-References
-----------
-.. [1] Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, section 15.6: average partial effects
-       of linear and logit models.
+References:
+    [1] Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, section 15.6: average partial effects
+        of linear and logit models.
 """
 
 from __future__ import annotations
@@ -73,14 +72,12 @@ class _Fit:
 def logit_percents(fits: Fits, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
     """Percent by which the mean prediction changes when the driver goes from ``low`` to ``high`` in every row.
 
-    Parameters
-    ----------
-    fits : linear fits with a 0/1 outcome
-    low, high : (models,) values of the driver, in its units
+    Args:
+        fits: linear fits with a 0/1 outcome
+        low, high: (models,) values of the driver, in its units
 
-    Returns
-    -------
-    (models,) percent; nan where the model was not estimated, or the logit did not converge ([1])
+    Returns:
+        (models,) percent; nan where the model was not estimated, or the logit did not converge ([1])
     """
     from scipy.special import expit
 

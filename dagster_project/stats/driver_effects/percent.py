@@ -5,9 +5,8 @@ The percent
     means over the driver's own sample. Its standard error is the delta method's in alpha; the interval's ends are the
     percents of the ends of alpha's interval, so that it holds zero exactly when alpha's does.
 
-References
-----------
-.. [1] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67.
+References:
+    [1] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67.
 """
 
 from __future__ import annotations

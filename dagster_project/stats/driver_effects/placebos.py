@@ -9,10 +9,9 @@ few others often keeps what he had, and so part of the real effect: the effect t
 the outcome first, and first terms with few learners swap with the others of their program. All draws come from the same
 pass over the rows, or need none.
 
-References
-----------
-.. [1] MacKinnon, Nielsen and Webb (2023), J. Applied Econometrics 38, 671-694: eq. 14, the jackknife from cluster
-       sums.
+References:
+    [1] MacKinnon, Nielsen and Webb (2023), J. Applied Econometrics 38, 671-694: eq. 14, the jackknife from cluster
+        sums.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ class Draws:
 
     @classmethod
     def of(cls, effects: np.ndarray, variances: np.ndarray, degrees: float) -> Draws:
+        """Draws from effects and their variances, same shape, with two-sided p-values by Student's t."""
         from scipy import stats
 
         std_errors = np.sqrt(variances)
@@ -150,8 +150,11 @@ def _jackknifed(
     square_left = square.sum(axis=0) - by_cluster(square + summed.T * summed_left)
 
     def slopes(matrix: np.ndarray, with_driver: np.ndarray, driver: np.ndarray) -> np.ndarray:
-        """The driver's coefficient (…, draws) from sums of products of the controls and the outcome (…, columns,
-        columns), of these with the driver (…, columns, draws) and of the driver with itself (…, draws)."""
+        """The driver's coefficient (…, draws) from sums of products.
+
+        Those of the controls and the outcome (…, columns, columns), of these with the driver (…, columns, draws) and of
+        the driver with itself (…, draws).
+        """
         if controls:
             scale = np.sqrt(np.maximum(np.diag(total)[:controls], 1e-300))
             inner = matrix[..., :controls, :controls] / np.outer(scale, scale)
@@ -194,14 +197,13 @@ def swap_learners(
 ) -> dict[int, Draws]:
     """Learners swap the vectors of all their drivers within a stratum; two passes, and one for the values.
 
-    Parameters
-    ----------
-    positions : models, all with one or two cluster dimensions
-    stratum : cluster column of the fits within which values are swapped (program and first term)
-    unit : cluster column whose rows stay together, in a stream ordered by it; None: each row is its own
-    noise : draw normal numbers that correlate `LEARNER_SHARE` within a unit instead
-
     Memory: 8 bytes x rows x models for the values, and `CHUNK_BYTES` for the draws, which are split to keep to it.
+
+    Args:
+        positions: models, all with one or two cluster dimensions
+        stratum: cluster column of the fits within which values are swapped (program and first term)
+        unit: cluster column whose rows stay together, in a stream ordered by it; None: each row is its own
+        noise: draw normal numbers that correlate `LEARNER_SHARE` within a unit instead
     """
     stratum_dimension = fits.clusters.index(stratum)
     unit_dimension = None if unit is None else fits.clusters.index(unit)

@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 class AbilityLikelihood:
     """Likelihood of each person's answers by ability, largest value 1.
 
-    Attributes
-    ----------
-    persons : labels, ascending, shape (persons,)
-    node : abilities, shape (nodes,)
-    value : float32, shape (persons, nodes)
-    answers : number of answers used, shape (persons,)
+    Attributes:
+        persons: labels, ascending, shape (persons,)
+        node: abilities, shape (nodes,)
+        value: float32, shape (persons, nodes)
+        answers: number of answers used, shape (persons,)
     """
 
     persons: np.ndarray
@@ -70,12 +69,9 @@ class Posterior:
 def ability_likelihood(bank: ItemBank, person, item, response, *, nodes: int | None = None) -> AbilityLikelihood:
     """Likelihood by ability of every person, on a frozen bank.
 
-    Parameters
-    ----------
-    bank, person, item, response
-        As for :func:`~dagster_project.stats.item_response.scoring.score`; answers to unknown items do not count.
-    nodes : int, optional
-        Equally spaced abilities on ±6; the bank's number if not given.
+    Args:
+        bank, person, item, response: as for `scoring.score`; answers to unknown items do not count.
+        nodes: equally spaced abilities on ±6; the bank's number if not given.
     """
     data, _ = read_responses(bank, person, item, response)
     return _likelihood(bank, data, Grid(nodes or bank.nodes))
@@ -101,10 +97,8 @@ def plausible_values(posterior: Posterior, *, draws: int = 10, seed: int = 0) ->
     `organizations.organization_means`, or they are shrunk as scores are. Compute the statistic on each column and
     average; between columns it varies by measurement error (Mislevy 1991).
 
-    Returns
-    -------
-    array of shape (persons, draws)
-        Continuous, with the posterior's mean and variance.
+    Returns:
+        array of shape (persons, draws): continuous, with the posterior's mean and variance.
     """
     rng = np.random.default_rng(seed)
     node, spacing = posterior.node, posterior.node[1] - posterior.node[0]
@@ -130,18 +124,14 @@ def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: flo
     The group's distribution F is the mean of its members' posteriors; the percentile is E[F(θ)] and its band F at the
     posterior's quantiles. A percentile of the EAP itself would put too few persons into both ends.
 
-    Parameters
-    ----------
-    posterior : Posterior
-    comparison : array of shape (persons,), optional
-        Label of the group each person is compared within, in the order of ``posterior.persons``; all if not given.
-    coverage : float
-        Posterior probability of the band.
+    Args:
+        posterior: of every person.
+        comparison (array of shape (persons,), optional): label of the group each person is compared within, in the
+            order of ``posterior.persons``; all if not given.
+        coverage: posterior probability of the band.
 
-    Returns
-    -------
-    frame: person, percentile, percentile_sd, percentile_low, percentile_high, comparison_n
-        Percentiles 0–100.
+    Returns:
+        frame: person, percentile, percentile_sd, percentile_low, percentile_high, comparison_n. Percentiles 0–100.
     """
     import pandas as pd
 

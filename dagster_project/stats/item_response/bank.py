@@ -19,22 +19,20 @@ if TYPE_CHECKING:
 class ItemBank:
     """A calibrated scale. A bank read back from tables needs ``items``, ``groups`` and ``model`` only.
 
-    Attributes
-    ----------
-    items : frame: item, slope, intercept (graded: intercept_1 …), slope_se, intercept_se …, slope_intercept_cov …, n
-        In the logistic metric, ascending by item; n = responses. Standard errors from the observed information; NaN
-        where the parameter was not estimated. A graded intercept is NaN where no answer fell between two categories.
-    groups : frame: group, mean, sd, mean_se, sd_se, n
-        Ability distribution by group; n = persons. The first group (ascending, or in a categorical's own order) has
-        mean 0 and, unless Rasch, sd 1.
-    model : "2pl", "rasch" or "graded"
-    nodes : number of equally spaced quadrature nodes on ±6
-    log_likelihood : marginal log likelihood at the estimates, without priors
-    log_likelihood_left : predicted gain of one more Newton step: what convergence is judged by
-    iterations : passes over the responses (E-steps)
-    converged : whether the last Newton step was below a thousandth of a standard error for every parameter
-    report : frame: subject, label, n, reason
-        What was left out or is doubtful, in words.
+    Attributes:
+        items (frame: item, slope, intercept (graded: intercept_1 …), slope_se, intercept_se …, slope_intercept_cov …,
+            n): in the logistic metric, ascending by item; n = responses. Standard errors from the observed information;
+            NaN where the parameter was not estimated. A graded intercept is NaN where no answer fell between two
+            categories.
+        groups (frame: group, mean, sd, mean_se, sd_se, n): ability distribution by group; n = persons. The first group
+            (ascending, or in a categorical's own order) has mean 0 and, unless Rasch, sd 1.
+        model: "2pl", "rasch" or "graded"
+        nodes: number of equally spaced quadrature nodes on ±6
+        log_likelihood: marginal log likelihood at the estimates, without priors
+        log_likelihood_left: predicted gain of one more Newton step: what convergence is judged by
+        iterations: passes over the responses (E-steps)
+        converged: whether the last Newton step was below a thousandth of a standard error for every parameter
+        report (frame: subject, label, n, reason): what was left out or is doubtful, in words.
     """
 
     items: pd.DataFrame
@@ -50,10 +48,9 @@ class ItemBank:
     def difficulties(self) -> pd.DataFrame:
         """Difficulty -intercept / slope of every item with its standard error (delta method), in sds of ability.
 
-        Returns
-        -------
-        frame: item, difficulty, difficulty_se (graded: difficulty_1 …, one a step). The error is NaN without a slope's
-        covariance, except for the Rasch model, whose slope is known.
+        Returns:
+            frame: item, difficulty, difficulty_se (graded: difficulty_1 …, one a step). The error is NaN without a
+            slope's covariance, except for the Rasch model, whose slope is known.
         """
         import pandas as pd
 
@@ -97,7 +94,7 @@ def prior_on(bank: ItemBank, grid: Grid, *, grouped: bool) -> np.ndarray:
 
 
 def log_probability_table(layout: Layout, parameters: Parameters, grid: Grid) -> np.ndarray:
-    """log P by table row and padded node."""
+    """Logarithms of P by table row and padded node."""
     from dagster_project.stats.item_response import item_kernels
 
     table = np.empty((layout.rows, len(grid.padded)))

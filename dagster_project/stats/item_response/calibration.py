@@ -61,37 +61,30 @@ class Prior:
 def calibrate(person, item, response, *, model="2pl", group=None, prior=None, nodes=61) -> ItemBank:
     """Estimate item parameters and ability distributions by marginal maximum likelihood.
 
-    Parameters
-    ----------
-    person, item, response : arrays of one length, shape (responses,)
-        One element per answered question, in any order; labels of any kind. Responses are whole numbers: 0 or 1 for
-        "2pl" and "rasch", 0, 1, … for "graded". A person answers an item at most once.
-    model : {"2pl", "rasch", "graded"}
-    group : array of shape (responses,), constant within a person, optional
-        Groups with their own mean and sd of ability, for instance course patterns. Where abler learners take harder
-        courses, one distribution for all biases every difficulty.
-    prior : Prior, optional
-        None is plain maximum likelihood.
-    nodes : int
-        Equally spaced quadrature points on ±6.
+    Args:
+        person, item, response (arrays of one length, shape (responses,)): one element per answered question, in any
+            order; labels of any kind. Responses are whole numbers: 0 or 1 for "2pl" and "rasch", 0, 1, … for "graded".
+            A person answers an item at most once.
+        model: "2pl", "rasch" or "graded".
+        group (array of shape (responses,), constant within a person, optional): groups with their own mean and sd of
+            ability, for instance course patterns. Where abler learners take harder courses, one distribution for all
+            biases every difficulty.
+        prior: None is plain maximum likelihood.
+        nodes: equally spaced quadrature points on ±6.
 
-    Returns
-    -------
-    ItemBank
-        Items that all persons answered alike, and without a prior items with fewer than 20 responses, are left out and
-        listed in ``report``.
+    Returns:
+        The bank. Items that all persons answered alike, and without a prior items with fewer than 20 responses, are
+        left out and listed in ``report``.
 
-    Raises
-    ------
-    QuadratureError
-        The nodes are further apart than 1.3 of the smallest posterior sd and doubling them changes the result.
-    ValueError
-        Unusable input, with the first offending value; a group that shares no item with the others, or is too small.
+    Raises:
+        QuadratureError: the nodes are further apart than 1.3 of the smallest posterior sd and doubling them changes the
+            result.
+        ValueError: unusable input, with the first offending value; a group that shares no item with the others, or is
+            too small.
 
-    Notes
-    -----
-    SQUAREM-accelerated EM and a final Newton step (:mod:`.item_estimation`); standard errors from the observed
-    information (Louis 1982). Single thread; memory beside the input about 14 bytes per response.
+    Notes:
+        SQUAREM-accelerated EM and a final Newton step (`estimation`); standard errors from the observed information
+        (Louis 1982). Single thread; memory beside the input about 14 bytes per response.
     """
     import pandas as pd
 
@@ -147,22 +140,17 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
     The persons' ability distribution is estimated along with the new items, on the bank's scale (Kim 2006, multiple
     weights updating and multiple EM cycles): today's learners need not be like those of the calibration.
 
-    Parameters
-    ----------
-    bank : ItemBank
-    person, item, response, group, prior
-        As for :func:`calibrate`; answers to old items anchor the scale and should be included. ``group`` may be new.
+    Args:
+        bank: what the items are put on the scale of.
+        person, item, response, group, prior: as for `calibrate`; answers to old items anchor the scale and should be
+            included. ``group`` may be new.
 
-    Returns
-    -------
-    ItemBank
-        ``items`` with the new ones added, the bank's ``groups``; likelihood, iterations, convergence and report are of
-        this run.
+    Returns:
+        The bank: ``items`` with the new ones added, the bank's ``groups``; likelihood, iterations, convergence and
+        report are of this run.
 
-    Raises
-    ------
-    ValueError
-        A group of persons has answered no item of the bank, and the errors of :func:`calibrate`.
+    Raises:
+        ValueError: a group of persons has answered no item of the bank, and the errors of `calibrate`.
     """
     import pandas as pd
 

@@ -1,5 +1,4 @@
-"""Marginal maximum likelihood for item response models: EM with SQUAREM, finished by Newton on the observed
-information.
+"""Marginal maximum likelihood for item response models: EM with SQUAREM, then Newton on the observed information.
 
 EM (Bock and Aitkin 1981) is safe and slow near the end: the share of missing information is its rate. SQUAREM (Varadhan
 and Roland 2008, scheme S3) extrapolates it; a step that lowers the log likelihood is taken back. Close to the maximum
@@ -41,9 +40,11 @@ class Parameters:
     sd: np.ndarray
 
     def vector(self) -> np.ndarray:
+        """All parameters in one array, in the order of the fields."""
         return np.concatenate([self.slope, self.step, self.mean, self.sd])
 
     def with_vector(self, vector: np.ndarray) -> Parameters:
+        """Parameters of the same shapes with the values of such an array."""
         parts = np.cumsum([len(self.slope), len(self.step), len(self.mean)])
         return Parameters(*(part.copy() for part in np.split(vector, parts)))
 

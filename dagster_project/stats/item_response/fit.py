@@ -33,15 +33,12 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     many persons are there; over the categories of a graded item the mean square is taken. (RMSD as in PISA; Köhler,
     Robitzsch and Hartig 2020.)
 
-    Parameters
-    ----------
-    bank, person, item, response, group
-        As for :func:`~dagster_project.stats.item_response.scoring.score`.
+    Args:
+        bank, person, item, response, group: as for `scoring.score`.
 
-    Returns
-    -------
-    frame: item, rmsd, is_misfit, n
-        ``rmsd`` in probability; ``is_misfit`` where it exceeds .10. NaN without answers.
+    Returns:
+        frame: item, rmsd, is_misfit, n. ``rmsd`` in probability; ``is_misfit`` where it exceeds .10. NaN without
+        answers.
     """
     import pandas as pd
 
@@ -73,17 +70,13 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
 def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group=None) -> pd.DataFrame:
     """Correlation of residuals of item pairs within a quiz (Q3 of Yen 1984): what ability does not explain.
 
-    Parameters
-    ----------
-    bank, person, item, response, group
-        As for :func:`~dagster_project.stats.item_response.scoring.score`.
-    quiz : mapping or series, item → quiz
-        Items without one are left out.
+    Args:
+        bank, person, item, response, group: as for `scoring.score`.
+        quiz (mapping or series, item → quiz): items without one are left out.
 
-    Returns
-    -------
-    frame: quiz, item, other_item, correlation, is_dependent, n
-        Pairs answered by at least 100 persons; ``is_dependent`` where the correlation exceeds .2.
+    Returns:
+        frame: quiz, item, other_item, correlation, is_dependent, n. Pairs answered by at least 100 persons;
+        ``is_dependent`` where the correlation exceeds .2.
     """
     import pandas as pd
 
@@ -141,21 +134,17 @@ def differential_functioning(bank: ItemBank, person, item, response, group, *, r
     is estimated again (purification). The difference to the reference group, times 2.35, is on the ETS delta scale, and
     the classes are those of ETS (Zieky 1993) for the Mantel-Haenszel D-DIF it corresponds to.
 
-    Parameters
-    ----------
-    bank, person, item, response
-        As for :func:`~dagster_project.stats.item_response.scoring.score`.
-    group : array of shape (responses,), constant within a person
-        For instance country or language; not the groups of the calibration.
-    reference : label, optional
-        Group the others are compared with; the largest if not given.
+    Args:
+        bank, person, item, response: as for `scoring.score`.
+        group (array of shape (responses,), constant within a person): for instance country or language; not the groups
+            of the calibration.
+        reference (label, optional): group the others are compared with; the largest if not given.
 
-    Returns
-    -------
-    frame: item, group, reference, shift, std_error, delta, ets_class, n, reference_n
-        ``shift`` in logits: positive = easier for the group. ``delta`` = 2.35 × shift. ``ets_class``: "A" negligible
-        (|delta| < 1 or not significant), "C" large (|delta| ≥ 1.5 and significantly above 1), "B" between; missing with
-        fewer than 100 answers on either side.
+    Returns:
+        frame: item, group, reference, shift, std_error, delta, ets_class, n, reference_n. ``shift`` in logits: positive
+        = easier for the group. ``delta`` = 2.35 × shift. ``ets_class``: "A" negligible (|delta| < 1 or not
+        significant), "C" large (|delta| ≥ 1.5 and significantly above 1), "B" between; missing with fewer than 100
+        answers on either side.
     """
     import pandas as pd
 

@@ -22,7 +22,7 @@ def _log_logistic(z):
 
 @njit(cache=True, nogil=True)
 def _log_category(slope, steps, category, ability):
-    """log P(category) of the graded model with cumulative logits slope·ability + step; one step: the 2PL."""
+    """Logarithm of P(category) in the graded model with cumulative logits slope·ability + step; one step: the 2PL."""
     if category == steps.size:
         return _log_logistic(slope * ability + steps[category - 1])
     if category == 0:
@@ -37,7 +37,7 @@ def _log_category(slope, steps, category, ability):
 
 @njit(cache=True, nogil=True)
 def category_log_probabilities(slope, step, step_start, node, valid, out):
-    """log P by row and node into ``out`` (rows, nodes); ``valid`` real nodes, zeros in the padding."""
+    """Logarithms of P by row and node into ``out`` (rows, nodes); ``valid`` real nodes, zeros in the padding."""
     out[:] = 0.0
     for i in range(slope.size):
         steps = step[step_start[i] : step_start[i + 1]]
@@ -70,7 +70,7 @@ def category_scores(slope, step, step_start, node, valid, below, above):
 
 @njit(cache=True, nogil=True)
 def _log_density(z):
-    """log F(z)(1 - F(z)) of the logistic F."""
+    """Logarithm of F(z)(1 - F(z)) for the logistic F."""
     z = abs(z)
     return -z - 2.0 * np.log1p(np.exp(-z))
 

@@ -1,11 +1,10 @@
 """Compiled loops of the item response models: one thread, sparse rows, float64.
 
-Layout shared by all kernels
-----------------------------
-Responses are sorted by person: person ``j`` owns ``row[start[j]:start[j + 1]]``. A *row* is one item in one category,
-so that item ``i`` with ``m`` steps owns rows ``row_start[i] … row_start[i] + m`` and every table with a value per row
-and quadrature node has shape (rows, nodes). A response then costs two vector additions: its row of log probabilities
-goes into the person's log likelihood, the person's posterior goes into its row of expected counts.
+Layout shared by all kernels: responses are sorted by person, and person ``j`` owns ``row[start[j]:start[j + 1]]``. A
+*row* is one item in one category, so that item ``i`` with ``m`` steps owns rows ``row_start[i] … row_start[i] + m`` and
+every table with a value per row and quadrature node has shape (rows, nodes). A response then costs two vector
+additions: its row of log probabilities goes into the person's log likelihood, the person's posterior goes into its row
+of expected counts.
 
 Number of nodes: padded to a multiple of eight with nodes of no prior mass (``IMPOSSIBLE``), so that the inner loops
 fill whole vector registers.

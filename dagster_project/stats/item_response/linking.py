@@ -23,13 +23,12 @@ MOST_REMOVED = 0.3  # share of anchors
 class Link:
     """ability on the reference scale = ``scale`` × ability + ``shift``.
 
-    Attributes
-    ----------
-    bank : the new bank on the reference scale
-    scale, shift, scale_se, shift_se : errors by the delete-one-anchor jackknife
-    anchors : frame: item, difference, drift, is_used, reason
-        ``difference``: mean over the reference population of the new minus the old expected score, in score points.
-        ``drift``: new minus old difficulty in sds of ability (the mean step's for graded items); positive = harder now.
+    Attributes:
+        bank: the new bank on the reference scale
+        scale, shift, scale_se, shift_se: errors by the delete-one-anchor jackknife
+        anchors (frame: item, difference, drift, is_used, reason): ``difference``: mean over the reference population of
+            the new minus the old expected score, in score points. ``drift``: new minus old difficulty in sds of ability
+            (the mean step's for graded items); positive = harder now.
     """
 
     bank: ItemBank
@@ -47,20 +46,16 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
     population (Stocking and Lord 1983). Anchors whose curve moved by more than three robust standard deviations (median
     absolute deviation) and more than .02 are then removed, and the link is computed again until nothing changes.
 
-    Parameters
-    ----------
-    bank, reference : ItemBank
-    anchors : array of items, optional
-        All shared items if not given.
+    Args:
+        bank, reference: the new calibration, and the bank whose scale is kept.
+        anchors (array of items, optional): all shared items if not given.
 
-    Returns
-    -------
-    Link
+    Returns:
+        The new bank on the reference scale, with what was found of its anchors.
 
-    Raises
-    ------
-    ValueError
-        Fewer than 20 anchors before or after removal, or more than 30 % of them moved: then the scale is not the same.
+    Raises:
+        ValueError: fewer than 20 anchors before or after removal, or more than 30 % of them moved: then the scale is
+            not the same.
     """
     import pandas as pd
 

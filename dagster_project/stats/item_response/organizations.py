@@ -23,16 +23,15 @@ MOST_ITERATIONS = 2000
 class OrganizationMeans:
     """Latent regression of ability on organization and covariates.
 
-    Attributes
-    ----------
-    organizations : frame: organization, n, mean, std_error, shrunken_mean, shrunken_sd
-        ``mean``: unshrunk mean ability of the members, std_error of the organization's effect; the shrunken posterior
-        mean and sd under a normal distribution of organizations.
-    coefficients : covariates' coefficients, shape (covariates,)
-    residual_sd : sd of ability within organizations given the covariates
-    posterior : Posterior of every person, given organization and covariates
-    organization_code : row in ``organizations`` by person, -1 for those without one that is large enough
-    iterations, converged : of EM
+    Attributes:
+        organizations (frame: organization, n, mean, std_error, shrunken_mean, shrunken_sd): ``mean``: unshrunk mean
+            ability of the members, std_error of the organization's effect; the shrunken posterior mean and sd under a
+            normal distribution of organizations.
+        coefficients: covariates' coefficients, shape (covariates,)
+        residual_sd: sd of ability within organizations given the covariates
+        posterior: Posterior of every person, given organization and covariates
+        organization_code: row in ``organizations`` by person, -1 for those without one that is large enough
+        iterations, converged: of EM
     """
 
     organizations: pd.DataFrame
@@ -54,20 +53,17 @@ def organization_means(
     average of its members' posterior means *under its own prior*; the standard error is
     [Σ (σ² - v_i) / σ⁴]^-½ with v_i the posterior variances.
 
-    Parameters
-    ----------
-    likelihood : AbilityLikelihood
-    organization : array of shape (persons,), in the order of ``likelihood.persons``
-        Missing values (None, NaN) are persons without one. Organizations below ``fewest`` members share a constant with
-        each other and are not reported.
-    covariates : array of shape (persons, covariates), optional
-        For instance dummies of course pattern and country: what selects people into questions.
-    fewest : int
+    Args:
+        likelihood: of every person's answers.
+        organization (array of shape (persons,), in the order of ``likelihood.persons``): missing values (None, NaN) are
+            persons without one. Organizations below ``fewest`` members share a constant with each other and are not
+            reported.
+        covariates (array of shape (persons, covariates), optional): for instance dummies of course pattern and country:
+            what selects people into questions.
+        fewest: members from which on an organization has a constant of its own.
 
-    Raises
-    ------
-    ValueError
-        Shapes that do not fit, or covariates that organizations and each other determine.
+    Raises:
+        ValueError: shapes that do not fit, or covariates that organizations and each other determine.
     """
     import pandas as pd
 
@@ -144,18 +140,16 @@ def organization_percentiles(
     ``organization_percentile`` is the organization's place among the other organizations, with a band, both from draws
     of the shrunken posteriors (unshrunk means would fill both ends with small organizations).
 
-    Parameters
-    ----------
-    means : OrganizationMeans
-    comparison : mapping or series, organization → label, optional
-        Industry, country, size band …; organizations without one are left out. All organizations if not given.
+    Args:
+        means: as `organization_means` found them.
+        comparison (mapping or series, organization → label, optional): industry, country, size band …; organizations
+            without one are left out. All organizations if not given.
 
-    Returns
-    -------
-    frame: organization, comparison, n, mean, std_error, members_percentile, organization_percentile, percentile_sd,
-        percentile_low, percentile_high, band, organizations, reason
-        Percentiles 0–100, missing with a ``reason`` when there are fewer than 5 other organizations or one of them has
-        more than half of their members. ``band``: cutting-edge ≥ 76, competitive 51–75, emerging 26–50, lagging ≤ 25.
+    Returns:
+        frame: organization, comparison, n, mean, std_error, members_percentile, organization_percentile, percentile_sd,
+        percentile_low, percentile_high, band, organizations, reason. Percentiles 0–100, missing with a ``reason`` when
+        there are fewer than 5 other organizations or one of them has more than half of their members. ``band``:
+        cutting-edge ≥ 76, competitive 51–75, emerging 26–50, lagging ≤ 25.
     """
     import pandas as pd
 

@@ -27,10 +27,12 @@ class Grid:
 
     @property
     def node(self) -> np.ndarray:
+        """The nodes (nodes,) without the padding."""
         return self.padded[: self.nodes]
 
     @property
     def spacing(self) -> float:
+        """Distance between neighbouring nodes, in sds of ability."""
         return 2.0 * LIMIT / (self.nodes - 1)
 
     def log_prior(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

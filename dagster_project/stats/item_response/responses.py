@@ -36,6 +36,7 @@ class Layout:
 
     @property
     def rows(self) -> int:
+        """Rows of a table: one for each item and category."""
         return int(self.step_start[-1]) + len(self.items)
 
     def row_of(self, item_position: np.ndarray, categories: int) -> np.ndarray:

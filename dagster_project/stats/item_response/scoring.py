@@ -30,29 +30,23 @@ class ItemReport(UserWarning):
 def score(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFrame:
     """Ability of each person on a frozen bank: mean and sd of the posterior (EAP).
 
-    Parameters
-    ----------
-    bank : ItemBank
-    person, item, response : arrays of shape (responses,)
-        As for :func:`calibrate`. Answers to items that are not in the bank are left out, with an :class:`ItemReport`
-        warning and in the frame's ``attrs["unknown_items"]`` (item → answers).
-    group : array of shape (responses,), constant within a person, optional
-        Whose distribution in ``bank.groups`` is the person's prior. Without it the prior is the mixture of all groups.
+    Args:
+        bank: frozen; its quadrature is refined where it must be.
+        person, item, response (arrays of shape (responses,)): as for `calibrate`. Answers to items that are not in the
+            bank are left out, with an `ItemReport` warning and in the frame's ``attrs["unknown_items"]`` (item →
+            answers).
+        group (array of shape (responses,), constant within a person, optional): whose distribution in ``bank.groups``
+            is the person's prior. Without it the prior is the mixture of all groups.
 
-    Returns
-    -------
-    frame: person, ability, std_error, n
-        Ascending by person; ability in sds of the bank's first group; n = answers used. A person without any
-        has the prior's mean and sd.
+    Returns:
+        frame: person, ability, std_error, n. Ascending by person; ability in sds of the bank's first group; n = answers
+        used. A person without any has the prior's mean and sd.
 
-    Raises
-    ------
-    ValueError
-        Unusable input, or a group that the bank does not have.
+    Raises:
+        ValueError: unusable input, or a group that the bank does not have.
 
-    Notes
-    -----
-    Uses the bank's quadrature, refined when somebody's posterior is too narrow for it.
+    Notes:
+        Uses the bank's quadrature, refined when somebody's posterior is too narrow for it.
     """
     import pandas as pd
 

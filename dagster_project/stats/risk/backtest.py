@@ -92,23 +92,20 @@ def backtest(
 ) -> Backtest:
     """Every model on the last cohort, the incumbent on the earlier ones too.
 
-    Parameters
-    ----------
-    cohorts, outcome, features, columns
-        As `splits` gives them, and as `fit_scorer` has them.
-    incumbent : kind of the present champion
-    alert_at : probability from which a learner is alerted
-    subgroups : columns of the subgroup table
-    enrollment, withdrawal_day : columns of the ranking report
-    minimum_group : fewest learners of a week or subgroup that has figures
-    fitting : further arguments of `fit_scorer`
+    Args:
+        cohorts, outcome, features, columns: as `splits` gives them, and as `fit_scorer` has them.
+        incumbent: kind of the present champion
+        alert_at: probability from which a learner is alerted
+        subgroups: columns of the subgroup table
+        enrollment, withdrawal_day: columns of the ranking report
+        minimum_group: fewest learners of a week or subgroup that has figures
+        fitting: further arguments of `fit_scorer`
 
-    Returns
-    -------
-    Backtest
-        metrics: split, week_number, model, is_champion, n, n_positive, base_rate, auc, auprc, brier, calibration_error,
-        calibration_slope, calibration_error_by_chance, auc_foretold. Of the winner on the last cohort: calibration (the
-        curve over all weeks), subgroups, ranking and drift (against the cohorts it was trained on).
+    Returns:
+        A `Backtest`. Its metrics: split, week_number, model, is_champion, n, n_positive, base_rate, auc, auprc, brier,
+        calibration_error, calibration_slope, calibration_error_by_chance, auc_foretold. Of the winner on the last
+        cohort: calibration (the curve over all weeks), subgroups, ranking and drift (against the cohorts it was trained
+        on).
     """
     import pandas as pd
 
@@ -186,19 +183,14 @@ def cohort_drift(
 ) -> pd.DataFrame:
     """How far rows are from the trained ones of the same weeks of term.
 
-    Parameters
-    ----------
-    trained, now : DataFrame
-        Whole cohorts.
-    week : column of the week of term
-    compared : array of bool, shape (rows of now,), optional
-        The rows that are judged; all if not given.
+    Args:
+        trained, now: whole cohorts.
+        week: column of the week of term
+        compared (array of bool, shape (rows of now,), optional): the rows that are judged; all if not given.
 
-    Returns
-    -------
-    DataFrame
-        `drift_table` of the features' columns and of the model's log-odds ("score"); the level is "too few rows" where
-        one side has fewer than `FEWEST_FOR_DRIFT`.
+    Returns:
+        DataFrame: `drift_table` of the features' columns and of the model's log-odds ("score"); the level is "too few
+        rows" where one side has fewer than `FEWEST_FOR_DRIFT`.
     """
     import pandas as pd
 
@@ -228,10 +220,9 @@ def leaking_features(
 ) -> list[str]:
     """Columns whose values change when everything dated later is taken away, and rows that do ("row").
 
-    Parameters
-    ----------
-    full, truncated : DataFrame
-        The same features of the same learners and day, from all data and from what was known on that day.
+    Args:
+        full, truncated: the same features of the same learners and day, from all data and from what was known on that
+            day.
     """
     import pandas as pd
 

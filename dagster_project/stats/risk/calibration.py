@@ -1,10 +1,9 @@
 """From a model's log-odds to probabilities, and how far probabilities are from frequencies.
 
-References
-----------
-.. [1] Platt (1999), Probabilistic outputs for support vector machines, Advances in Large Margin Classifiers, 61-74.
-.. [2] Zadrozny and Elkan (2002), Transforming classifier scores into accurate multiclass probability estimates, KDD.
-.. [3] Cox (1958), Two further applications of a model for binary regression, Biometrika 45, 562-565: the slope.
+References:
+    [1] Platt (1999), Probabilistic outputs for support vector machines, Advances in Large Margin Classifiers, 61-74.
+    [2] Zadrozny and Elkan (2002), Transforming classifier scores into accurate multiclass probability estimates, KDD.
+    [3] Cox (1958), Two further applications of a model for binary regression, Biometrika 45, 562-565: the slope.
 """
 
 from __future__ import annotations
@@ -30,11 +29,13 @@ class Platt:
     intercept: float
 
     def probability(self, log_odds) -> np.ndarray:
+        """Probabilities (n,) of log-odds (n,)."""
         from scipy.special import expit
 
         return expit(self.intercept + self.slope * np.asarray(log_odds, float))
 
     def to_dict(self) -> dict:
+        """As JSON holds it, for `read_calibration`."""
         return {"kind": "platt", "slope": self.slope, "intercept": self.intercept}
 
 
@@ -46,9 +47,11 @@ class Isotonic:
     fitted: tuple[float, ...]
 
     def probability(self, log_odds) -> np.ndarray:
+        """Probabilities (n,) of log-odds (n,); beyond the fitted ones that of the nearest."""
         return np.interp(np.asarray(log_odds, float), self.log_odds, self.fitted)
 
     def to_dict(self) -> dict:
+        """As JSON holds it, for `read_calibration`."""
         return {"kind": "isotonic", "log_odds": list(self.log_odds), "fitted": list(self.fitted)}
 
 
@@ -67,9 +70,8 @@ def fit_calibration(log_odds, outcome) -> Calibration:
 
     Below that an isotonic curve follows the noise.
 
-    Parameters
-    ----------
-    log_odds, outcome : arrays of shape (n,)
+    Args:
+        log_odds, outcome: arrays of shape (n,)
     """
     from sklearn.isotonic import IsotonicRegression
 

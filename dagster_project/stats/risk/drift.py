@@ -20,17 +20,13 @@ SMALLEST_SHARE = 1e-4  # stands for an empty bin: the logarithm of nothing would
 def population_stability_index(expected, actual, *, bins: int = BINS) -> float:
     """PSI: the sum over bins of (share now - share then) · log(share now / share then).
 
-    Parameters
-    ----------
-    expected, actual : arrays of shape (n,), (m,)
-        The reference and what is compared with it; numbers, booleans or words. Missing values are a bin of their own.
-    bins : int
-        Bins of equal count of the reference for numbers; words have one bin each.
+    Args:
+        expected, actual (arrays of shape (n,), (m,)): the reference and what is compared with it; numbers, booleans or
+            words. Missing values are a bin of their own.
+        bins: bins of equal count of the reference for numbers; words have one bin each.
 
-    Returns
-    -------
-    float
-        Below .10 alike; above .25 another population. nan: one of both is empty.
+    Returns:
+        float: below .10 alike; above .25 another population. nan: one of both is empty.
     """
     import pandas as pd
 

@@ -35,18 +35,16 @@ def auc(probability, outcome) -> float:
 
 
 def foretold_auc(probability) -> float:
-    """AUC that comes on average if the probabilities are right: how well they tell apart whom they tell apart [1]_.
+    """AUC that comes on average if the probabilities are right: how well they tell apart whom they tell apart [1].
 
     An observed AUC that stays behind it is no matter of who was scored: outcomes came by other rules, or are noise.
 
-    Parameters
-    ----------
-    probability : array of shape (n,)
+    Args:
+        probability: array of shape (n,)
 
-    References
-    ----------
-    .. [1] van Klaveren et al. (2016), A new concordance measure for risk prediction models in external validation
-           settings, Statistics in Medicine 35, 4136-4152: the model-based concordance.
+    References:
+        [1] van Klaveren et al. (2016), A new concordance measure for risk prediction models in external validation
+            settings, Statistics in Medicine 35, 4136-4152: the model-based concordance.
     """
     probability = np.asarray(probability, float)
     level, group = np.unique(probability, return_inverse=True)
@@ -111,15 +109,12 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals by drawing learners with all their rows, with replacement.
 
-    Parameters
-    ----------
-    probability, outcome, learner : arrays of shape (n,)
-    metrics : names in ``METRICS``
+    Args:
+        probability, outcome, learner: arrays of shape (n,)
+        metrics: names in ``METRICS``
 
-    Returns
-    -------
-    dict
-        Lower and upper end by metric; nan ends where no draw has both outcomes.
+    Returns:
+        dict: lower and upper end by metric; nan ends where no draw has both outcomes.
     """
     probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
     codes = np.unique(np.asarray(learner), return_inverse=True)[1]
@@ -149,22 +144,15 @@ def subgroup_table(
 ) -> pd.DataFrame:
     """How the scores do for parts of the learners, and how often each part is alerted and missed.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        ``probability``, ``outcome`` and the columns.
-    alert_at : float
-        Probability from which a learner is alerted.
-    fewest : int
-        Smaller groups get their n and no figure: they would tell more about chance.
-    minimum : int
-        Where a group is smaller than that, its figure would be about persons: it has not even its n, and nor has a
-        larger one from which it would follow.
+    Args:
+        rows: ``probability``, ``outcome`` and the columns.
+        alert_at: probability from which a learner is alerted.
+        fewest: smaller groups get their n and no figure: they would tell more about chance.
+        minimum: where a group is smaller than that, its figure would be about persons: it has not even its n, and nor
+            has a larger one from which it would follow.
 
-    Returns
-    -------
-    DataFrame
-        subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, alert_rate,
+    Returns:
+        DataFrame: subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, alert_rate,
         false_negative_rate with its 95 % Wilson interval (false_negative_low, false_negative_high).
     """
     import pandas as pd
@@ -213,18 +201,14 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
 def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) -> pd.DataFrame:
     """What a team gets that each week calls the share of learners with the highest scores.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per enrolled learner and week: ``enrollment``, ``week``, ``probability``, ``outcome`` and
-        ``withdrawal_day`` (days from the first day, nan: did not withdraw).
+    Args:
+        rows: one row per enrolled learner and week: ``enrollment``, ``week``, ``probability``, ``outcome`` and
+            ``withdrawal_day`` (days from the first day, nan: did not withdraw).
 
-    Returns
-    -------
-    DataFrame
-        called_share, weeks, precision and recall (means over weeks), median_days_to_withdrawal (from a learner's first
-        day on the list, those who withdrew later), weekly_turnover (share of the list that was not on it a week
-        before, of those enrolled then).
+    Returns:
+        DataFrame: called_share, weeks, precision and recall (means over weeks), median_days_to_withdrawal (from a
+        learner's first day on the list, those who withdrew later), weekly_turnover (share of the list that was not on
+        it a week before, of those enrolled then).
     """
     import pandas as pd
 

@@ -4,11 +4,10 @@ One row is one enrolled learner and week; one model knows all weeks, with the we
 from its neighbours. Learners are compared with their cohort (the same course and term, the same week): a model trained
 on one term then means the same in the next, where tasks, deadlines and click counts differ.
 
-References
-----------
-.. [1] Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
-.. [2] Lundberg et al. (2020), From local explanations to global understanding with explainable AI for trees, Nature
-       Machine Intelligence 2, 56-67: the exact contributions that ``pred_contrib`` gives.
+References:
+    [1] Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
+    [2] Lundberg et al. (2020), From local explanations to global understanding with explainable AI for trees, Nature
+        Machine Intelligence 2, 56-67: the exact contributions that ``pred_contrib`` gives.
 """
 
 from __future__ import annotations
@@ -33,15 +32,14 @@ SEED = 20240301
 class Feature:
     """One input of a model.
 
-    Attributes
-    ----------
-    column : column of the frame
-    reason : contribution group that it counts in
-    kind : "number"; "rank", its rank within the cohort; "trend", its rank less that of ``against``; or "category",
-        whose words become their order by the outcome in training
-    direction : 1 where more can only mean more risk, -1 less risk, 0 either; trees keep to it, so that a reason never
-        tells a learner that more work makes it worse
-    against : column, of a trend only
+    Attributes:
+        column: column of the frame
+        reason: contribution group that it counts in
+        kind: "number"; "rank", its rank within the cohort; "trend", its rank less that of ``against``; or "category",
+            whose words become their order by the outcome in training
+        direction: 1 where more can only mean more risk, -1 less risk, 0 either; trees keep to it, so that a reason
+            never tells a learner that more work makes it worse
+        against: column, of a trend only
     """
 
     column: str
@@ -52,12 +50,14 @@ class Feature:
 
     @property
     def name(self) -> str:
+        """Name of the matrix's column."""
         if self.kind == "trend":
             return f"{self.column} rank less {self.against} rank"
         return f"{self.column} rank" if self.kind == "rank" else self.column
 
     @property
     def columns(self) -> list[str]:
+        """Columns of the frame that it is computed of."""
         return [self.column] + ([self.against] if self.against else [])
 
 
@@ -74,11 +74,10 @@ def rank_within_cohort(frame: pd.DataFrame, columns: Sequence[str], cohort: Sequ
 class Encoder:
     """From the frame of a mart to a matrix of numbers, alike at training and at scoring.
 
-    Attributes
-    ----------
-    features : the matrix's columns
-    cohort : columns that name who is compared with whom, the week among them
-    levels : the words of each category column, those of the lowest risk first; another word counts as missing
+    Attributes:
+        features: the matrix's columns
+        cohort: columns that name who is compared with whom, the week among them
+        levels: the words of each category column, those of the lowest risk first; another word counts as missing
     """
 
     features: tuple[Feature, ...]
@@ -91,10 +90,8 @@ class Encoder:
     ) -> Encoder:
         """Fix the order of the category levels; features whose columns are missing or all alike are left out.
 
-        Raises
-        ------
-        ValueError
-            No feature is left, or a cohort column is missing.
+        Raises:
+            ValueError: no feature is left, or a cohort column is missing.
         """
         import pandas as pd
 
@@ -111,6 +108,7 @@ class Encoder:
 
     @property
     def names(self) -> list[str]:
+        """Names of the matrix's columns, in order."""
         return [feature.name for feature in self.features]
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
@@ -134,6 +132,7 @@ class Encoder:
         return matrix
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, for `from_dict`."""
         return {
             "features": [vars(feature) for feature in self.features],
             "cohort": list(self.cohort),
@@ -142,6 +141,7 @@ class Encoder:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Encoder:
+        """The encoder that `to_dict` gave."""
         return cls(
             tuple(Feature(**feature) for feature in saved["features"]),
             tuple(saved["cohort"]),
@@ -209,6 +209,7 @@ class BoostedTrees:
         rounds: int = ROUNDS,
         parameters: Mapping[str, Any] | None = None,
     ) -> BoostedTrees:
+        """Boosted trees that keep to the features' directions; the fewest rows of a leaf shrink with few learners."""
         import lightgbm as lgb
 
         settings = {**cls.PARAMETERS, **(parameters or {}), "seed": seed}
@@ -219,16 +220,20 @@ class BoostedTrees:
         return cls(lgb.train(settings, data, rounds))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """Sums of the trees' leaves, shape (rows,)."""
         return np.asarray(self.booster.predict(matrix, raw_score=True))
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Exact Shapley values [2] in log-odds, shape (rows, features + 1), the base last."""
         return np.asarray(self.booster.predict(matrix, pred_contrib=True))
 
     def to_text(self) -> str:
+        """LightGBM's own text form."""
         return self.booster.model_to_string()
 
     @classmethod
     def from_text(cls, text: str) -> BoostedTrees:
+        """The model that `to_text` gave."""
         import lightgbm as lgb
 
         return cls(lgb.Booster(model_str=text))
@@ -250,6 +255,7 @@ class LinearRisk:
     def fit(
         cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
     ) -> LinearRisk:
+        """Logistic regression with an L2 penalty; a missing value counts as the mean, and is told by a column."""
         from sklearn.linear_model import LogisticRegression
 
         wide = _widen(matrix)
@@ -260,9 +266,11 @@ class LinearRisk:
         return cls(mean, scale, fitted.coef_[0], float(fitted.intercept_[0]))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """Linear predictor, shape (rows,)."""
         return self.contributions(matrix).sum(axis=1)
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Slope times distance from the mean, shape (rows, features + 1), the intercept last."""
         parts = (_widen(matrix) - self.mean) / self.scale * self.slope
         found = np.empty((len(matrix), matrix.shape[1] + 1))
         found[:, :-1] = parts[:, ::2] + parts[:, 1::2]
@@ -270,11 +278,13 @@ class LinearRisk:
         return found
 
     def to_text(self) -> str:
+        """Means, scales, slopes and intercept as JSON."""
         arrays = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "slope": self.slope.tolist()}
         return json.dumps({**arrays, "intercept": self.intercept})
 
     @classmethod
     def from_text(cls, text: str) -> LinearRisk:
+        """The model that `to_text` gave."""
         saved = json.loads(text)
         return cls(*(np.array(saved[name]) for name in ("mean", "scale", "slope")), saved["intercept"])
 
@@ -292,6 +302,7 @@ class HistogramTrees:
     def fit(
         cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
     ) -> HistogramTrees:
+        """Boosted trees of scikit-learn that keep to the features' directions."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         model = HistGradientBoostingClassifier(
@@ -309,16 +320,20 @@ class HistogramTrees:
         return cls(model.fit(np.where(filled, 0.0, matrix), np.asarray(outcome, int)), filled)
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """Sums of the trees' leaves, shape (rows,)."""
         return self.model.decision_function(np.where(self.filled, 0.0, matrix))
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Raises NotImplementedError: there are no exact ones."""
         raise NotImplementedError("scikit-learn's boosting has no exact contributions: it cannot become champion")
 
     def to_text(self) -> str:
+        """Raises NotImplementedError: a file of it could run code."""
         raise NotImplementedError("scikit-learn's boosting has no safe file format: it cannot become champion")
 
     @classmethod
     def from_text(cls, text: str) -> HistogramTrees:
+        """Raises NotImplementedError, as `to_text` does."""
         raise NotImplementedError("scikit-learn's boosting has no safe file format: no model of it can be read")
 
 
@@ -355,19 +370,23 @@ class SevenDayRule:
         return np.isnan(days) | (days > cls.DAYS)
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """One of two values a row, shape (rows,)."""
         return np.where(self._is_idle(matrix[:, self.position]), self.idle, self.active)
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """All of it by the one feature, shape (rows, features + 1); the base is that of the active."""
         found = np.zeros((len(matrix), matrix.shape[1] + 1))
         found[:, -1] = self.active
         found[:, self.position] = self.log_odds(matrix) - self.active
         return found
 
     def to_text(self) -> str:
+        """The feature's position and both values as JSON."""
         return json.dumps({"position": self.position, "idle": self.idle, "active": self.active})
 
     @classmethod
     def from_text(cls, text: str) -> SevenDayRule:
+        """The model that `to_text` gave."""
         return cls(**json.loads(text))
 
 

@@ -50,6 +50,7 @@ class Columns:
 
     @property
     def cohort(self) -> tuple[str, str]:
+        """Columns that name who is compared with whom: the offering and the week."""
         return (self.offering, self.week)
 
 
@@ -77,11 +78,13 @@ class EarlyOutcomes:
         return self.slope * (_left_log_odds(left_share) - expected) + by_season
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, for `from_dict`."""
         expected = {str(week): value for week, value in self.expected.items()}
         return {"expected": expected, "slope": self.slope, "season": dict(self.season), "cohort_sd": self.cohort_sd}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> EarlyOutcomes:
+        """The shifts that `to_dict` gave."""
         expected = {int(week): value for week, value in saved["expected"].items()}
         return cls(expected, saved["slope"], saved["season"], saved["cohort_sd"])
 
@@ -139,19 +142,15 @@ class RiskScorer:
         Contributions are summed within their groups; of the actionable groups that raise the risk the largest ones
         are told, by the feature of the group that raises it most.
 
-        Parameters
-        ----------
-        frame : DataFrame
-            Whole cohorts.
-        actionable : contribution groups that may be told
-        rows : array of bool, shape (rows of the frame,), optional
-            Whom to explain; all if not given. Contributions cost a hundred times the score.
+        Args:
+            frame: whole cohorts.
+            actionable: contribution groups that may be told
+            rows (array of bool, shape (rows of the frame,), optional): whom to explain; all if not given. Contributions
+                cost a hundred times the score.
 
-        Returns
-        -------
-        DataFrame
-            row (position in the frame), place (1 is first), reason, contribution (log-odds), column, value and
-            peers_median (of the cohort, the learner included; nan for words).
+        Returns:
+            DataFrame: row (position in the frame), place (1 is first), reason, contribution (log-odds), column, value
+            and peers_median (of the cohort, the learner included; nan for words).
         """
         import pandas as pd
 
@@ -218,6 +217,7 @@ class RiskScorer:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], model_text: str) -> RiskScorer:
+        """The scorer that `to_dict` gave, with the text of its model."""
         return cls(
             saved["outcome"],
             Columns(**saved["columns"]),
@@ -242,16 +242,13 @@ def fit_scorer(
 ) -> RiskScorer:
     """Fit a model and everything after it on matured cohorts.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be scored.
-    outcome : str
-        Column of the outcome.
-    kind : a name in ``models.MODELS``
-    folds : int
-        Parts of the cohorts that are predicted by models of the others; fewer cost less.
-    settings : arguments of the model's ``fit``
+    Args:
+        frame: rows of learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be
+            scored.
+        outcome: column of the outcome.
+        kind: a name in ``models.MODELS``
+        folds: parts of the cohorts that are predicted by models of the others; fewer cost less.
+        settings: arguments of the model's ``fit``
     """
     from scipy.special import logit
 

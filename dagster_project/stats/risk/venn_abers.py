@@ -4,10 +4,9 @@ A new learner's outcome is unknown: it is taken for 0, then for 1, and each time
 on all scores is fitted. The two fitted values at the learner's score bracket the probability; one of the two is
 perfectly calibrated whatever the scores are.
 
-References
-----------
-.. [1] Vovk, Petej and Fedorova (2015), Large-scale probabilistic predictors with and without guarantees of validity,
-       Advances in Neural Information Processing Systems 28, 892-900: algorithms 1 to 3.
+References:
+    [1] Vovk, Petej and Fedorova (2015), Large-scale probabilistic predictors with and without guarantees of validity,
+        Advances in Neural Information Processing Systems 28, 892-900: algorithms 1 to 3.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ import numpy as np
 class VennAbers:
     """Two step functions of the score, shape (different scores in the calibration rows,) each.
 
-    Attributes
-    ----------
-    score : different scores, ascending
-    low : fitted value at a score of at least this and below the next, the new outcome being 0; 0 below all
-    high : fitted value at a score of at most this and above the one before, the new outcome being 1; 1 above all
+    Attributes:
+        score: different scores, ascending
+        low: fitted value at a score of at least this and below the next, the new outcome being 0; 0 below all
+        high: fitted value at a score of at most this and above the one before, the new outcome being 1; 1 above all
     """
 
     score: np.ndarray
@@ -61,17 +59,12 @@ class VennAbers:
 def fit_venn_abers(score, outcome) -> VennAbers:
     """Intervals from calibration rows that the scoring model has not seen, O(n log n).
 
-    Parameters
-    ----------
-    score : array of shape (n,)
-        Any increasing function of the risk; higher means more likely.
-    outcome : array of shape (n,)
-        0 or 1.
+    Args:
+        score (array of shape (n,)): any increasing function of the risk; higher means more likely.
+        outcome (array of shape (n,)): 0 or 1.
 
-    Raises
-    ------
-    ValueError
-        No rows, other outcomes, or scores that are not finite.
+    Raises:
+        ValueError: no rows, other outcomes, or scores that are not finite.
     """
     score, outcome = np.asarray(score, float), np.asarray(outcome, float)
     if len(score) == 0 or score.shape != outcome.shape or not np.isfinite(score).all():

@@ -33,13 +33,10 @@ def due_organizations(today, members: pd.DataFrame, old_members: pd.DataFrame, c
 
     A benchmark that followed every member would tell, by its change, how the one who joined or left had scored.
 
-    Parameters
-    ----------
-    today : date
-    members, old_members : frames: organization, learner
-        Of now, and of the last computation.
-    computed_on : series, organization → date
-        Day of the last computation; organizations without one are due.
+    Args:
+        today: last day of the source's data.
+        members, old_members (frames: organization, learner): of now, and of the last computation.
+        computed_on (series, organization → date): day of the last computation; organizations without one are due.
     """
     both = members.merge(old_members, on=["organization", "learner"], how="outer", indicator=True)
     changed = both[both["_merge"] != "both"].groupby("organization").size()
@@ -64,26 +61,20 @@ def benchmark(
 ) -> tuple[pd.DataFrame, OrganizationMeans | None]:
     """Figures of every organization against every comparison group.
 
-    Parameters
-    ----------
-    likelihood : AbilityLikelihood
-        Of all learners with answers, whether or not they have an organization.
-    organization : array of shape (persons,)
-        Missing: none.
-    covariates : frame of shape (persons, k), labels
-        What selects people into questions, for instance the courses' level and the country.
-    traits : frame indexed by organization: industry, country, size_band
-        Of all organizations.
-    minimum : int
-        Fewest members of an organization with figures.
+    Args:
+        likelihood: of all learners with answers, whether or not they have an organization.
+        organization (array of shape (persons,)): missing: none.
+        covariates (frame of shape (persons, k), labels): what selects people into questions, for instance the courses'
+            level and the country.
+        traits (frame indexed by organization: industry, country, size_band): of all organizations.
+        minimum: fewest members of an organization with figures.
 
-    Returns
-    -------
-    frame: organization, comparison, comparison_label, is_shown, withheld_reason, member_count, organization_count,
-        mean_ability, std_error, members_percentile, organization_percentile, percentile_sd, percentile_low,
-        percentile_high, band
-        One row per organization with a member and comparison. Figures of hidden organizations are missing.
-    means : OrganizationMeans, None when no organization is large enough
+    Returns:
+        frame: organization, comparison, comparison_label, is_shown, withheld_reason, member_count, organization_count,
+            mean_ability, std_error, members_percentile, organization_percentile, percentile_sd, percentile_low,
+            percentile_high, band. One row per organization with a member and comparison. Figures of hidden
+            organizations are missing.
+        means: the `OrganizationMeans`; None when no organization is large enough
     """
     import pandas as pd
 

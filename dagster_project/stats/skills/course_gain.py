@@ -33,18 +33,14 @@ def occasions(person, course, day, completed_person, completed_course, completed
     after the last one are another sitting. Sittings that begin within ``apart`` days of each other, with no completion
     between, are one occasion; consecutive occasions that begin within ``within`` days are a pair.
 
-    Parameters
-    ----------
-    person, course, day : arrays of shape (responses,)
-        Whole numbers; ``day`` in days.
-    completed_person, completed_course, completed_day : arrays of shape (completions,)
+    Args:
+        person, course, day (arrays of shape (responses,)): whole numbers; ``day`` in days.
+        completed_person, completed_course, completed_day: arrays of shape (completions,)
 
-    Returns
-    -------
-    occasion : array of shape (responses,)
-        Number of the occasion that each answer belongs to.
-    pairs : frame: person, before, after (occasions), gap_days
-    completed : frame: pair (row of ``pairs``), course
+    Returns:
+        occasion (array of shape (responses,)): number of the occasion that each answer belongs to.
+        pairs: frame: person, before, after (occasions), gap_days
+        completed: frame: pair (row of ``pairs``), course
     """
     import pandas as pd
 
@@ -98,17 +94,15 @@ def occasions(person, course, day, completed_person, completed_course, completed
 class CourseGains:
     """Gains by course.
 
-    Attributes
-    ----------
-    courses : frame: course, takers, naive, naive_se, gain, gain_se, shrunken_gain, shrunken_se
-        ``takers``: pairs with the course completed between. ``naive``: their mean change of score. ``gain`` and its
-        error: missing below 30 takers. ``shrunken_gain``: posterior under a normal distribution of courses' gains,
-        for rankings.
-    carry_over : coefficient of ability before
-    change : mean change of those who completed nothing, at the mean exposure
-    change_sd : sd of ability after given ability before
-    pairs : number of pairs
-    iterations, converged : evaluations of the likelihood, and whether its maximum was reached
+    Attributes:
+        courses (frame: course, takers, naive, naive_se, gain, gain_se, shrunken_gain, shrunken_se): ``takers``: pairs
+            with the course completed between. ``naive``: their mean change of score. ``gain`` and its error: missing
+            below 30 takers. ``shrunken_gain``: posterior under a normal distribution of courses' gains, for rankings.
+        carry_over: coefficient of ability before
+        change: mean change of those who completed nothing, at the mean exposure
+        change_sd: sd of ability after given ability before
+        pairs: number of pairs
+        iterations, converged: evaluations of the likelihood, and whether its maximum was reached
     """
 
     courses: pd.DataFrame
@@ -141,25 +135,18 @@ def course_gains(
     that score's answers left out. Maximum likelihood; errors of gains from generalized least squares given the
     variances, clustered by learner.
 
-    Parameters
-    ----------
-    before, after : AbilityLikelihood
-        One row per pair, in the same order, from disjoint questions.
-    pair, course : arrays of shape (completions,)
-        Which pair (row number) completed which course between.
-    person : array of shape (pairs,)
-        Whose pair it is: several of one learner are not independent.
-    exposure : array of shape (pairs, k), optional
-        What else the change may depend on, for instance the number of questions before and after and the time between.
-    calibration_variance : series, course → variance, optional
-        Variance of the change that errors in the questions' parameters make for all takers of a course alike.
-    fewest : int
-        Courses with fewer takers share one coefficient and get no gain of their own.
+    Args:
+        before, after: one row per pair, in the same order, from disjoint questions.
+        pair, course (arrays of shape (completions,)): which pair (row number) completed which course between.
+        person (array of shape (pairs,)): whose pair it is: several of one learner are not independent.
+        exposure (array of shape (pairs, k), optional): what else the change may depend on, for instance the number of
+            questions before and after and the time between.
+        calibration_variance (series, course → variance, optional): variance of the change that errors in the questions'
+            parameters make for all takers of a course alike.
+        fewest: courses with fewer takers share one coefficient and get no gain of their own.
 
-    Raises
-    ------
-    ValueError
-        Shapes that do not fit.
+    Raises:
+        ValueError: shapes that do not fit.
     """
     import pandas as pd
     from scipy.sparse import csr_array, hstack

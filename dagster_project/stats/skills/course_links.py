@@ -32,20 +32,14 @@ def course_links(
 ) -> CourseLinks:
     """Graph of courses bridged by learners, and its connected parts.
 
-    Parameters
-    ----------
-    person, course : arrays of shape (responses,)
-        One element per answered question: who, and in which course.
-    fewest_items : int
-        Answers a learner needs in each of two courses to bridge them.
-    fewest_learners : int
-        Bridging learners that make a link.
+    Args:
+        person, course (arrays of shape (responses,)): one element per answered question: who, and in which course.
+        fewest_items: answers a learner needs in each of two courses to bridge them.
+        fewest_learners: bridging learners that make a link.
 
-    Returns
-    -------
-    CourseLinks
-        ``links``: every pair of courses with a bridging learner. ``scales``: scale 0 is the connected part with the
-        most learners; courses on another scale (``is_separate``) must be calibrated and published apart.
+    Returns:
+        CourseLinks: ``links``: every pair of courses with a bridging learner. ``scales``: scale 0 is the connected part
+        with the most learners; courses on another scale (``is_separate``) must be calibrated and published apart.
     """
     import pandas as pd
     from scipy.sparse import csr_array
@@ -81,23 +75,16 @@ def course_links(
 def course_patterns(person, course, level, *, smallest: int = SMALLEST_PATTERN) -> pd.DataFrame:
     """Group learners by the set of courses they answered; small patterns merge by their highest course level.
 
-    Parameters
-    ----------
-    person, course : arrays of shape (responses,)
-    level : mapping or series, course → level
-        Levels sort from basic to advanced (numbers).
-    smallest : int
-        Patterns of fewer learners become "highest level <level>"; if such a group is still smaller, "other".
+    Args:
+        person, course: arrays of shape (responses,)
+        level (mapping or series, course → level): levels sort from basic to advanced (numbers).
+        smallest: patterns of fewer learners become "highest level <level>"; if such a group is still smaller, "other".
 
-    Returns
-    -------
-    frame: person, pattern
-        Ascending by person; patterns of courses read "course + course".
+    Returns:
+        frame: person, pattern. Ascending by person; patterns of courses read "course + course".
 
-    Raises
-    ------
-    ValueError
-        A course without a level.
+    Raises:
+        ValueError: a course without a level.
     """
     import pandas as pd
 
@@ -126,14 +113,12 @@ def bridged_courses(
     with fewer than ``fewest_learners`` such learners are taken off, until all that are left have them; of the parts
     that share no such learner, the one with the most answers is the scale.
 
-    Parameters
-    ----------
-    person, course, item : arrays of shape (responses,)
+    Args:
+        person, course, item: arrays of shape (responses,)
 
-    Returns
-    -------
-    frame: course, learners, linking_learners, is_on_scale
-        Ascending by course. ``linking_learners``: to the final scale, for courses off it too.
+    Returns:
+        frame: course, learners, linking_learners, is_on_scale. Ascending by course. ``linking_learners``: to the final
+        scale, for courses off it too.
     """
     import pandas as pd
     from scipy.sparse import csr_array

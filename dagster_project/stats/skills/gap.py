@@ -24,14 +24,12 @@ COLUMNS = [
 def expected_score_shares(items: pd.DataFrame, ability) -> pd.DataFrame:
     """Share of the points of each course's questions that learners of some ability would get.
 
-    Parameters
-    ----------
-    items : frame: course, slope, intercept_1 …
-    ability : array of shape (k,)
+    Args:
+        items: frame: course, slope, intercept_1 …
+        ability: array of shape (k,)
 
-    Returns
-    -------
-    frame of shape (courses, k), indexed by course
+    Returns:
+        frame of shape (courses, k), indexed by course
     """
     import pandas as pd
 
@@ -58,22 +56,19 @@ def recommend(
     are no recommendation to the organization. Ranked by shrunken gain × share of all members who can take it and have
     not completed it.
 
-    Parameters
-    ----------
-    benchmarks : frame: organization, mean_ability, members_percentile, band, member_count
-        Shown rows of one skill against all organizations.
-    items : frame: course, slope, intercept_1 …
-        Questions on the skill's scale.
-    gains : frame: course, is_open, gain, gain_low, gain_high, shrunken_gain
-        ``is_open``: everybody may take the course.
-    completed, admitted : frames: organization, course, members
-        Members who have completed a course, and who may take one that is not open.
+    Args:
+        benchmarks (frame: organization, mean_ability, members_percentile, band, member_count): shown rows of one skill
+            against all organizations.
+        items (frame: course, slope, intercept_1 …): questions on the skill's scale.
+        gains (frame: course, is_open, gain, gain_low, gain_high, shrunken_gain): ``is_open``: everybody may take the
+            course.
+        completed, admitted (frames: organization, course, members): members who have completed a course, and who may
+            take one that is not open.
 
-    Returns
-    -------
-    frame: organization, rank, members_percentile, band, course, expected_gain, gain_low, gain_high,
-        expected_score_share, admitted_share, not_taken_share, reason
-        At most three courses an organization; one row without a course, with the reason, where none suits.
+    Returns:
+        frame: organization, rank, members_percentile, band, course, expected_gain, gain_low, gain_high,
+        expected_score_share, admitted_share, not_taken_share, reason. At most three courses an organization; one row
+        without a course, with the reason, where none suits.
     """
     import pandas as pd
 

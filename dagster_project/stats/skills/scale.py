@@ -45,11 +45,10 @@ EVERYBODY_ELSE = "other"
 class SkillAnswers:
     """Answers to the questions of one skill.
 
-    Attributes
-    ----------
-    answers : frame: learner, item, course, quiz, day, category, occasion, group
-        ``day`` in days since 1970; ``group`` of the occasion, for calibration.
-    pairs, completed : as of :func:`~.course_gain.occasions`, ``pairs`` with ``learner`` for person
+    Attributes:
+        answers (frame: learner, item, course, quiz, day, category, occasion, group): ``day`` in days since 1970;
+            ``group`` of the occasion, for calibration.
+        pairs, completed: as of `course_gain.occasions`, ``pairs`` with ``learner`` for person
     """
 
     answers: pd.DataFrame
@@ -72,13 +71,10 @@ class SkillAnswers:
 def arrange(answers: pd.DataFrame, completions: pd.DataFrame, level) -> SkillAnswers:
     """Put answers into occasions and groups.
 
-    Parameters
-    ----------
-    answers : frame: learner, item, course, quiz, day, category
-    completions : frame: learner, course, day
-        Completed courses that teach the skill.
-    level : mapping or series, course → number
-        Basic 1 to advanced 3; 0 or absent for courses without a level.
+    Args:
+        answers: frame: learner, item, course, quiz, day, category
+        completions (frame: learner, course, day): completed courses that teach the skill.
+        level (mapping or series, course → number): basic 1 to advanced 3; 0 or absent for courses without a level.
     """
     import pandas as pd
 
@@ -135,12 +131,10 @@ def known_groups(bank: ItemBank, group: pd.Series) -> np.ndarray:
 class Scale:
     """A calibrated skill.
 
-    Attributes
-    ----------
-    bank : ItemBank, or None where there is no scale
-        Ability in sds from the mean of all occasions.
-    courses : frame: course, learners, linking_learners, is_on_scale
-    reason : why there is no scale
+    Attributes:
+        bank (ItemBank, or None where there is no scale): ability in sds from the mean of all occasions.
+        courses: frame: course, learners, linking_learners, is_on_scale
+        reason: why there is no scale
     """
 
     bank: ItemBank | None
@@ -208,17 +202,14 @@ def extend_scale(bank: ItemBank, skill: SkillAnswers, *, fewest_learners: int = 
 def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame) -> pd.DataFrame:
     """Fit, local dependence and differential functioning of every question of the bank.
 
-    Parameters
-    ----------
-    traits : frame indexed by learner: country, language
-        Functioning is compared between the three countries, and the three languages, with the most answers.
+    Args:
+        traits (frame indexed by learner: country, language): functioning is compared between the three countries, and
+            the three languages, with the most answers.
 
-    Returns
-    -------
-    frame: item, course, quiz, response_count, rmsd, is_misfit, largest_residual_correlation, is_locally_dependent,
-        dif_group, dif_delta, dif_class, dif_language, dif_language_delta, dif_language_class
-        The dif columns are those of the country, and the language, that differs most from the one with the most
-        answers.
+    Returns:
+        frame: item, course, quiz, response_count, rmsd, is_misfit, largest_residual_correlation, is_locally_dependent,
+        dif_group, dif_delta, dif_class, dif_language, dif_language_delta, dif_language_class. The dif columns are those
+        of the country, and the language, that differs most from the one with the most answers.
     """
     import pandas as pd
 
