@@ -4,12 +4,10 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-
-from dagster_project.commands.environment import fault_of_the_machine, known_errors, prepare_environment, say
-from dagster_project.settings import Settings
+if TYPE_CHECKING:
+    from dagster_project.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,16 +15,22 @@ LOOPBACK = "127.0.0.1"
 def main() -> int:
     """Exit status: 0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why."""
     arguments = _parser().parse_args()
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from dagster_project.commands.environment import fault_of_the_machine, known_error, say, wrong_settings
+    from dagster_project.settings import Settings
+
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
-        say(f"A setting is wrong, and nothing was done. {error}")
+        say(f"A setting is wrong, and nothing was done:\n{wrong_settings(error)}")
         return 2
     try:
         return _perform(arguments, settings)
     except Exception as error:
-        if isinstance(error, known_errors()):
-            say(f"\n{error}")
+        if known := known_error(error):
+            say(f"\n{known}")
             return 2
         fault = fault_of_the_machine(error)
         if fault is None:
@@ -38,7 +42,9 @@ def main() -> int:
         return 1
 
 
-def _perform(arguments: argparse.Namespace, settings: Settings) -> int:
+def _perform(arguments: argparse.Namespace, settings: "Settings") -> int:
+    from dagster_project.commands.environment import prepare_environment
+
     prepare_environment(settings)
     # What one verb needs, another does not wait for.
     verb = import_module(f"dagster_project.commands.{arguments.verb.replace('-', '_')}")

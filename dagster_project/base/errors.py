@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 
 
-class StoreError(Exception):
-    """The message says what was found, where, what was expected and what to do next. Trying again does not help."""
+class WarehouseError(Exception):
+    """The root of every error of ours, for a person who can put it right.
+
+    The message says what was found, where, what was expected and what to do next: commands print it without a
+    traceback. The libraries of statistics (`stats`) know no warehouse and raise `ValueError`.
+    """
+
+
+class StoreError(WarehouseError):
+    """The store has not what was asked of it, or cannot take what it was given. Trying again does not help."""
 
 
 class WarehouseBusyError(StoreError):

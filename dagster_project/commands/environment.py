@@ -1,4 +1,4 @@
-"""What every command needs: Dagster's home, the path, faults of the machine, the line to the terminal."""
+"""What every command needs: Dagster's home, the path, errors in words, the line to the terminal."""
 
 import errno
 import os
@@ -8,22 +8,49 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from dagster_project.settings import REPOSITORY, Settings
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
+
+from dagster_project.base.errors import WarehouseError
+from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
 FAULTS_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
 
 
-def known_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message says what was found, where, and what to do: a traceback would only hide it."""
-    from dagster_project.analyses.quality.suite import SuiteError
-    from dagster_project.base.errors import StoreError
-    from dagster_project.contracts.reading import ContractError
-    from dagster_project.ingest.landing import LandingError
-    from dagster_project.ingest.requests import ErasureError
-    from dagster_project.ingest.retention import RetentionError
-    from dagster_project.ingest.sources import SourceError
+def known_error(error: BaseException | None) -> WarehouseError | None:
+    """The error of ours that one is, or that it was made from; None: there is none, and a traceback says more."""
+    while error is not None and not isinstance(error, WarehouseError):
+        error = error.__cause__
+    return error
 
-    return ContractError, ErasureError, LandingError, RetentionError, SourceError, StoreError, SuiteError
+
+def wrong_settings(error: ValidationError | SettingsError) -> str:
+    """What is wrong with the settings: the variable, what was found (of a secret nothing), and what is expected."""
+    if isinstance(error, SettingsError):  # text that is no JSON, where a setting is JSON
+        match = re.search(r'field "(\w+)"', str(error))
+        if match is None:
+            return str(error)
+        return _wrong_setting(match[1], os.environ.get(f"{PREFIX}{match[1].upper()}"), "expected JSON").join(["  ", ""])
+    lines = []
+    for fault in error.errors(include_url=False):
+        message = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:  # found by a rule about several settings, in words of its own
+            lines.append(message)
+            continue
+        name = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{name}: no such setting. Its line in {REPOSITORY / '.env'} is to go, or to be put right")
+            continue
+        expected = re.sub("^Input should be", "expected", message.partition(", unable to")[0])
+        lines.append(_wrong_setting(name, fault["input"], expected, "".join(f"[{x}]" for x in fault["loc"][1:])))
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _wrong_setting(name: str, value: object, expected: str, within: str = "") -> str:
+    field = Settings.model_fields[name]
+    is_secret = SecretStr.__name__ in str(field.annotation)
+    found = "" if is_secret or value is None else f"found {str(value)[:100]!r}, "
+    return f"{PREFIX}{name.upper()}{within}: {found}{expected}. It is: {field.description or name}"
 
 
 def fault_of_the_machine(error: BaseException | None) -> str | None:

@@ -7,13 +7,15 @@ from typing import Any
 
 import yaml
 
+from dagster_project.base.errors import WarehouseError
+
 # libyaml, where PyYAML was built with it, reads a contract ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 IGNORED_META = frozenset({"dagster", "owner"})
 _MISSING = object()
 
 
-class ContractError(Exception):
+class ContractError(WarehouseError):
     """A contract that cannot be used; the message names the file, the place in it and what was expected."""
 
 

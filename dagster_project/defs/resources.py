@@ -13,7 +13,7 @@ import duckdb
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
 from pydantic import Field, PrivateAttr
 
-from dagster_project.base.errors import WarehouseBusyError
+from dagster_project.base.errors import WarehouseBusyError, WarehouseError
 from dagster_project.base.files import empty_folder
 from dagster_project.base.locks import WriteLock, release_run
 from dagster_project.base.memory import memory_watch
@@ -33,11 +33,15 @@ dbt_project = DbtProject(project_dir=REPOSITORY / "dbt", profiles_dir=REPOSITORY
 dbt_project.prepare_if_dev()
 
 
+class ManifestError(WarehouseError, FileNotFoundError):
+    """dbt's manifest is missing or older than the project."""
+
+
 def dbt_manifest() -> dict:
     """The manifest that the assets are made from.
 
     Raises:
-        FileNotFoundError: there is none, or a file of the dbt project is newer than it.
+        ManifestError: there is none, or a file of the dbt project is newer than it.
     """
     path = dbt_project.manifest_path
     ours = [REPOSITORY / "dbt" / "dbt_project.yml"]
@@ -46,7 +50,7 @@ def dbt_manifest() -> dict:
     newest = max(ours, key=lambda file: file.stat().st_mtime)
     if not path.exists() or path.stat().st_mtime < newest.stat().st_mtime:
         found = f"older than {newest}" if path.exists() else "missing"
-        raise FileNotFoundError(f"The dbt manifest {path} is {found}: build it with `make setup`.")
+        raise ManifestError(f"The dbt manifest {path} is {found}: build it with `make setup`.")
     return json.loads(path.read_text())
 
 

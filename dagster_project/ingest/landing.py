@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.contracts.source import Table
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.settings import Settings
@@ -51,7 +52,7 @@ OUTSIDE_NAME = "its name points outside of the zip"
 TWICE = "the zip holds two files of this name, and one would hide the other; deliver each under a name of its own"
 
 
-class LandingError(Exception):
+class LandingError(WarehouseError):
     """A landing place from which a table cannot be loaded; the message says what was looked for and what was found."""
 
 

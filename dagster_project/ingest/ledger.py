@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.settings import Settings
 
 SCHEMA = """
@@ -39,6 +40,10 @@ create table if not exists expiring (
 );
 create table if not exists simulated (content_hash text primary key);
 """
+
+
+class LedgerError(WarehouseError, OSError):
+    """The ledger cannot be read or written: another process holds it for too long, or the disk fails."""
 
 
 @dataclass(frozen=True)
@@ -332,8 +337,9 @@ class Ledger:
             finally:
                 connection.close()  # rolls back what was not committed
         except sqlite3.OperationalError as error:
-            raise OSError(
-                f"{path}: {error}. See that the file and its folder can be written, and that the disk has room"
+            raise LedgerError(
+                f"{path}: {error}. See that no other program keeps the file open, that it and its folder can be "
+                "written, and that the disk has room"
             ) from error
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from dagster_project.base.engine import open_engine
+from dagster_project.base.errors import WarehouseError
 from dagster_project.base.files import on_disk, replaced
 from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
@@ -47,7 +48,7 @@ LARGE = 32 << 20
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-class RefusedFilesError(Exception):
+class RefusedFilesError(WarehouseError):
     """Landing files that could not be read as a whole; the message names each with its reason."""
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.contracts.source import Dialect
 
 CHUNK = 1 << 20
@@ -27,7 +28,7 @@ COUNTED_CHUNK = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class BrokenFile(Exception):
+class BrokenFile(WarehouseError):
     """A file that cannot be read as a whole; the message says why and where."""
 
 

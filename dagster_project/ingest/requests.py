@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.source import Contract
@@ -20,7 +21,7 @@ from dagster_project.settings import PREFIX, Settings
 Stage = Literal["asked", "unloaded", "unbuilt", "finished"]
 
 
-class ErasureError(ValueError):
+class ErasureError(WarehouseError, ValueError):
     """A learner who cannot be erased, or is not yet; the message says what was found and what to do."""
 
 

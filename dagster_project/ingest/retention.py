@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from dagster_project.base.engine import open_engine
+from dagster_project.base.errors import WarehouseError
 from dagster_project.base.sql import literal
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit, quarantine
@@ -25,7 +26,7 @@ from dagster_project.settings import PREFIX, Settings
 SETTING = f"{PREFIX}RAW_RETENTION_DAYS"
 
 
-class RetentionError(ValueError):
+class RetentionError(WarehouseError, ValueError):
     """A period that cannot be kept; the message says of which table, why, and which tables can have one."""
 
 

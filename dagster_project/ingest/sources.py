@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.base.files import replaced
 from dagster_project.settings import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-class SourceError(ValueError):
+class SourceError(WarehouseError, ValueError):
     """A source that cannot be registered or found; the message says what to do."""
 
 

@@ -12,6 +12,7 @@ from dagster_project.base.locks import WriteLock
 from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import REPOSITORY, Settings
+from tests.models.made_source import contract_tables
 
 ERASE = ("erase", "--learner", "11391")
 PUBLISH_FOR = ("publish-for", "--program", "bsc")
@@ -43,7 +44,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
     settings = Settings(home=tmp_path / "warehouse", pseudonym_key="one key of the learners, and of nobody else")
     landing = tmp_path / "landing"
     landing.mkdir()
-    (landing / "courses.csv").write_text("code_module,code_presentation,module_presentation_length\n")
+    for table, columns in contract_tables().items():
+        (landing / f"{table}.csv").write_text(",".join(columns) + "\n")
     register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
     return Warehouse(settings)
 
@@ -83,4 +85,26 @@ def test_an_unknown_source_is_told_in_words(warehouse, command):
     status, output = warehouse.command(*arguments, *(["--source", "nobody"] if command is ERASE else []))
     assert "Traceback" not in output
     assert "nobody" in output
+    assert status == 2
+
+
+def test_wrong_settings_are_told_by_their_names_and_none_of_a_secret(warehouse):
+    status, output = warehouse.command(
+        *RUN,
+        LEARNING_WAREHOUSE_THREADS="many",
+        LEARNING_WAREHOUSE_RAW_RETENTION_DAYS='{"events": 0}',
+        LEARNING_WAREHOUSE_ALERT_ADDRESSES='["T0KEN"]',
+    )
+    assert "LEARNING_WAREHOUSE_THREADS: found 'many', expected a valid integer. It is: Threads of the engine" in output
+    assert "LEARNING_WAREHOUSE_RAW_RETENTION_DAYS[events]: found '0', expected greater than 0" in output
+    assert "LEARNING_WAREHOUSE_ALERT_ADDRESSES: address 1 of 1 does not begin with a schema" in output
+    assert "pydantic" not in output
+    assert "T0KEN" not in output
+    assert "Traceback" not in output
+    assert status == 2
+
+
+def test_a_setting_that_is_no_json_is_told_by_its_name(warehouse):
+    status, output = warehouse.command(*RUN, LEARNING_WAREHOUSE_RAW_RETENTION_DAYS="three years")
+    assert "LEARNING_WAREHOUSE_RAW_RETENTION_DAYS: found 'three years', expected JSON. It is: Days that raw" in output
     assert status == 2

@@ -7,6 +7,7 @@ import duckdb
 
 from dagster_project.analyses.at_risk.subjects import COURSES, PROGRAMS, Subject
 from dagster_project.base.engine import attach, open_engine
+from dagster_project.base.errors import StoreError
 from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import leaking_features
@@ -90,7 +91,7 @@ def recounted_leaks(
         Such features by checked week, none where all are equal; weeks that no cohort has reached are left out.
 
     Raises:
-        FileNotFoundError: no run has built these marts.
+        StoreError: no run has built these marts.
     """
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
@@ -138,5 +139,5 @@ def _leaks(
 def _compiled(settings: Settings, mart: str) -> str:
     file = settings.compiled_marts_dir / RECOUNTED[mart] / f"{mart}.sql"
     if not file.exists():
-        raise FileNotFoundError(f"{file} is missing: the SQL of {mart} as last built. Materialize marts/{mart} first")
+        raise StoreError(f"{file} is missing: the SQL of {mart} as last built. Materialize marts/{mart} first")
     return file.read_text()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.base.files import replaced
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.training import RiskScorer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class ModelError(WarehouseError, ValueError):
+    """A saved model that cannot score."""
 
 
 def save_scorer(settings: Settings, scorer: RiskScorer) -> None:
@@ -25,12 +30,12 @@ def load_scorer(settings: Settings, version: str) -> RiskScorer:
     """Read a model.
 
     Raises:
-        ValueError: its files are not what was registered.
+        ModelError: its files are not what was registered.
     """
     saved = json.loads((settings.models_dir / f"{version}.json").read_text())
     scorer = RiskScorer.from_dict(saved, (settings.models_dir / f"{version}.txt").read_text())
     if scorer.version != version:
-        raise ValueError(
+        raise ModelError(
             f"The files of model {version} in {settings.models_dir} have changed: their hash is now {scorer.version}. "
             "Restore them, or set LEARNING_WAREHOUSE_AT_RISK_PINNED_MODELS to an older version"
         )

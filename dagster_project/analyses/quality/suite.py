@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from dagster_project.base.errors import WarehouseError
 from dagster_project.settings import REPOSITORY
 
 EXPECTATIONS = REPOSITORY / "expectations"
@@ -39,7 +40,7 @@ BY_ROW = RANGES | VALUES | NULLS | PAIRS
 TYPES = sorted(BY_ROW | CONTAINED | AGGREGATES.keys())
 
 
-class SuiteError(ValueError):
+class SuiteError(WarehouseError, ValueError):
     """A suite file that cannot become checks; the message names the file and what is expected of it."""
 
 
