@@ -72,11 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--pseudonym", required=True, help="a learner_id, a learner_key or a key that begins with one")
     verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
-    ui.add_argument("--port", type=int, default=3000)
+    ui.add_argument("--port", type=_port, default=3000)
     ui.add_argument(
         "--host", default=LOOPBACK, help="it has no login: another address needs a proxy that authenticates"
     )
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 1 to 65535, such as 3000")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ OUT_OF_RANGE = "%outside of the permitted range%"
 
 def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     """Simulate a university and run it; status as `run`. Another source of that name is left alone."""
-    from dagster_project.ingest.sources import registered_sources
+    from dagster_project.ingest.sources import Source, registered_sources
 
     landing = landing_place(settings)
     taken = [x.landing for x in registered_sources(settings) if x.name == SOURCE and x.landing != landing.resolve()]
@@ -50,7 +50,7 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     # The definitions take ten seconds to import: meanwhile the university is made.
     threading.Thread(target=importlib.import_module, args=["dagster_project.definitions"], daemon=True).start()
     truth = make_university(settings, arguments.students or simulate.STUDENTS, arguments.seed, say)
-    status = run_source(settings, SOURCE, None, landing)
+    status = run_source(settings, Source(SOURCE, SOURCE, landing))
     if status == 0:
         print("\n" + demo_summary(settings, truth))
     return status

@@ -34,7 +34,7 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
         print(f"Erased before, on {erasure.finished_at}: nothing is left to do. Receipt: {receipt}")
     else:
         say(f"Erasure {erasure.receipt} is noted; a run of source {source.name} carries it out …")
-        if status := run_source(settings, source.name, None, None):
+        if status := run_source(settings, source):
             print("The learner is NOT erased yet: earlier snapshots hold them. Put right what failed, and erase again.")
             _print_troubled(source.landing, erasure.troubled)
             return status

@@ -2,21 +2,48 @@
 
 import argparse
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
 from dagster_project.settings import Settings
 
+if TYPE_CHECKING:
+    from dagster_project.ingest.sources import Source
+
 
 def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     """0 when it published, 1 when it did not, 2 when it could not start."""
-    return run_source(settings, arguments.source, arguments.contract, arguments.landing)
+    from dagster_project.contracts.in_use import CONTRACTS
+    from dagster_project.ingest.preflight import check_landing
+
+    # What can be told in a second is told before Dagster and dbt are waited for.
+    source = _wanted_source(settings, arguments.source, arguments.contract, arguments.landing)
+    for note in check_landing(CONTRACTS[source.contract], source.name, source.landing, settings):
+        say(f"Note: {note}")
+    return run_source(settings, source)
 
 
-def run_source(settings: Settings, name: str, contract: str | None, landing: Path | None) -> int:
-    """Run the job of a source in this process; 0 when it published, 1 when it did not, 2 when it could not start."""
+def _wanted_source(settings: Settings, name: str, contract: str | None, landing: Path | None) -> "Source":
+    from dagster_project.contracts.in_use import CONTRACTS
+    from dagster_project.ingest.sources import Source, check_source, find_source
+
+    source = Source(name, contract or name, landing) if landing else find_source(settings, name)
+    if contract and contract != source.contract:
+        source = replace(source, contract=contract)
+    check_source(settings, source, CONTRACTS)
+    return source
+
+
+def run_source(settings: Settings, source: "Source") -> int:
+    """Run the job of a source in this process, which knows it from then on.
+
+    Returns:
+        0 when it published, 1 when it did not, 2 when it could not start.
+    """
     started = time.monotonic()
     memory = memory_watch()
     say("Starting Dagster and dbt …")
@@ -30,17 +57,16 @@ def run_source(settings: Settings, name: str, contract: str | None, landing: Pat
     from dagster_project.defs.instance.lost_runs import fail_lost_runs
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
     from dagster_project.ingest.landing import landing_state
-    from dagster_project.ingest.sources import Source, find_source, register_source
+    from dagster_project.ingest.sources import register_source
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
 
-    if landing:
-        register_source(settings, Source(name, contract or name, landing), CONTRACTS)
-    source = find_source(settings, name)
+    register_source(settings, source, CONTRACTS)
     with dg.DagsterInstance.get() as instance:
         fail_lost_runs(instance)
         arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
-        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0"}  # Dagster can start again what it started only
+        # Dagster can start again what it started only.
+        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0"}
         # The sensors then know what this run loads and whom it erases.
         landed, erased = landing_state(source.landing), erasures_state(source, settings)
         tags |= {LANDING_TAG: landed} if landed else {}

@@ -23,7 +23,7 @@ Table, `config.meta`:
     references      list of {columns, table, to}: columns that point at another table of the contract; `to` names the
                     columns there and defaults to the same names
     files           glob patterns of the table's landing files; default: see `landing.default_patterns`
-    optional        true: the table may be absent from a landing folder
+    optional        true: the table may be absent from a landing folder, and a file of it may be blank
     freshness       {warn_after: {count, period}, error_after: {count, period}}, as dbt writes the freshness of a
                     source; period is hour or day. How old the newest event (of an event table) or the newest delivery
                     may be before a check warns, or stops the run. Left out: any age

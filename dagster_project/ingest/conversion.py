@@ -1,6 +1,5 @@
 """One landing file made into typed Parquet and quarantine, in a folder of its own; nothing in place is touched."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +15,13 @@ from dagster_project.base.sql import literal
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
 from dagster_project.ingest import identity, quarantine, sql
+from dagster_project.ingest.columns import columns_of_text, listed, match_columns
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.recognition import Erased
-from dagster_project.ingest.records import BrokenFile, Header, Splitter, read_header
+from dagster_project.ingest.records import BrokenFile, Splitter, is_blank, read_header
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
-SHOWN_NAMES = 50
-SHOWN_CHARACTERS = 100
-"""How much an error shows of a file's columns, and of the name of one."""
 RefusedRows = Callable[[Iterator[tuple[int, str]]], Iterator[tuple[int, str, bytes]]]
 """From (record, reason) of refused rows to these with their bytes, malformed records added."""
 UNREADABLE_ERRORS = (
@@ -95,11 +92,11 @@ class Conversion:
             ContractError: the contract's event date does not fit its columns.
         """
         dialect, path = self.contract.dialect, self.content.path
+        if self.table.optional and dialect.header and is_blank(path):
+            path = self.folders.work / "empty.csv"
+            path.write_text(dialect.delimiter.join(column.name for column in self.table.columns) + "\n")
         header = read_header(path, dialect)
-        if header.names is None:
-            positions, others = self._positions_without_header(header), ()
-        else:
-            positions, others = self._positions(header.names)
+        positions, others = columns_of_text(self.contract, self.table, header)
         splitter = Splitter(dialect, header, _line_shape(self.table, positions, header.fields, dialect.delimiter))
         found = splitter.scan(path)
         readable = path
@@ -140,7 +137,7 @@ class Conversion:
                     f"it has a column {sql.ROW_NUMBER}, a name that the engine keeps for the place of a row: rename "
                     "the column, or leave it out, and deliver the file again"
                 )
-            positions, others = self._positions(names)
+            positions, others = match_columns(self.contract, self.table, names)
             chosen = tuple(names[position] for position in positions)
             relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
             types = tuple(described[position][1] for position in positions)
@@ -182,7 +179,7 @@ class Conversion:
             quarantined, written = self._write_refused(connection, refused, refused - malformed, refused_rows)
             records, refused = records - (refused - written), written
         identities = self._write_identities(connection, query) if self.table.has_direct else None
-        warnings = (f"columns that the contract does not know are left out: {_listed(others)}",) if others else ()
+        warnings = (f"columns that the contract does not know are left out: {listed(others)}",) if others else ()
         return Converted(rows, quarantined, identities, records, accepted, refused, warnings)
 
     def _write_accepted(
@@ -257,33 +254,6 @@ class Conversion:
     def _refusing(self, what: str) -> "_Refusing":
         return _Refusing(what, shows_message=not self.table.is_personal, path=self.content.path)
 
-    def _positions(self, names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Positions of the contract's columns among the file's, and the file's other columns."""
-        problems = []
-        for column in self.table.columns:
-            if column.name not in names:
-                nearest = _nearest(column.name, [name for name in names if name not in _names(self.table)])
-                hint = f" (renamed to {_shown(nearest)}?)" if nearest else ""
-                problems.append(f"column {column.name} is missing{hint}")
-            elif names.count(column.name) > 1:
-                problems.append(f"column {column.name} is there {names.count(column.name)} times")
-        if problems:
-            raise BrokenFile(
-                f"{'; '.join(problems)}. Table {self.table.name} of contract {self.contract.name} needs "
-                f"{', '.join(_names(self.table))}; found {_listed(names)}. Put the header right and deliver the file "
-                f"again, or change the contract {self.contract.path.name}"
-            )
-        others = tuple(name for name in names if name not in _names(self.table))
-        return tuple(names.index(column.name) for column in self.table.columns), others
-
-    def _positions_without_header(self, header: Header) -> tuple[int, ...]:
-        if header.fields != len(self.table.columns):
-            raise BrokenFile(
-                f"{header.fields} fields in the first record; table {self.table.name} of contract {self.contract.name} "
-                f"has {len(self.table.columns)} columns and no header line: {', '.join(_names(self.table))}"
-            )
-        return tuple(range(header.fields))
-
 
 @dataclass
 class _Refusing:
@@ -334,24 +304,3 @@ def _line_shape(table: Table, positions: tuple[int, ...], fields: int, delimiter
 def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
     while rows := result.fetchmany(FETCHED_ROWS):
         yield from rows
-
-
-def _names(table: Table) -> list[str]:
-    return [column.name for column in table.columns]
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    listed = ", ".join(map(_shown, names[:SHOWN_NAMES]))
-    return listed + (f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else "")
-
-
-def _shown(name: str) -> str:
-    """A name of a landing file on one line: cut off, and with `\\n` and the like for what moves the cursor."""
-    cut = name[:SHOWN_CHARACTERS]
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
-
-
-def _nearest(wanted: str, names: list[str]) -> str | None:
-    lowered = {name.lower(): name for name in names}
-    matches = difflib.get_close_matches(wanted.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[matches[0]] if matches else None

@@ -19,8 +19,8 @@ import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -44,6 +44,8 @@ RATIO_MATTERS_FROM = 100 << 20
 """Extracted bytes from which on the compression ratio is looked at: a small file does no harm, however it is packed."""
 MAXIMUM_MEMBERS = 10_000
 """Files in one zip; each of them costs a look at the directory of all."""
+SHOWN_FILES = 20
+"""Files of a landing place that an error names."""
 OUTSIDE_LINK = (
     "it is a link that leads out of the landing place: who may deliver files could have any file of this machine read; "
     "deliver the file itself, or name the folder where it lies as landing place"
@@ -125,12 +127,8 @@ def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingF
     Raises:
         LandingError: there is no such landing place, or two different files have the same logical name.
     """
-    patterns = [_pattern(glob) for glob in table.files or default_patterns(table.name)]
     found: dict[str, LandingFile] = {}
-    for file in _all_files(landing):
-        is_zip = file.member is None and file.container.name.lower().endswith(".zip")
-        if not (file.defect and is_zip) and not any(pattern.fullmatch(file.name) for pattern in patterns):
-            continue
+    for file in of_table(table, all_files(landing)):
         other = found.setdefault(file.name, file)
         if other is not file and _content_hash(other, settings) != _content_hash(file, settings):
             raise LandingError(
@@ -140,18 +138,43 @@ def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingF
     return [found[name] for name in sorted(found)]
 
 
+def of_table(table: Table, files: Iterable[LandingFile]) -> Iterator[LandingFile]:
+    """Those files that are the table's by name, and zips that cannot be opened, which may hold some."""
+    pattern = re.compile("|".join(_pattern(glob) for glob in table.files or default_patterns(table.name)), re.DOTALL)
+    for file in files:
+        is_zip = file.member is None and file.container.name.lower().endswith(".zip")
+        if (file.defect and is_zip) or pattern.fullmatch(file.name):
+            yield file
+
+
+def is_missing(table: Table, files: Collection[LandingFile], known: Collection[object]) -> bool:
+    """Whether a table cannot be loaded for want of files: none lie there, none were loaded before (`known`), and the
+    contract does not say that it may be absent."""
+    return not files and not known and not table.optional
+
+
 def files_named(name: str, landing: Path) -> list[LandingFile]:
     """The files of one name, in whatever folder or zip of the landing place; those with a defect are left out."""
-    found = [file for file in _all_files(landing) if PurePosixPath(file.member or file.container.name).name == name]
+    found = [file for file in all_files(landing) if PurePosixPath(file.member or file.container.name).name == name]
     return [file for file in found if not file.defect]
 
 
 def describe_missing(table: Table, landing: Path) -> str:
     """What was looked for and what lies in the landing place instead, for an error."""
-    names = [file.name for file in _all_files(landing)]
-    listed = ", ".join(sorted(names)[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
-    patterns = ", ".join(table.files or default_patterns(table.name))
-    return f"looked for {patterns} (plain, .gz or in a .zip, in any folder); found {listed or 'no files at all'}"
+    names = [file.name for file in all_files(landing)]
+    return f"looked for {described_patterns(table)}; found {described_names(names)}"
+
+
+def described_patterns(table: Table | None) -> str:
+    """By which names files are the table's (None: any table's that says nothing of it), for an error."""
+    patterns = default_patterns("<table>") if table is None else table.files or default_patterns(table.name)
+    return f"{', '.join(patterns)} (plain, .gz or in a .zip, in any folder)"
+
+
+def described_names(names: Collection[str]) -> str:
+    """What lies in a landing place, for an error."""
+    more = f" and {len(names) - SHOWN_FILES:,} more" if len(names) > SHOWN_FILES else ""
+    return ", ".join(sorted(names)[:SHOWN_FILES]) + more if names else "no files at all"
 
 
 @contextmanager
@@ -178,10 +201,37 @@ def content_of(file: LandingFile, folder: Path, settings: Settings) -> Generator
         path.unlink(missing_ok=True)
 
 
+def head_of(
+    file: LandingFile, size: int, settings: Settings, archive: zipfile.ZipFile | None = None
+) -> tuple[bytes, bool]:
+    """The first bytes of a file's uncompressed content, and whether these are all of it.
+
+    Args:
+        archive: the container, where it is open already: to open one of many members takes a while.
+
+    Raises:
+        BrokenFile: as `content_of`, as far as the first bytes tell.
+    """
+    if file.defect:
+        raise BrokenFile(file.defect)
+    if file.member is None and not file.is_gzip:
+        with file.container.open("rb") as stream:
+            head = stream.read(size)
+    else:
+        with _unpacking(), _opened(file, settings, archive) as (stream, _, _):
+            head = stream.read(size)
+    return head, len(head) < size
+
+
 # --- finding
 
 
-def _all_files(landing: Path) -> Iterator[LandingFile]:
+def all_files(landing: Path) -> Iterator[LandingFile]:
+    """Every file of a landing place, in its folders and zips.
+
+    Raises:
+        LandingError: there is no such landing place.
+    """
     if landing.is_file():
         if landing.suffix.lower() != ".zip":
             raise LandingError(f"{landing}: expected a folder or a .zip as landing place, found a file of another kind")
@@ -235,12 +285,12 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _pattern(glob: str) -> re.Pattern[str]:
+def _pattern(glob: str) -> str:
     """Regular expression of a glob: `*` and `?` stay within one folder, `**/` is any number of folders."""
     translated = ""
     for part in re.split(r"(\*\*/|\*|\?)", glob):
         translated += {"**/": r"(?:.*/)?", "*": r"[^/]*", "?": r"[^/]"}.get(part, re.escape(part))
-    return re.compile(r"(?:.*/)?" + translated, re.DOTALL)
+    return r"(?:.*/)?" + translated
 
 
 def _place(file: LandingFile) -> str:
@@ -256,13 +306,26 @@ def _member(container: Path, member: str) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _opened(file: LandingFile, settings: Settings) -> Generator[tuple[gzip.GzipFile | IO[bytes], int, int | None]]:
+def _unpacking() -> Generator[None]:
+    """Turns what unpacking finds in a damaged file into `BrokenFile`; a fault of the machine is no such thing."""
+    try:
+        yield
+    except (*DAMAGES, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's; what gzip and bz2 find in a file has no number
+        raise BrokenFile(f"it cannot be decompressed ({error}): cut off or damaged; deliver it again") from error
+
+
+@contextmanager
+def _opened(
+    file: LandingFile, settings: Settings, archive: zipfile.ZipFile | None = None
+) -> Generator[tuple[gzip.GzipFile | IO[bytes], int, int | None]]:
     """Stream of the uncompressed bytes, stored size, and the uncompressed size where it is declared."""
     if file.member is None:
         with gzip.open(file.container) as stream:
             yield stream, file.container.stat().st_size, None
         return
-    with zipfile.ZipFile(file.container) as archive:
+    with nullcontext(archive) if archive else zipfile.ZipFile(file.container) as archive:
         info = archive.getinfo(file.member)
         everything = sum(info.file_size for info in archive.infolist())
         check_ratio("the whole zip", everything, file.container.stat().st_size, settings)
@@ -277,24 +340,19 @@ def _opened(file: LandingFile, settings: Settings) -> Generator[tuple[gzip.GzipF
 
 
 def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, int]:
-    try:
-        with _opened(file, settings) as (stream, stored, declared):
-            limit = settings.maximum_file_bytes
-            _check_room(file, declared or 0, stored, limit, settings)
-            if declared is not None:
-                _check_free_disk(file, path.parent, declared)
-            with path.open("wb") as out:
+    with _unpacking(), _opened(file, settings) as (stream, stored, declared):
+        limit = settings.maximum_file_bytes
+        _check_room(file, declared or 0, stored, limit, settings)
+        if declared is not None:
+            _check_free_disk(file, path.parent, declared)
+        with path.open("wb") as out:
 
-                def watch(size: int) -> None:
-                    _check_room(file, size, stored, limit, settings)
-                    if declared is None and size % (64 * CHUNK) < CHUNK:
-                        _check_free_disk(file, path.parent, 64 * CHUNK)
+            def watch(size: int) -> None:
+                _check_room(file, size, stored, limit, settings)
+                if declared is None and size % (64 * CHUNK) < CHUNK:
+                    _check_free_disk(file, path.parent, 64 * CHUNK)
 
-                return _copy(stream, out, watch)
-    except (*DAMAGES, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the machine's; what gzip and bz2 find in a file has no number
-        raise BrokenFile(f"it cannot be decompressed ({error}): cut off or damaged; deliver it again") from error
+            return _copy(stream, out, watch)
 
 
 def _copy(stream: gzip.GzipFile | IO[bytes], out: IO[bytes] | None, watch=lambda size: None) -> tuple[str, int]:

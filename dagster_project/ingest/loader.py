@@ -190,7 +190,7 @@ class _TableLoader:
 
     def run(self, landing_place: Path) -> TableLoad:
         files = landing.find_files(self.table, landing_place, self.settings)
-        if not files and not self.table.optional and not self.known:
+        if landing.is_missing(self.table, files, self.known):
             raise LandingError(
                 f"{landing_place}: nothing found for table {self.table.name} of contract {self.contract.name}: "
                 f"{landing.describe_missing(self.table, landing_place)}"

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from dagster_project.base.errors import WarehouseError
 from dagster_project.contracts.source import Dialect
 
@@ -217,6 +215,8 @@ class Splitter:
         broken: for a defect to hide, another in the same chunk must undo each of its counts, and the engine's own count
         of rows must still agree.
         """
+        import numpy as np  # a command that only looks at headers does without it
+
         grammar, characters = self._grammar, np.frombuffer(data, dtype=np.uint8)
         lines = np.count_nonzero(characters == grammar.newline[0])
         if np.count_nonzero(characters == ord(self.dialect.delimiter)) != lines * (self.header.fields - 1):
@@ -268,6 +268,11 @@ class Splitter:
         for run in self.runs(path):
             yield from self._lines(run) if run.count > 1 else [run.data]
 
+    def records_of(self, stream: BinaryIO) -> Iterator[bytes]:
+        """The same of a stream that stands at the first record."""
+        for run in self._runs(stream):
+            yield from self._lines(run) if run.count > 1 else [run.data]
+
     def fields(self, data: bytes) -> list[bytes]:
         """The fields of one record, without their quotes."""
         return [data[start:end] for start, end in self._grammar.whole(data).spans]
@@ -285,6 +290,14 @@ class Splitter:
 
 
 NOT_UTF8 = "not valid UTF-8"
+UNENDED = "the first line does not end: a quote in it is never closed, or this is not a text file"
+KINDS = {
+    b"PK": "but an Excel workbook or another zip: save the sheet as CSV (UTF-8) and deliver that",
+    b"\xd0\xcf\x11\xe0": "but an Excel workbook: save the sheet as CSV (UTF-8) and deliver that",
+    b"\x1f\x8b": "but gzip: give it a name that ends in .gz",
+    b"PAR1": "but Parquet: give it a name that ends in .parquet",
+}
+"""What files that are not text begin with, and what to do with them."""
 
 
 def read_header(path: Path, dialect: Dialect) -> Header:
@@ -295,18 +308,40 @@ def read_header(path: Path, dialect: Dialect) -> Header:
     """
     with path.open("rb") as stream:
         head = stream.read(MAXIMUM_RECORD)
+    header = header_of(head, dialect, is_whole=len(head) < MAXIMUM_RECORD)
+    if header is None:
+        raise BrokenFile(UNENDED)
+    return header
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file holds nothing, or blanks only."""
+    return path.stat().st_size < CHUNK and not path.read_bytes().removeprefix(BYTE_ORDER_MARK).strip()
+
+
+def header_of(head: bytes, dialect: Dialect, *, is_whole: bool) -> Header | None:
+    """The first line of the text that begins with `head`; None where it goes on beyond that.
+
+    Args:
+        is_whole: whether `head` is all of the file.
+
+    Raises:
+        BrokenFile: as `read_header`.
+    """
     start = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:1000]:
-        raise BrokenFile(
-            "the file is not UTF-8 text (UTF-16, or not a text at all); expected UTF-8: convert and deliver it again"
-        )
+        raise BrokenFile(f"the file is not UTF-8 text {_kind_of(head)}")
     if not head[start:].strip():
+        if not is_whole:
+            return None
         raise BrokenFile("the file is empty")
     line = re.search(rb"\r\n|\n|\r", head)
     line_end = line.group() if line else b""
-    record = _Grammar(dialect, line_end or b"\n").parse(head, start, len(head) < MAXIMUM_RECORD)
-    if record is None or record.is_open:
-        raise BrokenFile("the first line does not end: a quote in it is never closed, or this is not a text file")
+    record = _Grammar(dialect, line_end or b"\n").parse(head, start, is_whole)
+    if record is None:
+        return None
+    if record.is_open:
+        raise BrokenFile(UNENDED)
     if not dialect.header:
         return Header(None, len(record.spans), start, line_end)
     try:
@@ -319,6 +354,18 @@ def read_header(path: Path, dialect: Dialect) -> Header:
         doubled = (dialect.escape or dialect.quote) + dialect.quote
         names = [name.replace(doubled, dialect.quote) for name in names]
     return Header(tuple(name.strip() for name in names), len(names), record.end, line_end)
+
+
+def _kind_of(head: bytes) -> str:
+    """What a file that is no UTF-8 text is, by its first bytes, and what to do."""
+    for beginning, kind in KINDS.items():
+        if head.startswith(beginning):
+            return kind
+    sample = head[:200]
+    every_other = max(sample[::2].count(0), sample[1::2].count(0))
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or every_other > len(sample) / 4:
+        return "but UTF-16: export it as CSV (UTF-8), or convert it (iconv -f UTF-16 -t UTF-8), and deliver it again"
+    return "(UTF-16, or not a text at all); expected UTF-8: convert and deliver it again"
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dagster_project.base.errors import WarehouseError
 from dagster_project.base.files import replaced
+from dagster_project.base.words import did_you_mean
 from dagster_project.settings import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -50,14 +51,15 @@ def find_source(settings: Settings, name: str) -> Source:
     sources = {source.name: source for source in registered_sources(settings)}
     if name not in sources:
         raise SourceError(
-            f"Source {name!r} is not known to the warehouse {settings.home}: it knows {sorted(sources) or 'none'}. "
-            f"Register it with: make run SOURCE={name} LANDING=path [CONTRACT=contract]"
+            f"Source {name!r} is not known to the warehouse {settings.home}: it knows {', '.join(sources) or 'none'}."
+            f"{did_you_mean(name, sources)} Register a new one with: make run SOURCE={name} LANDING=path "
+            "[CONTRACT=contract]"
         )
     return sources[name]
 
 
-def register_source(settings: Settings, source: Source, contracts: Iterable[str]) -> None:
-    """Remember a source, so that schedules, sensors and the UI load it from now on.
+def check_source(settings: Settings, source: Source, contracts: Iterable[str]) -> None:
+    """See that a source can be registered; nothing is written.
 
     Raises:
         SourceError: a name that cannot be part of a key, an unknown contract, a landing place that does not exist, or
@@ -72,26 +74,38 @@ def register_source(settings: Settings, source: Source, contracts: Iterable[str]
     if source.contract not in contracts:
         raise SourceError(
             f"There is no contract {source.contract!r} in use for source {source.name!r}: dbt/dbt_project.yml names "
-            f"{contracts} under vars: contracts. Say which one it follows with CONTRACT=…"
+            f"{', '.join(contracts)} under vars: contracts.{did_you_mean(source.contract, contracts)} Say which one it "
+            "follows with CONTRACT=…"
         )
     if not source.landing.exists():
         raise SourceError(
             f"Nothing lies at {source.landing}, the landing place of source {source.name!r}: expected a folder or a "
             "zip file with its files."
         )
-    path = _registry(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two that register at once, none forgets the other
-        _write(path, source, {known.name: known for known in registered_sources(settings)})
-
-
-def _write(path: Path, source: Source, known: dict[str, Source]) -> None:
+    known = {other.name: other for other in registered_sources(settings)}
     if source.name in known and known[source.name].contract != source.contract:
         raise SourceError(
             f"Source {source.name!r} already follows contract {known[source.name].contract!r}, not "
             f"{source.contract!r}: choose another name for the new source."
         )
+
+
+def register_source(settings: Settings, source: Source, contracts: Iterable[str]) -> None:
+    """Remember a source, so that schedules, sensors and the UI load it from now on.
+
+    Raises:
+        SourceError: as `check_source`.
+    """
+    contracts = list(contracts)
+    path = _registry(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two that register at once, none forgets the other
+        check_source(settings, source, contracts)
+        _write(path, source, {known.name: known for known in registered_sources(settings)})
+
+
+def _write(path: Path, source: Source, known: dict[str, Source]) -> None:
     known[source.name] = source
     entries = {s.name: {"contract": s.contract, "landing": str(s.landing.resolve())} for s in known.values()}
     with replaced(path) as incoming:

@@ -201,7 +201,7 @@ def corrupt(stage: Stage, home: Home, how: str) -> str:
     else:
         damaged = stage.random.randbytes(len(sound))
     path.write_bytes(damaged)
-    home.run_in_vain("Not published", Path(name).name)
+    home.run_in_vain("Not published|cannot be loaded", Path(name).name)
     path.write_bytes(sound)
     return f"{name} {how}"
 

@@ -108,3 +108,13 @@ def test_a_setting_that_is_no_json_is_told_by_its_name(warehouse):
     status, output = warehouse.command(*RUN, LEARNING_WAREHOUSE_RAW_RETENTION_DAYS="three years")
     assert "LEARNING_WAREHOUSE_RAW_RETENTION_DAYS: found 'three years', expected JSON. It is: Days that raw" in output
     assert status == 2
+
+
+def test_a_ledger_that_cannot_be_opened_is_told_in_words(warehouse):
+    """The same kind of error as every other known one: no list of classes stands beside it."""
+    warehouse.settings.raw_dir.mkdir()
+    (warehouse.settings.raw_dir / "ledger.sqlite").mkdir()
+    status, output = warehouse.command(*RUN)
+    assert f"{warehouse.settings.raw_dir / 'ledger.sqlite'}: unable to open database file. See that" in output
+    assert "Traceback" not in output
+    assert status == 2

@@ -72,7 +72,7 @@ def test_a_broken_landing_file_is_named_and_stops_nothing(bench):
 def test_the_receipt_and_the_command_name_what_the_operator_must_look_at(bench, capsys, monkeypatch):
     bench.deliver("visits-1.csv.gz", gzipped(VISITS)[:-12])
 
-    def run(settings, source, landing, contract) -> int:
+    def run(settings, source) -> int:
         bench.load("visits")
         duckdb.connect(str(settings.build_database)).close()
         erasure.unbuild(settings)

@@ -1,0 +1,88 @@
+"""Which columns of a landing file are the contract's, and what is said of a header that has not all of them."""
+
+from collections.abc import Sequence
+
+from dagster_project.base.words import nearest
+from dagster_project.contracts.source import Contract, Table
+from dagster_project.ingest.records import BrokenFile, Header
+
+SHOWN_NAMES = 50
+SHOWN_CHARACTERS = 100
+"""How much an error shows of a file's columns, and of the name of one."""
+DELIMITERS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
+"""What usually stands between fields, and what it is called."""
+
+
+def columns_of_text(contract: Contract, table: Table, header: Header) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """As `match_columns`, of the first line of a text file."""
+    if header.names is not None:
+        return match_columns(contract, table, header.names)
+    if header.fields != len(table.columns):
+        raise BrokenFile(
+            f"{header.fields} fields in the first record; table {table.name} of contract {contract.name} "
+            f"has {len(table.columns)} columns and no header line: {', '.join(_names(table))}"
+        )
+    return tuple(range(header.fields)), ()
+
+
+def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions of the contract's columns among a file's, in the contract's order, and the file's other columns.
+
+    Raises:
+        BrokenFile: a column is missing or there twice; names all of them, and what the file has instead.
+    """
+    if delimiter := _other_delimiter(contract, table, names):
+        raise BrokenFile(
+            f"the file is separated by {_called(delimiter)} where the contract {contract.name} says "
+            f"{_called(contract.dialect.delimiter)}; set `csv: delimiter` in {contract.path.name}, or export the file "
+            "again"
+        )
+    problems = []
+    for column in table.columns:
+        if column.name not in names:
+            near = nearest(column.name, [name for name in names if name not in _names(table)])
+            hint = f" (renamed to {shown(near)}?)" if near else ""
+            problems.append(f"column {column.name} is missing{hint}")
+        elif list(names).count(column.name) > 1:
+            problems.append(f"column {column.name} is there {list(names).count(column.name)} times")
+    if problems:
+        raise BrokenFile(
+            f"{'; '.join(problems)}. Table {table.name} of contract {contract.name} needs "
+            f"{', '.join(_names(table))}; found {listed(names)}. Put the header right and deliver the file "
+            f"again, or change the contract {contract.path.name}"
+        )
+    others = tuple(name for name in names if name not in _names(table))
+    return tuple(names.index(column.name) for column in table.columns), others
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of a file's columns for a message, in one line."""
+    first = ", ".join(map(shown, names[:SHOWN_NAMES]))
+    return first + (f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else "")
+
+
+def shown(name: str) -> str:
+    """A name of a landing file on one line: cut off, and with `\\n` and the like for what moves the cursor."""
+    cut = name[:SHOWN_CHARACTERS]
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
+
+
+def _other_delimiter(contract: Contract, table: Table, names: Sequence[str]) -> str | None:
+    """The delimiter by which a header holds most of the columns, where by the contract's it holds fewer than half."""
+    wanted = set(_names(table))
+    if len(wanted) < 2 or 2 * len(wanted.intersection(names)) >= len(wanted):
+        return None
+    line = contract.dialect.delimiter.join(names)
+    for delimiter in DELIMITERS:
+        split = {part.strip().strip(contract.dialect.quote) for part in line.split(delimiter)}
+        if delimiter != contract.dialect.delimiter and 2 * len(wanted & split) > len(wanted):
+            return delimiter
+    return None
+
+
+def _called(delimiter: str) -> str:
+    return DELIMITERS.get(delimiter, repr(delimiter))
+
+
+def _names(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
