@@ -1,6 +1,6 @@
 """The one place where DuckDB is opened: within the limits of the settings, and with nothing fetched from elsewhere."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def open_engine(settings: Settings, spill_folder: Path | None = None) -> Generat
         yield connection
 
 
-def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence = ()) -> tuple:
     """The row of a query that has exactly one, such as a count."""
-    (row,) = connection.execute(query).fetchall()
+    (row,) = connection.execute(query, parameters).fetchall()
     return row
 
 

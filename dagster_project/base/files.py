@@ -3,7 +3,7 @@
 import ctypes
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def replaced(path: Path, *, mode: int | None = None, synced: bool = False, ending: str = INCOMING) -> Iterator[Path]:
+def replaced(path: Path, *, mode: int | None = None, synced: bool = False, ending: str = INCOMING) -> Generator[Path]:
     """Replace a file as a whole: who reads `path` finds the earlier content or the new one, also after a kill.
 
     Args:

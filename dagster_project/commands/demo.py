@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import simulate
-from dagster_project.base.engine import open_database
+from dagster_project.base.engine import one_row, open_database
 from dagster_project.commands.environment import say
 from dagster_project.commands.run import run_source
 from dagster_project.contracts.in_use import CONTRACTS
@@ -120,14 +120,15 @@ def demo_summary(settings: Settings, truth: dict) -> str:
 
 
 def _university(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    learners, programs, stayed = connection.execute(
+    learners, programs, stayed = one_row(
+        connection,
         "select count(is_retained), count(distinct program_key) filter (is_retained is not null), "
         "avg(is_retained::integer) from marts.mart_learner_program where source = ?",
         [SOURCE],
-    ).fetchone()
-    everyone, countries = connection.execute(
-        "select count(*), count(distinct country) from core.dim_learner where source = ?", [SOURCE]
-    ).fetchone()
+    )
+    everyone, countries = one_row(
+        connection, "select count(*), count(distinct country) from core.dim_learner where source = ?", [SOURCE]
+    )
     # Programs too small to be shown have no share.
     shares = connection.execute(
         "select sum(retained_share * followed_count) / sum(followed_count) as share, program_name "
@@ -166,7 +167,7 @@ def found_dirt(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dic
     counts: dict[tuple[str, str], int] = {}
 
     def count(table: str, kind: str, query: str, *values: str) -> None:
-        counts[table, kind] = int(connection.execute(query, [*values]).fetchone()[0] or 0)
+        counts[table, kind] = int(one_row(connection, query, values)[0] or 0)
 
     for table in ("events", "submissions"):
         count(
@@ -193,7 +194,7 @@ def found_dirt(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dic
         for kind, sign in (("malformed", "not"), ("clock_reset", "")):
             if kind == "malformed" or table == "events":
                 query = f"select count(*) from read_parquet(?) where reason {sign} like '{OUT_OF_RANGE}'"
-                counts[table, kind] = connection.execute(query, [files]).fetchone()[0] if files else 0
+                counts[table, kind] = one_row(connection, query, [files])[0] if files else 0
     count(
         "events",
         "late",
@@ -271,11 +272,12 @@ def _stale(settings: Settings) -> list[str]:
 
 
 def _skills(connection: duckdb.DuckDBPyConnection, truth: dict) -> list[str]:
-    learners, skills, shown = connection.execute(
+    learners, skills, shown = one_row(
+        connection,
         "select count(distinct learner_key), count(distinct skill_key), count(*) filter (where has_ability) "
         "from reporting.learner_skills where source = ?",
         [SOURCE],
-    ).fetchone()
+    )
     lines = [
         f"What they can do: {learners:,} learners in {skills} skills; "
         f"{shown:,} of their abilities are certain enough to be shown."

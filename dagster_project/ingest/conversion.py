@@ -1,7 +1,7 @@
 """One landing file made into typed Parquet and quarantine, in a folder of its own; nothing in place is touched."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -243,7 +243,7 @@ class Conversion:
         return self.table.is_personal and not self.table.has_direct
 
     @contextmanager
-    def _engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _engine(self) -> Generator[duckdb.DuckDBPyConnection]:
         # Rows of persons may spill: that folder can be entered by its owner only, and goes with the file.
         with open_engine(self.settings, self.folders.work / "spill") as connection:
             key = self.erased.key if self.erased else self.key

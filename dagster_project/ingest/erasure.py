@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -54,7 +54,7 @@ def request_erasure(
         ErasureError: no table of the source holds him.
     """
     erasures = Erasures(settings)
-    candidates = [learner_key] if learner_key else learner_keys(contract, source, learner_id, erasures.key)
+    candidates = [learner_key] if learner_key else learner_keys(contract, source, learner_id or "", erasures.key)
     hashes = [tombstone(candidate, erasures.key) for candidate in candidates]
     for erasure in erasures.at(source=source):
         if erasure.tombstone in hashes:
@@ -65,9 +65,8 @@ def request_erasure(
             person = candidate.removeprefix(f"{source}:")
             if any(_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables):
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                # An address is written in any case, also where it is the id.
                 asked = Erasure(secrets.token_hex(6), source, hashed, now)
-                if "@" in (learner_id or ""):  # an address is written in any case, also where it is the id
+                if learner_id and "@" in learner_id:  # an address is written in any case, also where it is the id
                     asked = replace(asked, identifiers=(tombstone(f"{source}:{usual_form(learner_id)}", erasures.key),))
                 return erasures.save(asked)
     raise ErasureError(
@@ -211,7 +210,7 @@ def _literals(data_type: str, person: list[str]) -> str:
 
 
 def _files_with(
-    connection: duckdb.DuckDBPyConnection, folder: Path, columns: Iterable, person: list[str]
+    connection: duckdb.DuckDBPyConnection, folder: Path, columns: Sequence, person: list[str]
 ) -> list[tuple[Path, int]]:
     """Files below a folder that hold a person, and how many rows."""
     if not (columns and person and any(folder.rglob("*.parquet"))):

@@ -66,13 +66,12 @@ class Erased:
     def of(cls, settings: Settings, source: str) -> "Erased | None":
         """None when nobody of the source was erased."""
         erasures = Erasures(settings)
-        return cls.among(erasures.at(source=source), source, erasures.key)
+        found = erasures.at(source=source)
+        return cls.among(found, source, erasures.key) if found else None
 
     @classmethod
-    def among(cls, erasures: list[Erasure], source: str, key: bytes) -> "Erased | None":
+    def among(cls, erasures: list[Erasure], source: str, key: bytes) -> "Erased":
         """Those of these requests."""
-        if not erasures:
-            return None
         identifiers = frozenset(hashed for erasure in erasures for hashed in erasure.identifiers)
         return cls(source, frozenset(erasure.tombstone for erasure in erasures), key, identifiers)
 

@@ -101,7 +101,7 @@ def _of_table(rows: Sequence[Mapping]) -> dict:
 
 def _table_page(table: str, rows: Sequence[Mapping], about: About) -> str:
     told = [
-        row
+        dict(row)
         | {
             "state": state_of(row),
             "observed": _observed(json.loads(row["observed"] or "{}")),

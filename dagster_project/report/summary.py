@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dagster_project.base.engine import open_database
+from dagster_project.base.engine import one_row, open_database
 from dagster_project.report.alert import Problem, failure_text
 from dagster_project.settings import Settings
 from dagster_project.store.publish import DATABASE
@@ -32,15 +32,16 @@ def run_summary(
     if not is_success:
         return f"\nNot published ({cost}).\n{failure_text(settings, problems, not_made)}"
     with open_database(settings, database.resolve()) as connection:
-        files, rows, refused, first, last = connection.execute(
+        files, rows, refused, first, last = one_row(
+            connection,
             "select file_count, row_count, refused_count, first_event_on, last_event_on from _meta.sources "
             "where source = ?",
             [source],
-        ).fetchone()
+        )
         schemas = connection.execute(
             "select schema_name, count(*), sum(row_count) from _meta.tables group by schema_name order by schema_name"
         ).fetchall()
-        snapshot = connection.execute("select snapshot_id from _meta.publication").fetchone()[0]
+        snapshot = one_row(connection, "select snapshot_id from _meta.publication")[0]
     lines = [
         f"\nPublished snapshot {snapshot} ({cost}).",
         f"Source {source}: {rows:,} rows from {files} files, {refused:,} refused; "

@@ -80,7 +80,7 @@ class Suite:
 
     @property
     def table_name(self) -> str:
-        """ "schema.table"."""
+        """Name of the table, as schema.table."""
         return f"{self.schema}.{self.table}"
 
 

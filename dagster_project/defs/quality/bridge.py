@@ -8,7 +8,7 @@ the table `ops.findings` (`store/findings.py`), of which Data Docs are made, bef
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,10 @@ PRODUCERS: tuple[ModuleType, ...] = (drivers, at_risk, skills)
 def steps_of_suites(suites: list[Suite]) -> dict[str, list[Suite]]:
     """Suites by the step that checks them: one for each step that writes their tables, else one a schema."""
     producers = {
-        key: definition.op.name for definition in dg.load_assets_from_modules(PRODUCERS) for key in definition.keys
+        key: definition.op.name
+        for definition in dg.load_assets_from_modules(PRODUCERS)
+        if isinstance(definition, dg.AssetsDefinition)
+        for key in definition.keys
     }
     steps = defaultdict(list)
     for suite in suites:
@@ -156,7 +159,7 @@ def _plain(value: object) -> object:
 
 
 @contextmanager
-def relation_of(suite: Suite, warehouse: WarehouseResource) -> Iterator[tuple[Relation, duckdb.DuckDBPyConnection]]:
+def relation_of(suite: Suite, warehouse: WarehouseResource) -> Generator[tuple[Relation, duckdb.DuckDBPyConnection]]:
     """What a suite is about, and a connection that reads it."""
     contract = next((contract for contract in CONTRACTS.values() if contract.schema == suite.schema), None)
     if contract is None:

@@ -145,7 +145,9 @@ def _mask_table(connection: sqlite3.Connection, table: str, path: Path, erased: 
                 if not (isinstance(tag, str) and tag.startswith(SYSTEM_TAGS)):
                     texts = dict(zip(columns, values, strict=True))
                     new = {
-                        name: text for name, value in texts.items() if (text := _masked(value, erased, fill)) != value
+                        name: text
+                        for name, value in texts.items()
+                        if isinstance(value, str | bytes) and (text := _masked(value, erased, fill)) != value
                     }
                     if new:
                         _update(connection, table, row, texts, new, path)
@@ -181,15 +183,18 @@ def _update(
         )
 
 
-def _masked(value: object, erased: Erased, fill: str) -> object:
+def _masked(value: str | bytes, erased: Erased, fill: str) -> str | bytes:
     """A value of Dagster's history with the learners masked; bytes are left that are no text."""
     if isinstance(value, bytes):
         try:
-            return _masked(value.decode(), erased, fill).encode()
+            text = value.decode()
         except UnicodeDecodeError:
             return value
-    if not isinstance(value, str):
-        return value
+        return _masked_text(text, erased, fill).encode()
+    return _masked_text(value, erased, fill)
+
+
+def _masked_text(value: str, erased: Erased, fill: str) -> str:
     spans = _spans_of_string(value, erased, UNTOLD_KEYS)
     return mask_spans(value, spans if fill == "*" else [found._replace(fill=fill) for found in spans])
 
@@ -297,9 +302,11 @@ def _shape(value: object) -> object:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     if not (isinstance(text, str) and text.lstrip().startswith(("{", "["))):
         return None
-    number = {"parse_int": _Number, "parse_float": _Number, "parse_constant": _Number}
     try:
-        return _without_strings(json.loads(text, object_pairs_hook=_Pairs, **number))
+        told = json.loads(
+            text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+        )
+        return _without_strings(told)
     except (ValueError, RecursionError):
         return None
 
@@ -319,4 +326,4 @@ def _without_strings(value: object) -> object:
         return ""
     if isinstance(value, _Pairs):
         return {place: _without_strings(inner) for place, (_, inner) in enumerate(value)}
-    return [_without_strings(inner) for inner in value]
+    return [_without_strings(inner) for inner in value] if isinstance(value, list) else value
