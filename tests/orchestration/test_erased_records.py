@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.ingest import recognition
+from dagster_project.ingest import requests
 from dagster_project.ingest.erasure import request_erasure
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import Erasures
@@ -175,7 +175,7 @@ def test_what_a_run_writes_while_its_records_are_masked_is_not_lost(instance, tm
     index = Path(instance.event_log_storage.path_for_shard("index"))
     with closing(sqlite3.connect(index)) as database, database:
         database.execute("update asset_keys set asset_details = ?", [json.dumps({"wiped": NUMBER})])
-    hashed, tried = recognition.keyed_hash, []
+    hashed, tried = requests.keyed_hash, []
 
     def write_meanwhile(value: str, key: bytes) -> str:
         if value == "here:wiped" and not tried:
@@ -192,7 +192,7 @@ def test_what_a_run_writes_while_its_records_are_masked_is_not_lost(instance, tm
     for table in tables:
         bench.load(table)
     request_erasure(bench.settings, bench.contract, "here", learner_id=NUMBER)
-    monkeypatch.setattr(recognition, "keyed_hash", write_meanwhile)
+    monkeypatch.setattr(requests, "keyed_hash", write_meanwhile)
     mask_records(bench.settings, Erased.of(bench.settings, "here"))
     with closing(sqlite3.connect(index)) as database:
         ((details,),) = database.execute("select asset_details from asset_keys").fetchall()
