@@ -202,6 +202,7 @@ def test_a_run_of_the_checks_says_what_broke_and_leaves_data_docs(tmp_path, sett
 
 
 def test_what_one_suite_found_is_kept_where_the_table_of_the_next_cannot_be_read(tmp_path, settings, monkeypatch):
+    settings.build_database.parent.mkdir(parents=True)
     with duckdb.connect(str(settings.build_database)) as connection:
         connection.execute("create schema marts")
         connection.execute("create table marts.things as select 'uni:1' as thing_key, 'pink' as colour")
