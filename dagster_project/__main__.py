@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagster_project.commands.interruption import take_signals
+
 if TYPE_CHECKING:
     from dagster_project.settings import Settings
 
@@ -13,8 +15,11 @@ LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
-    """Exit status: 0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why."""
+    """Exit status: 0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why; 130 and
+    143 stopped by Ctrl-C or SIGTERM."""
     arguments = _parser().parse_args()
+    take_signals()
+    # From here on a signal ends the process in words: what takes a while to import comes after that.
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 

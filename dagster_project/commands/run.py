@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
+from dagster_project.commands.interruption import last_words
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def run_source(settings: Settings, source: "Source") -> int:
     Returns:
         0 when it published, 1 when it did not, 2 when it could not start.
     """
+    snapshot = _snapshot(settings)
+    with last_words(lambda: _what_stands(settings, source, snapshot)):
+        return _run(settings, source, snapshot)
+
+
+def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     started = time.monotonic()
     memory = memory_watch()
     say("Starting Dagster and dbt …")
@@ -54,7 +61,7 @@ def run_source(settings: Settings, source: "Source") -> int:
     from dagster_project.defs.automation import erasures_state
     from dagster_project.defs.instance.failures import alert, problems_of
     from dagster_project.defs.instance.history import record_end
-    from dagster_project.defs.instance.lost_runs import fail_lost_runs
+    from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
     from dagster_project.ingest.landing import landing_state
     from dagster_project.ingest.sources import register_source
@@ -62,11 +69,17 @@ def run_source(settings: Settings, source: "Source") -> int:
     from dagster_project.report.summary import run_summary
 
     register_source(settings, source, CONTRACTS)
-    with dg.DagsterInstance.get() as instance:
+    process = this_process()
+
+    def cancel() -> str:
+        cancel_runs(instance, process)
+        return _what_stands(settings, source, snapshot)
+
+    with dg.DagsterInstance.get() as instance, last_words(cancel):
         fail_lost_runs(instance)
         arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
         # Dagster can start again what it started only.
-        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0"}
+        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
         # The sensors then know what this run loads and whom it erases.
         landed, erased = landing_state(source.landing), erasures_state(source, settings)
         tags |= {LANDING_TAG: landed} if landed else {}
@@ -89,6 +102,29 @@ def run_source(settings: Settings, source: "Source") -> int:
     cost = (seconds, memory.peak(), _step_seconds(result))
     print(run_summary(settings, source.name, result.success, *cost, *failure))
     return 0 if result.success else 1
+
+
+def _snapshot(settings: Settings) -> str | None:
+    """Name of the published snapshot, by the link that readers follow; None: nothing is published."""
+    current = settings.published_dir / "current"
+    return current.readlink().name if current.is_symlink() else None
+
+
+def _what_stands(settings: Settings, source: "Source", before: str | None) -> str:
+    """What a run that is stopped leaves, and how to go on; `before`: the snapshot from before it."""
+    from dagster_project.ingest.ledger import Ledger
+
+    now = _snapshot(settings)
+    if now is None:
+        published = "Nothing is published yet"
+    elif now == before:
+        published = f"The published snapshot {now} is as it was"
+    else:
+        published = f"Snapshot {now} had been published by then"
+    files = [file for file in Ledger(settings).files(source.contract, source=source.name) if file.status == "loaded"]
+    rows = sum(file.accepted for file in files)
+    loaded = f"what was loaded stays loaded ({rows:,} rows from {len(files)} files of source {source.name})"
+    return f"{published}; {loaded}.\nThe same command goes on from there."
 
 
 def _step_seconds(result) -> dict[str, float]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dagster_project.base.errors import WarehouseError
+from dagster_project.commands.interruption import leave_signals
 from dagster_project.settings import REPOSITORY, Settings
 
 OFFERED_PORTS = 50
@@ -29,6 +30,7 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     print(f"Dagster UI: http://{host}:{port} in about half a minute; Ctrl-C stops it", file=sys.stderr)
     command = ["dagster", "dev", "--host", host, "--port", str(port), "--workspace", "workspace.yaml"]
     os.chdir(REPOSITORY)
+    leave_signals()
     os.execv(Path(sys.executable).parent / "dagster", command)  # noqa: S606 - our own environment's command
 
 

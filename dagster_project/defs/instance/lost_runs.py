@@ -13,6 +13,15 @@ from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 PROCESS_TAG = "learning_warehouse/process"
 """Where a run works: its id, host, process, and second in which that process began, since numbers of processes recur.
 The id, because a run that is started again gets the tags of the first one."""
+BEGUN_BY_TAG = "learning_warehouse/begun_by"
+"""The process of the command that began a run and works on it."""
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 SETTLED = timedelta(minutes=10)
 """Age from which a run that never said where it works is taken for lost."""
 CLOCK_STEP = 60.0
@@ -54,6 +63,18 @@ def recorded_in_process(context: dg.InitExecutorContext) -> RecordedExecutor:
         step_dependency_config=dagsters_own.step_dependency_config,
         marker_to_close=dagsters_own.marker_to_close,
     )
+
+
+def cancel_runs(instance: dg.DagsterInstance, process: str) -> list[str]:
+    """Record as canceled the runs that a process (`this_process`) has begun and is about to leave; returns their ids.
+
+    Such a run says who began it in the tag `BEGUN_BY_TAG`.
+    """
+    begun = dg.RunsFilter(tags={BEGUN_BY_TAG: process}, statuses=UNFINISHED)
+    canceled = instance.get_runs(begun)
+    for run in canceled:
+        instance.report_run_canceled(run, "It was stopped where it was begun. Nothing was lost.")
+    return [run.run_id for run in canceled]
 
 
 def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
