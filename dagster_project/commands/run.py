@@ -52,19 +52,23 @@ def run_source(settings: Settings, source: "Source") -> int:
 
 def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     started = time.monotonic()
+    began_at = datetime.now(UTC).replace(tzinfo=None)
     memory = memory_watch()
     say("Starting Dagster and dbt …")
 
     import dagster as dg
 
+    from dagster_project.analyses.at_risk.subjects import SUBJECTS
     from dagster_project.contracts.in_use import CONTRACTS
     from dagster_project.defs.automation import erasures_state
     from dagster_project.defs.instance.failures import alert, problems_of
     from dagster_project.defs.instance.history import record_end
     from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
+    from dagster_project.ingest.audit import refused_reasons
     from dagster_project.ingest.landing import landing_state
     from dagster_project.ingest.sources import register_source
+    from dagster_project.report.empty_answers import empty_answers
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
 
@@ -100,8 +104,30 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
             say(line)
     seconds = time.monotonic() - started
     cost = (seconds, memory.peak(), _step_seconds(result))
-    print(run_summary(settings, source.name, result.success, *cost, *failure))
+    told = {word: _told(result, word) for word in ("scored", "decisions")}
+    print(
+        run_summary(
+            settings,
+            source.name,
+            result.success,
+            *cost,
+            *failure,
+            refused=[str(reason) for reason in refused_reasons(CONTRACTS[source.contract], source.name, settings)],
+            empty=lambda connection: empty_answers(
+                connection, [subject.name for subject in SUBJECTS], began_at, told["scored"], told["decisions"]
+            ),
+        )
+    )
     return 0 if result.success else 1
+
+
+def _told(result, word: str) -> dict[str, str]:
+    """What steps said of their tables under one word of their metadata, by "<source>/<outcome>"."""
+    told: dict[str, str] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and word in event.materialization.metadata:
+            told |= event.materialization.metadata[word].value
+    return told
 
 
 def _snapshot(settings: Settings) -> str | None:

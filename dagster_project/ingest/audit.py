@@ -52,6 +52,57 @@ def event_days(contract: Contract, table: Table, source: str, settings: Settings
     return {day for path in folder.glob("event_date=*/*.parquet") if (day := _day(path))}
 
 
+@dataclass(frozen=True)
+class RefusedReason:
+    """Why rows of a table were refused, how many, and where the first of them stands; it holds no value of a row."""
+
+    table: str
+    reason: str
+    rows: int
+    file: str
+    record: int
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.rows:,} × {self.reason}, such as record {self.record:,} of {self.file}"
+
+
+def refused_reasons(contract: Contract, source: str, settings: Settings) -> list[RefusedReason]:
+    """The reasons for which the rows in quarantine of a source were refused, most frequent first in every table."""
+    found = []
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for table in contract.tables:
+            folder = quarantine.rows_folder(contract, table, source, settings)
+            if not any(folder.glob("*.parquet")):
+                continue
+            # Reasons repeat what they found wrong: of the reasons that differ in that only, one is told.
+            rows = connection.execute(
+                f"""
+                with plain as (
+                    select
+                        file, record,
+                        regexp_replace(
+                            regexp_replace(
+                                reason, '(''.*?''|\\*\\*\\*) is not of type', 'a value is not of type', 'gs'
+                            ),
+                            '^event date \\S+ is outside', 'the event date is outside'
+                        ) as reason
+                    from read_parquet({sql.literal(folder / "*.parquet")}, hive_partitioning = false)
+                )
+
+                select reason, count(*), min((file, record)) as example
+                from plain
+                group by reason
+                order by count(*) desc, reason
+                """
+            ).fetchall()
+            found += [RefusedReason(table.name, reason, count, *_pair(example)) for reason, count, example in rows]
+    return found
+
+
+def _pair(example) -> tuple[str, int]:
+    return tuple(example.values()) if isinstance(example, dict) else tuple(example)
+
+
 def refused_rows(contract: Contract, table: Table, source: str, settings: Settings) -> dict[str, int]:
     """Rows in quarantine of a table and source, by file key."""
     folder = quarantine.rows_folder(contract, table, source, settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dagster_project.settings import Settings
 
 SHOWN = 8
+"""Failures that an alert names; the terminal gets all."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def failure_text(settings: Settings, problems: Sequence[Problem], not_made: int)
     Args:
         not_made: tables and pages that the run did not make because of it.
     """
-    return _text(settings, [str(problem) for problem in problems], not_made)
+    return _text(settings, [str(problem) for problem in problems], not_made, len(problems))
 
 
 def alert_text(settings: Settings, problems: Sequence[Problem], not_made: int) -> str:
@@ -66,17 +67,17 @@ def alert_text(settings: Settings, problems: Sequence[Problem], not_made: int) -
     Args:
         not_made: tables and pages that the run did not make because of it.
     """
-    return _text(settings, [problem.for_alert() for problem in problems], not_made)
+    return _text(settings, [problem.for_alert() for problem in problems], not_made, SHOWN)
 
 
-def _text(settings: Settings, problems: Sequence[str], not_made: int) -> str:
+def _text(settings: Settings, problems: Sequence[str], not_made: int, shown: int) -> str:
     database = settings.published_dir / "learning_warehouse.duckdb"
     kept = f"The published snapshot is as it was: {database}" if database.exists() else "Nothing is published yet."
-    lines = ["What failed:", *problems[:SHOWN]]
+    lines = ["What failed:", *problems[:shown]]
     if not problems:
         lines.append("  ✗ the run ended before it could say why; its log does (make ui)")
-    if len(problems) > SHOWN:
-        lines.append(f"  … and {len(problems) - SHOWN} more (make ui)")
+    if len(problems) > shown:
+        lines.append(f"  … and {len(problems) - shown} more (make ui)")
     if not_made:
         lines.append(f"{not_made} tables and pages that come after it were not made.")
     return "\n".join(

@@ -135,6 +135,15 @@ def test_run_ends_with_what_was_built_and_where_to_look(published):
     assert str(run.home / "published" / "learning_warehouse.duckdb") in output
 
 
+def test_run_ends_with_what_came_out_empty_and_why(published):
+    _, output = published
+    _, headed, told = output.partition("What came out empty, and why:\n")
+    assert headed, output[-4000:]
+    assert "  uni_a: drivers of retention: " in told
+    assert "this source tells no first-year retention" in told
+    assert "  uni_a: skills: none, since no answer to a question of a skill is known" in told
+
+
 def test_nothing_is_exported_in_which_a_value_could_be_a_formula(published):
     run, _ = published
     assert [path for ending in ("csv", "tsv", "xlsx") for path in run.home.rglob(f"*.{ending}")] == []
@@ -272,6 +281,8 @@ def test_a_failed_check_stops_the_publication_and_says_why(published):
     assert run.snapshot == first
     assert "refused_share_is_small" in output
     assert "Not published" in output
+    assert "Refused rows, by reason:\n  studentAssessment: " in output
+    assert re.search(r"a value is not of type integer, such as record [\d,]+ of studentAssessment.csv", output)
     assert str(run.home / "quarantine") in output
     assert "An alert was not accepted by address 1" in output
     assert "T0KEN" not in output
