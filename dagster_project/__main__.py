@@ -15,8 +15,11 @@ LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
-    """Exit status: 0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why; 130 and
-    143 stopped by Ctrl-C or SIGTERM."""
+    """Run a verb; returns the exit status.
+
+    0 done; 1 not done, and the output says why; 2 nothing was begun, and the output says why; 130 and 143 stopped by
+    Ctrl-C or SIGTERM.
+    """
     arguments = _parser().parse_args()
     take_signals()
     # From here on a signal ends the process in words: what takes a while to import comes after that.

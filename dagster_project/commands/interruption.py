@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -34,7 +34,7 @@ def leave_signals() -> None:
 
 
 @contextmanager
-def last_words(words: LastWords) -> Iterator[None]:
+def last_words(words: LastWords) -> Generator[None]:
     """What to record and to say when the command is stopped meanwhile."""
     _last_words.append(words)
     try:
@@ -44,7 +44,7 @@ def last_words(words: LastWords) -> Iterator[None]:
 
 
 def _wait() -> None:
-    number = signal.sigwait(SIGNALS)  # a second one finds nobody who waits for it
+    number = signal.Signals(signal.sigwait(SIGNALS))  # a second one finds nobody who waits for it
     print(f"\n{SIGNALS[number]}: stopping …", file=sys.stderr, flush=True)
     told: list[str] = []
 

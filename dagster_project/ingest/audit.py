@@ -69,7 +69,7 @@ class RefusedReason:
 def refused_reasons(contract: Contract, source: str, settings: Settings) -> list[RefusedReason]:
     """The reasons for which the rows in quarantine of a source were refused, most frequent first in every table."""
     found = []
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with open_engine(settings) as connection:
         for table in contract.tables:
             folder = quarantine.rows_folder(contract, table, source, settings)
             if not any(folder.glob("*.parquet")):
@@ -86,7 +86,7 @@ def refused_reasons(contract: Contract, source: str, settings: Settings) -> list
                             ),
                             '^event date \\S+ is outside', 'the event date is outside'
                         ) as reason
-                    from read_parquet({sql.literal(folder / "*.parquet")}, hive_partitioning = false)
+                    from read_parquet({literal(folder / "*.parquet")}, hive_partitioning = false)
                 )
 
                 select reason, count(*), min((file, record)) as example

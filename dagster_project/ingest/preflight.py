@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import duckdb
 
+from dagster_project.base.engine import open_engine
 from dagster_project.base.words import nearest
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import sql
@@ -71,8 +72,7 @@ def check_landing(contract: Contract, source: str, place: Path, settings: Settin
         table for table in contract.tables if is_missing(table, tables[table.name], found.known.get(table.name, ()))
     ]
     found.faults += _missing(missing, files, tables.values())
-    with ExitStack() as stack, duckdb.connect(config={"threads": 1}) as engine:
-        engine.execute("set TimeZone = 'UTC'")
+    with ExitStack() as stack, open_engine(settings) as engine:
         engine.execute("create table pseudonyms (plain varchar, pseudonym varchar)")
         archives: dict[Path, zipfile.ZipFile] = {}
         for table, readable in _in_turn(contract, tables, found.known):

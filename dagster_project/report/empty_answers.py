@@ -7,6 +7,8 @@ from datetime import datetime
 
 import duckdb
 
+from dagster_project.base.engine import one_row
+
 
 @dataclass(frozen=True)
 class EmptyAnswer:
@@ -127,7 +129,7 @@ def _not_scored(
 ) -> Iterable[EmptyAnswer]:
     query = "select count(*) from analytics.at_risk_scores where source = ? and outcome = ? and scored_at >= ?"
     for outcome in outcomes:
-        if connection.execute(query, [source, outcome, began_at]).fetchone()[0]:
+        if one_row(connection, query, [source, outcome, began_at])[0]:
             continue
         name = f"{source}/{outcome}"
         reasons = [words[name] for words in (scored, decided) if name in words]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import duckdb
+
 from dagster_project.base.engine import one_row, open_database
 from dagster_project.report.alert import Problem, failure_text
 from dagster_project.settings import Settings
