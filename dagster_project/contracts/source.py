@@ -30,7 +30,8 @@ Table, `config.meta`:
 
 Column: `data_type` (see `TYPES`) and, in `config.meta`:
 
-    required    true: a row without a value is refused
+    required    true: a row without a value is refused; {column: value}: it is refused where that column of the table
+                has that value
     pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
     person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
                 has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
@@ -73,6 +74,7 @@ class Column:
     name: str
     data_type: str
     required: bool = False
+    required_where: tuple[str, str] | None = None
     pii: Literal["direct", "pseudonym"] | None = None
     description: str = ""
     person: bool = False
@@ -303,11 +305,23 @@ def _column(raw: Any, table: "Place") -> Column:
         raise place.error("pii", pii, "direct or pseudonym")
     if pii == "pseudonym" and data_type != "varchar":
         raise place.error("data_type", data_type, "varchar, since a pseudonym is a text")
-    required = place.boolean(meta, "required", default=False)
+    required, required_where = False, None
+    if isinstance(meta.get("required"), Mapping):
+        required_where = _condition(meta["required"], place)
+    else:
+        required = place.boolean(meta, "required", default=False)
     person = place.boolean(meta, "person", default=False)
     if person and pii:
         raise place.error("person", person, f"nothing beside pii: {pii}, which says as much")
-    return Column(name, data_type, required, pii, str(raw.get("description", "")).strip(), person)
+    description = str(raw.get("description", "")).strip()
+    return Column(name, data_type, required, required_where, pii, description, person)
+
+
+def _condition(raw: Mapping, place: "Place") -> tuple[str, str]:
+    if len(raw) != 1 or not all(isinstance(part, str) for pair in raw.items() for part in pair):
+        raise place.error("required", dict(raw), "true, false, or one column with one text: {column: value}")
+    ((column, value),) = raw.items()
+    return column, value
 
 
 def _time_range(raw: Any, place: "Place") -> TimeRange:
@@ -357,6 +371,11 @@ def _check_table(table: Table, place: "Place") -> None:
         column = getattr(table, key)
         if column and (column not in names or names[column].data_type != "timestamp"):
             raise place.error(key, column, "a column of the table with data_type timestamp")
+    for column in table.columns:
+        if column.required_where and getattr(names.get(column.required_where[0]), "data_type", None) != "varchar":
+            raise place.at(f"column {column.name}").error(
+                "required", column.required_where[0], "a column of the table with data_type varchar"
+            )
     for key, columns in [("key", table.key)] + [("references", reference.columns) for reference in table.references]:
         for column in columns:
             if column not in names:

@@ -398,7 +398,7 @@ def _date_of(path: Path) -> date | None:
 
 def _contract_hash(contract: Contract, table: Table, key: bytes | None) -> str:
     """Changes with everything that decides how a file becomes rows, and with nothing else."""
-    columns = [(column.name, column.data_type, column.required, column.pii) for column in table.columns]
+    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii) for x in table.columns]
     facts = [LAYOUT, asdict(contract.dialect), columns, table.event_date, str(table.time_range)]
     facts.append(identity.key_fingerprint(key) if key else None)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -101,10 +101,10 @@ class TableSql:
         reasons = []
         for index, column in enumerate(self.table.columns):
             shown = "'***'" if column.pii else f"'''' || left(_text{index}, {SHOWN_CHARACTERS}) || ''''"
-            if column.required:
-                reasons.append(
-                    f"case when _text{index} is null then {literal(f'column {column.name}: a value is required')} end"
-                )
+            if column.required or column.required_where:
+                where = " where {} is {}".format(*column.required_where) if column.required_where else ""
+                required = literal(f"column {column.name}: a value is required{where}")
+                reasons.append(f"case when {self._is_missing(column, index)} then {required} end")
             if wrong := self._is_wrong(column, index):
                 reasons.append(
                     f"case when {wrong} then {literal(f'column {column.name}: ')} || {shown} || "
@@ -168,9 +168,9 @@ class TableSql:
 
     def _is_acceptable(self) -> str:
         conditions = [
-            f"{'_value' if index in self.typed else '_text'}{index} is not null"
+            f"not ({self._is_missing(column, index)})"
             for index, column in enumerate(self.table.columns)
-            if column.required
+            if column.required or column.required_where
         ]
         for index, column in enumerate(self.table.columns):
             if wrong := self._is_wrong(column, index):
@@ -179,6 +179,14 @@ class TableSql:
             first, last = self._permitted_dates()
             conditions.append(f"coalesce(event_date between date '{first}' and date '{last}', false)")
         return " and ".join(conditions) or "true"
+
+    def _is_missing(self, column: Column, index: int) -> str:
+        """Whether a row lacks the value that the contract requires of it."""
+        is_empty = f"{'_value' if index in self.typed else '_text'}{index} is null"
+        if column.required_where is None:
+            return is_empty
+        other, value = column.required_where
+        return f"{is_empty} and coalesce({identifier(other)} = {literal(value)}, false)"
 
     def _typed(self, column: Column, index: int) -> str:
         return f"_value{index}" if index in self.typed else _typed(column, index)

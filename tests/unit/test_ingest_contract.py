@@ -59,6 +59,18 @@ def test_raw_leaves_out_direct_identifiers(tmp_path):
         (CAMPUS, "from: 2024-01-01", "from: yesterday", "time_range: from: found 'yesterday', expected a date"),
         (CAMPUS, "name: country", "name: source", "name: found 'source', expected printable, none of"),
         (CAMPUS, "name: country", "name: LEARNER_ID", "columns: found 'learner_id', expected every name once"),
+        (
+            CAMPUS,
+            "name: note, data_type: varchar",
+            "name: note, data_type: varchar, config: {meta: {required: {kind: text}}}",
+            "column note: required: found 'kind', expected a column of the table with data_type varchar",
+        ),
+        (
+            CAMPUS,
+            "name: note, data_type: varchar",
+            "name: note, data_type: varchar, config: {meta: {required: {minutes: 1}}}",
+            "required: found {'minutes': 1}, expected true, false, or one column with one text: {column: value}",
+        ),
         (CAMPUS, 'delimiter: ","', 'delimiter: ",,"', "csv: delimiter: found ',,', expected one ASCII character"),
         (
             CAMPUS,

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.settings import REPOSITORY
 from tests.unit.landing_files import (
     CAMPUS,
     EVENTS_HEADER,
@@ -331,3 +332,27 @@ def test_landing_that_was_emptied_keeps_what_was_loaded(bench):
     bench.landing.mkdir()
     assert bench.load("learners").files == ()
     assert len(bench.rows("learners")) == 1
+
+
+COURSES = """course_id,course_name,course_type,program_id,level,is_required_for_progress,language
+algebra,Algebra,degree,bsc,,,
+logic,Logic,degree,,,,
+intro,Introduction,open,,,,
+"""
+
+
+@pytest.mark.parametrize("is_parquet", [False, True], ids=["csv", "parquet"])
+def test_a_degree_course_without_its_program_is_refused_by_name_and_an_open_course_has_none(tmp_path, is_parquet):
+    bench = Bench(tmp_path, REPOSITORY / "dbt/models/staging/campus/_campus__sources.yml")
+    file = bench.deliver("courses.csv", COURSES.encode())
+    if is_parquet:
+        typed = {column.name: column.data_type for column in bench.contract.table("courses").columns}
+        casts = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in typed.items())
+        typed_file = file.with_suffix(".parquet")
+        duckdb.sql(f"copy (select {casts} from read_csv('{file}')) to '{typed_file}' (format parquet)")
+        file.unlink()
+    load = bench.load("courses")
+    assert [(row[0], row[3]) for row in bench.rows("courses")] == [("algebra", "bsc"), ("intro", None)]
+    assert (load.accepted, load.refused) == (2, 1)
+    ((record, reason, _),) = bench.quarantine("courses")
+    assert (record, reason) == (2, "column program_id: a value is required where course_type is degree")

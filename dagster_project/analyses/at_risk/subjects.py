@@ -130,7 +130,8 @@ COURSES = Subject(
             and week.is_enrolled
             and date_diff('day', week.as_of_on, source.last_data_on) between -1 and 5
             and week.course_offering_key not in (
-                select course_offering_key from core.dim_course_offering where length_days > {LONGEST_COURSE_DAYS}
+                select course_offering_key from core.dim_course_offering
+                where length_days > {LONGEST_COURSE_DAYS} or length_days is null
             )
             and week.course_enrollment_key not in (
                 select course_enrollment_key from marts.mart_learner_course

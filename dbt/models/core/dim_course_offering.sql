@@ -5,22 +5,40 @@ with offerings as (
 
 courses as (
     {{ union_contracts("courses") }}
+),
+
+terms as (
+    {{ union_contracts("terms") }}
+),
+
+-- An offering ends with its term where its own last day is not told; in no term it goes on without an end.
+dated as (
+    select
+        offerings.*,
+        courses.program_id,
+        coalesce(offerings.ends_on, terms.ends_on) as last_on
+    from offerings
+    left join courses
+        on
+            offerings.source = courses.source
+            and offerings.course_id = courses.course_id
+    left join terms
+        on
+            courses.source = terms.source
+            and courses.program_id = terms.program_id
+            and offerings.term_id = terms.term_id
 )
 
 select
-    offerings.source,
-    {{ entity_key(["course_id", "term_id"], "offerings") }} as course_offering_key,
-    {{ entity_key(["course_id"], "offerings") }} as course_key,
-    {{ entity_key(["course_id", "version_id"], "offerings") }} as course_version_key,
-    courses.source || ':' || courses.program_id as program_key,
-    courses.source || ':' || courses.program_id || ':' || offerings.term_id as term_key,
-    offerings.course_id,
-    offerings.term_id,
-    offerings.starts_on,
-    offerings.ends_on,
-    {{ days_between("offerings.starts_on", "offerings.ends_on") }} + 1 as length_days
-from offerings
-left join courses
-    on
-        offerings.source = courses.source
-        and offerings.course_id = courses.course_id
+    source,
+    {{ entity_key(["course_id", "term_id"]) }} as course_offering_key,
+    {{ entity_key(["course_id"]) }} as course_key,
+    {{ entity_key(["course_id", "version_id"]) }} as course_version_key,
+    {{ entity_key(["program_id"]) }} as program_key,
+    {{ entity_key(["program_id", "term_id"]) }} as term_key,
+    course_id,
+    term_id,
+    starts_on,
+    last_on as ends_on,
+    {{ days_between("starts_on", "last_on") }} + 1 as length_days
+from dated

@@ -3,7 +3,12 @@
 with offerings as (
     select
         dim_course_offering.*,
-        dim_source.last_data_on
+        dim_source.last_data_on,
+        -- Without an end it has weeks as long as there are data.
+        coalesce(
+            dim_course_offering.length_days,
+            {{ days_between("dim_course_offering.starts_on", "dim_source.last_data_on") }} + 1
+        ) as known_length_days
     from {{ ref("dim_course_offering") }} as dim_course_offering
     inner join {{ ref("dim_source") }} as dim_source
         on dim_course_offering.source = dim_source.source
@@ -45,7 +50,7 @@ weeks as (
         cast(steps.week_number as integer) as week_number,
         {{ add_days("offerings.starts_on", "7 * steps.week_number") }} as as_of_on
     from offerings
-    cross join {{ integers_between(0, "cast(floor(offerings.length_days / 7.0) as integer)", "steps", "week_number") }}
+    cross join {{ integers_between(0, "cast(floor(offerings.known_length_days / 7.0) as integer)", "steps", "week_number") }}
     where {{ add_days("offerings.starts_on", "7 * steps.week_number - 1") }} <= offerings.last_data_on
 ),
 

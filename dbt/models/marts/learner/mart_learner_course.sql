@@ -259,8 +259,10 @@ select
     {{ days_between("enrollments.starts_on", "enrollments.unregistered_on") }} as unregistered_day,
     enrollments.outcome,
     enrollments.outcome_known_on,
+    -- Where nothing is left to wait for, what is told of the outcome is all there will be.
     enrollments.outcome is not null
-    and coalesce(enrollments.ends_on <= sources.last_data_on, false) as is_outcome_final,
+    and (enrollments.ends_on is null or coalesce(enrollments.ends_on <= sources.last_data_on, false))
+        as is_outcome_final,
     enrollments.outcome in ('pass', 'distinction') as is_passed,
     enrollments.outcome = 'withdrawn' as is_withdrawn,
     enrollments.outcome in ('fail', 'withdrawn') as is_failed_or_withdrawn,
