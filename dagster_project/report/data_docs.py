@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from dagster_project.base.files import replaced
 from dagster_project.report.page import About, render
@@ -22,6 +23,21 @@ from dagster_project.store.publish import name_snapshot
 LAYERS = ("raw", "core", "marts", "analytics", "reporting", "ops")
 NO_SOURCE = About()
 INDEX = "index.html"
+
+
+class LastRun(NamedTuple):
+    """What a run counted, as the page of the pipeline tells it: expectations and every other check.
+
+    Attributes:
+        checks: how many were evaluated.
+        failed, warned: how many of them did not pass and blocked, or warned.
+        broken: those, each with table_name, check_name, is_blocking and finding.
+    """
+
+    checks: int
+    failed: int
+    warned: int
+    broken: Sequence[Mapping]
 
 
 def write_pages(
@@ -47,6 +63,18 @@ def write_pages(
     return index
 
 
+def write_index(settings: Settings, tables: Collection[str], about: About, last_run: LastRun) -> Path:
+    """Make the index anew once a run has ended, with the count of all its checks; returns the index.
+
+    Args:
+        tables: all tables that a suite is about.
+    """
+    found = {table: list(rows) for table, rows in groupby(read(settings), key=lambda row: row["table_name"])}
+    index = settings.data_docs_dir / INDEX
+    _write(index, _index_page(found, len(tables), about, last_run))
+    return index
+
+
 def write_snapshot(settings: Settings, snapshot_id: str) -> None:
     """Tell on the pages that no snapshot was named on yet in which one the tables that they are of were published."""
     for page in sorted(settings.data_docs_dir.glob("*.html")):
@@ -61,7 +89,11 @@ def _write(path: Path, text: str) -> None:
         incoming.write_text(text)
 
 
-def _index_page(found: Mapping[str, Sequence[Mapping]], table_count: int, about: About) -> str:
+def _index_page(
+    found: Mapping[str, Sequence[Mapping]], table_count: int, about: About, last_run: LastRun | None = None
+) -> str:
+    expectations = {(table, row["expectation"]) for table, rows in found.items() for row in rows}
+    broken = last_run.broken if last_run else ()
     lines = [_summary(table, rows) for table, rows in found.items()]
     layers = [(layer, [one for one in lines if one["layer"] == layer]) for layer in LAYERS]
     newest = max((row["validated_at"] for rows in found.values() for row in rows), default=None)
@@ -75,6 +107,8 @@ def _index_page(found: Mapping[str, Sequence[Mapping]], table_count: int, about:
         critical=sum(one["critical"] for one in lines),
         warning=sum(one["warning"] for one in lines),
         newest=newest and _time(newest),
+        last_run=last_run,
+        others=[check for check in broken if (check["table_name"], check["check_name"]) not in expectations],
     )
 
 

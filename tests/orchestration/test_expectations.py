@@ -136,6 +136,23 @@ def test_more_distinct_values_than_fit_into_a_frame_are_judged_in_parts(things, 
     assert (outcome.judged, outcome.unexpected, len(outcome.examples)) == (10_000, 1000, validation.EXAMPLES)
 
 
+@pytest.mark.parametrize(
+    ("completed_on", "unexpected"), [("2024-03-01", 0), ("2024-03-02", 0), ("2024-02-29", 1), (None, 0)]
+)
+def test_who_completes_on_the_day_of_enrolling_has_not_completed_before(completed_on, unexpected):
+    suite = read_suite(EXPECTATIONS / "raw_campus.course_enrollments.json")
+    rows = "(select timestamp '2024-03-01 18:30:00' as enrolled_at, $day::date as completed_on, 80.0 as final_grade)"
+    relation = Relation(
+        rows.replace("$day", f"'{completed_on}'" if completed_on else "null"),
+        {"enrolled_at": "TIMESTAMP", "completed_on": "DATE", "final_grade": "DOUBLE"},
+        (),
+    )
+    with duckdb.connect() as connection:
+        outcome = validate(suite, relation, connection)["completion_follows_enrollment"]
+    assert (outcome.success, outcome.unexpected, outcome.error) == (not unexpected, unexpected, None)
+    assert outcome.judged == (completed_on is not None)
+
+
 def test_every_value_of_a_set_must_be_there(things, tmp_path):
     kind = "expect_column_distinct_values_to_contain_set"
     assert outcome_of(things, tmp_path, rule(kind, "colour", value_set=["red", "pink"])).success

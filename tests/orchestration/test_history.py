@@ -1,11 +1,22 @@
 """The history of runs: what their events tell, as published tables and as a page."""
 
+import re
+
 import dagster as dg
 import pytest
 
 from dagster_project.base.locks import WriteLock
 from dagster_project.base.memory import memory_watch
-from dagster_project.defs.instance.history import CONTRACTS, record_end, record_forgotten_runs, rows_of_run
+from dagster_project.defs.instance.history import (
+    CONTRACTS,
+    record_end,
+    record_forgotten_runs,
+    record_run,
+    rows_of_run,
+)
+from dagster_project.report import pipeline_status
+from dagster_project.report.page import About
+from dagster_project.report.pages import write_page
 from dagster_project.store.publish import make_snapshot_id, snapshot_time
 from dagster_project.store.warehouse import Warehouse
 
@@ -94,6 +105,42 @@ def test_the_end_of_a_run_is_recorded_once_and_shown(instance, settings):
     for words in ("marts.things", "things are right", "Mend &lt;it&gt;.", "10 refused", "1 failed, 1 warned"):
         assert words in html
     assert "http" not in html
+
+
+def test_data_docs_and_the_page_of_the_pipeline_have_one_count(instance, settings):
+    assert record_end(instance, run_of(instance, [things_are_right, things_are_many]), settings) is None
+    index, page = settings.data_docs_dir / "index.html", settings.pages_dir / "pipeline_status.html"
+    assert index.exists()
+    for words in ("<b>1 failed, 1 warned</b>", "things are many", "More of them."):
+        assert words in index.read_text()
+        assert words in page.read_text()
+    # The next run has nothing to tell of, and what is of the one before goes.
+    assert record_end(instance, run_of(instance), settings) is None
+    for text in (index.read_text(), page.read_text()):
+        assert "<b>0 failed, 0 warned</b>" in text
+        assert "things are many" not in text
+
+
+def test_the_first_snapshot_is_told_as_published_once_it_is(instance, settings):
+    def publish():
+        (settings.published_dir / "snapshots").mkdir(parents=True)
+        (settings.published_dir / "current").symlink_to(f"snapshots/{make_snapshot_id()}")
+
+    @dg.asset(key=["published", "learning_warehouse"])
+    def first(context: dg.AssetExecutionContext):
+        # As the page of the snapshot itself is written: just before it is one.
+        record_run(context.instance, context.run_id, settings)
+        write_page(pipeline_status, settings, About())
+        pages.append((settings.pages_dir / "pipeline_status.html").read_text())
+        publish()
+
+    pages: list[str] = []
+    run_id = dg.materialize([first], instance=instance).run_id
+    assert record_end(instance, run_id, settings) is None
+    pages.append((settings.pages_dir / "pipeline_status.html").read_text())
+    assert "none before this one" in pages[0]
+    assert re.search(r"<b>\d+ minutes</b>", pages[1])
+    assert [text for text in pages if "none is published yet" in text] == []
 
 
 def test_runs_that_ended_untold_are_recorded_by_the_next_one(instance, settings):

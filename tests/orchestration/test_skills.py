@@ -15,6 +15,7 @@ import pytest
 from dagster_project.analyses.skills import gaps
 from dagster_project.analyses.skills.analysis import READS
 from dagster_project.analyses.skills.gaps import GAPS
+from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import checks
 from dagster_project.defs.skills.assets import TABLES, skill_gaps, skills
@@ -155,6 +156,23 @@ def test_functioning_is_compared_between_languages_too(built):
     assert items.loc["middle0", ["dif_language", "dif_language_class"]].tolist() == ["es", "C"]
     assert items.loc["middle0", "dif_language_delta"] < -1.5
     assert (items["dif_language_class"].drop("middle0") == "C").sum() == 0
+
+
+def test_nobody_who_answered_before_and_after_a_course_leaves_no_gains_and_the_reason(settings):
+    """Everybody has one occasion: no course is completed between a learner's answers."""
+    made, _ = tables()
+    enrolled = made["core.fct_course_enrollment"].assign(outcome="fail")
+    fill(settings, made | {"core.fct_course_enrollment": enrolled})
+    result = dg.materialize([skills, skill_gaps], resources={"warehouse": WarehouseResource()}, raise_on_error=False)
+    assert result.success
+    store = Warehouse(settings)
+    contract = {column.name: column.data_type.upper() for column in CONTRACTS["analytics.skill_course_gains"].columns}
+    types = {name: kind for name, (kind, _) in store.columns()["analytics.skill_course_gains"].items()}
+    assert types == contract
+    assert store.row_count("analytics.skill_course_gains") == 0
+    (scale,) = store.read("analytics.skill_scales").to_dict("records")
+    assert scale["bank_version"] is not None
+    assert scale["course_gain_reason"] == "nobody answered before and after completing a course"
 
 
 def test_the_last_ninety_days_are_told_beside_the_year(built):

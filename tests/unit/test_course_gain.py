@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.stats.item_response.abilities import ability_likelihood
+from dagster_project.stats.item_response.abilities import AbilityLikelihood, ability_likelihood
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.skills.course_gain import course_gains, occasions
 
 ITEMS = 12  # half of them before, half after
+FIGURES = ("naive", "naive_se", "gain", "gain_se", "shrunken_gain", "shrunken_se")
 
 
 def known_bank(slope, difficulty):
@@ -55,6 +56,18 @@ def test_occasions_part_at_completions_and_pauses():
     assert completed.values.tolist() == [[0, 8]]
 
 
+def test_no_pair_gives_no_gain_and_the_reason():
+    bank = known_bank(np.ones(ITEMS), np.linspace(-1, 1, ITEMS))
+    nobody = ability_likelihood(bank, np.arange(3), np.arange(3), np.ones(3, int))
+    sides = [AbilityLikelihood(nobody.persons[:0], nobody.node, nobody.value[:0], nobody.answers[:0])] * 2
+    found = course_gains(*sides, [], np.array([], object), [], exposure=np.empty((0, 3)))
+    assert found.courses.empty
+    assert found.courses.dtypes.astype(str).to_dict() == {
+        "course": "object", "takers": "int64", **dict.fromkeys(FIGURES, "float64"),
+    }  # fmt: skip
+    assert (found.pairs, found.reason) == (0, "nobody answered before and after completing a course")
+
+
 def test_courses_with_few_takers_get_no_gain():
     rng = np.random.default_rng(1)
     n = 400
@@ -63,5 +76,9 @@ def test_courses_with_few_takers_get_no_gain():
     person, item = np.repeat(np.arange(n), 6), np.tile(np.arange(6), n)
     sides = [ability_likelihood(bank, person, item + at, rng.integers(0, 2, 6 * n)) for at in (0, 6)]
     pair, course = np.r_[np.arange(10), np.arange(100, 200)], np.r_[np.zeros(10, int), np.ones(100, int)]
-    gain = course_gains(*sides, pair, course, np.arange(n)).courses["gain"]
-    assert gain.isna().tolist() == [True, False]
+    found = course_gains(*sides, pair, course, np.arange(n))
+    assert found.courses["gain"].isna().tolist() == [True, False]
+    assert found.reason is None
+    few = course_gains(*sides, pair[:10], course[:10], np.arange(n))
+    assert few.courses["gain"].isna().all()
+    assert few.reason == "no course was completed by 30 learners who answered before and after it"

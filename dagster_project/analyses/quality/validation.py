@@ -6,7 +6,7 @@ of rows, in a few scans that spill to the disk at the memory limit of the settin
 - a range: the least and the largest value; if one of them lies outside, the rows below, within and above;
 - a set, a pattern, a length: each distinct value;
 - null or not: one kind of each (by source, where only sources that fill a column count);
-- an order of two columns: one pair each of less, equal and greater;
+- an order of two columns: one pair each of less, equal and greater, a date and a time compared by the day;
 - a mean, median, minimum or maximum: the number itself.
 
 Great Expectations is given the kinds as one frame, a column an expectation, and its verdict on a kind holds for all of
@@ -190,7 +190,7 @@ class _Engine:
                 for end, condition in self._zones(column, expectation.kwargs):
                     yield f"count(*) filter ({condition})", f"{end}({number}) filter ({condition})", condition
         if expectation.type in PAIRS:
-            a, b = map(identifier, expectation.columns)
+            a, b = self._alike(*expectation.columns)
             for condition in (f"{a} {sign} {b}" for sign in "<=>"):
                 pair = f"any_value({{'a': {a}, 'b': {b}}}) filter ({condition})"
                 yield f"count(*) filter ({condition})", pair, condition
@@ -207,6 +207,13 @@ class _Engine:
             outside.append(("max", f"{name} >{'=' if bounds.get('strict_max') else ''} {_sql(high)}{cast}"))
         within = f"not ({' or '.join(condition for _, condition in outside)})"
         yield from (("min", within), *outside)
+
+    def _alike(self, a: str, b: str) -> tuple[str, str]:
+        """Two columns as they can be compared: of a date and a time only the day, or the date would be its midnight."""
+        kinds = [self._relation.types[column] for column in (a, b)]
+        is_day = "DATE" in kinds and any(kind.startswith("TIMESTAMP") for kind in kinds)
+        first, second = (f"{identifier(column)}::date" if is_day else identifier(column) for column in (a, b))
+        return first, second
 
     def _number(self, column: str) -> str:
         return identifier(column) + ("::integer" if self._relation.types[column] == "BOOLEAN" else "")

@@ -67,14 +67,15 @@ def measure(
     if bank is not None:
         recent = recent_answers(answers, bank)
         rows, members, due = benchmark_rows(skill, recent, bank, stored.version, people, benchmarks, minimum)
+        gained, no_gain = gains(answers, bank)
         tables |= {
             "analytics.skill_abilities": abilities(recent, bank).assign(as_of=skill.as_of, bank_version=stored.version),
-            "analytics.skill_course_gains": gains(answers, bank).assign(as_of=skill.as_of, bank_version=stored.version),
+            "analytics.skill_course_gains": gained.assign(as_of=skill.as_of, bank_version=stored.version),
             "analytics.skill_benchmarks": rows,
             "analytics.skill_benchmark_members": members,
         }
-        scale |= recent_difference(recent, bank)
-        told += f", {due} organizations computed again"
+        scale |= {**recent_difference(recent, bank), "course_gain_reason": no_gain}
+        told += f", {due} organizations computed again" + (f", no gains of courses: {no_gain}" if no_gain else "")
     tables["analytics.skill_scales"] = pd.DataFrame([scale])
     return {name: frame.assign(source=skill.source, skill_key=skill.skill_key) for name, frame in tables.items()}, told
 
@@ -187,8 +188,8 @@ def benchmark_rows(
     )
 
 
-def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
-    """Rows of analytics.skill_course_gains of one skill."""
+def gains(answers: SkillAnswers, bank: ItemBank) -> tuple[pd.DataFrame, str | None]:
+    """Rows of analytics.skill_course_gains of one skill, and why no course has a gain; None: one has."""
     import pandas as pd
 
     a = answers.answers[answers.answers["item"].isin(bank.items["item"])]
@@ -209,8 +210,8 @@ def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
     ]
     exposure = np.column_stack([np.log(sides[0].answers), np.log(sides[1].answers), pairs["gap_days"]])
     result = course_gains(
-        *sides, completed["pair"], completed["course"], pairs["learner"],
-        exposure=exposure, calibration_variance=_calibration_variance(a, bank, pairs, completed),
+        *sides, completed["pair"], completed["course"], pairs["learner"], exposure=exposure,
+        calibration_variance=_calibration_variance(a, bank, pairs, completed) if len(completed) else None,
     )  # fmt: skip
     frame = result.courses.drop(columns="shrunken_se")
     frame = frame.rename(columns={"course": "course_key", "takers": "taker_count"})
@@ -224,7 +225,7 @@ def gains(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
     frame = frame.rename(columns={"naive": "naive_change", "naive_se": "naive_change_se"})
     hidden = ["taker_count", "naive_change", "naive_change_se"]
     frame[hidden] = frame[hidden].astype(float).where(~few)
-    return frame
+    return frame, result.reason
 
 
 def _calibration_variance(a: pd.DataFrame, bank: ItemBank, pairs: pd.DataFrame, completed: pd.DataFrame) -> pd.Series:

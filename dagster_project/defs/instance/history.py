@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import duckdb
 
+from dagster_project.analyses.quality.suite import read_suites
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
 from dagster_project.base.memory import memory_watch
@@ -18,7 +19,8 @@ from dagster_project.defs.instance.failures import is_blocking, problem_of_check
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report import pipeline_status as page
 from dagster_project.report.alert import Problem
-from dagster_project.report.page import About
+from dagster_project.report.data_docs import LastRun, write_index
+from dagster_project.report.page import About, records
 from dagster_project.report.pages import write_page
 from dagster_project.settings import Settings
 from dagster_project.store.findings import TABLE as FINDINGS
@@ -66,7 +68,9 @@ def record_forgotten_runs(instance: dg.DagsterInstance, settings: Settings, but_
 
 
 def record_end(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> str | None:
-    """Record a run that has ended, and make the page of all runs anew; returns why that was not possible, if so.
+    """Record a run that has ended, and make the page of all runs anew, and the index of Data Docs with its count.
+
+    Returns why that was not possible, if so.
 
     The next run does it otherwise.
     """
@@ -74,10 +78,22 @@ def record_end(instance: dg.DagsterInstance, run_id: str, settings: Settings) ->
         now = settings.model_copy(update={"lock_timeout_seconds": 0.0})
         with WriteLock(now, run_id=f"{run_id}-end", what="recording the end of a run"):
             record_run(instance, run_id, settings)
-            write_page(page, settings, About.of(source_states(IN_USE, settings), settings))
+            about = About.of(source_states(IN_USE, settings), settings)
+            write_page(page, settings, about)
+            suites = {f"{suite.schema}.{suite.table}" for suite in read_suites()}
+            write_index(settings, suites, about, _last_run(settings, run_id))
     except (StoreError, duckdb.Error, OSError) as error:
         return f"The history of runs was not brought up to date: {error}"
     return None
+
+
+def _last_run(settings: Settings, run_id: str) -> LastRun:
+    """The count of a recorded run: of the rows that the page of the pipeline shows."""
+    warehouse = Warehouse(settings)
+    (run,) = records(warehouse.read("ops.pipeline_status", where="run_id = ?", parameters=[run_id]))
+    broken = warehouse.read("ops.pipeline_checks", where="run_id = ? and not is_passed", parameters=[run_id])
+    broken = broken.sort_values(["is_blocking", "table_name", "check_name"], ascending=[False, True, True])
+    return LastRun(run["check_count"], run["failed_check_count"], run["warning_count"], records(broken))
 
 
 def rows_of_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> dict[str, pd.DataFrame]:

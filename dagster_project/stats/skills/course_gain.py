@@ -103,6 +103,7 @@ class CourseGains:
         change_sd: sd of ability after given ability before
         pairs: number of pairs
         iterations, converged: evaluations of the likelihood, and whether its maximum was reached
+        reason: why no course has a gain; None: at least one has
     """
 
     courses: pd.DataFrame
@@ -112,6 +113,7 @@ class CourseGains:
     pairs: int
     iterations: int
     converged: bool
+    reason: str | None = None
 
 
 def course_gains(
@@ -160,18 +162,27 @@ def course_gains(
     code, labels = pd.factorize(np.asarray(course), sort=True)
     pair = np.asarray(pair, np.int64)
     takers = np.bincount(code, minlength=len(labels))
-    x = np.empty((n, 0)) if exposure is None else np.asarray(exposure, float).reshape(n, -1)
-    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0) if n else x
     own = np.flatnonzero(takers >= fewest)
+    gain, gain_se = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
+    if not len(own):
+        reason = (
+            f"no course was completed by {fewest} learners who answered before and after it"
+            if len(pair)
+            else "nobody answered before and after completing a course"
+        )
+        frame = _frame(labels, takers, *_naive(before, after, pair, code, len(labels)), gain, gain_se)
+        return CourseGains(frame, np.nan, np.nan, np.nan, n, 0, False, reason)
+    x = np.empty((n, 0)) if exposure is None else np.asarray(exposure, float).reshape(n, -1)
+    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
     column = np.full(len(labels), len(own))
     column[own] = np.arange(len(own))
     rest = bool((column[code] == len(own)).any())  # the courses with too few takers
     taken = csr_array((np.ones(len(pair)), (pair, column[code])), shape=(n, len(own) + rest))
     z = csr_array(hstack([csr_array(np.hstack([np.ones((n, 1)), x])), taken]))
-    gain, gain_se = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
-    if not n or not len(own) or n <= 2 * z.shape[1]:
-        empty = _frame(labels, takers, *_naive(before, after, pair, code, len(labels)), gain, gain_se)
-        return CourseGains(empty, np.nan, np.nan, np.nan, n, 0, False)
+    if n <= 2 * z.shape[1]:
+        frame = _frame(labels, takers, *_naive(before, after, pair, code, len(labels)), gain, gain_se)
+        reason = f"{n} learners with answers before and after are too few for {len(labels)} courses"
+        return CourseGains(frame, np.nan, np.nan, np.nan, n, 0, False, reason)
 
     sites = [_site(likelihood, np.zeros(n), np.ones(n)) for likelihood in (before, after)]
     squares = _squares(z)
