@@ -18,6 +18,7 @@ import duckdb
 from dagster_project import simulate
 from dagster_project.base.engine import one_row, open_database
 from dagster_project.commands.environment import say
+from dagster_project.commands.interruption import keep_signals
 from dagster_project.commands.run import run_source
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.ingest.source_state import source_states
@@ -48,6 +49,7 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in unset.items()})
     settings = Settings()
     # The definitions take ten seconds to import: meanwhile the university is made.
+    keep_signals()
     threading.Thread(target=importlib.import_module, args=["dagster_project.definitions"], daemon=True).start()
     truth = make_university(settings, arguments.students or simulate.STUDENTS, arguments.seed, say)
     status = run_source(settings, Source(SOURCE, SOURCE, landing))

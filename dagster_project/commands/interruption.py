@@ -20,16 +20,38 @@ NOTHING_BEGUN = "Nothing was changed: the same command begins anew."
 LastWords = Callable[[], str]
 """Records what must be recorded; returns what stands and how to go on."""
 _last_words: list[LastWords] = [lambda: NOTHING_BEGUN]
+_stopping = threading.Lock()
 
 
 def take_signals() -> None:
-    """From now on signals end the process by way of this module; what it starts does not see them at all."""
+    """From now on signals end the process by way of this module; what it starts does not see them at all.
+
+    They are blocked for the main thread and those that it starts. Should a library unblock them again, what Python
+    itself writes into a pipe at every signal that has a handler tells of them.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=_wait, daemon=True).start()
+    for wait in (lambda: signal.sigwait(SIGNALS), lambda: _read_signal(read)):
+        threading.Thread(target=lambda wait=wait: _stop(signal.Signals(wait())), daemon=True).start()
+
+
+def keep_signals() -> None:
+    """Start what Python starts for a shared resource and would unblock the signals for, and block them again."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def leave_signals() -> None:
     """Give signals back to whatever takes the place of this process."""
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
@@ -43,8 +65,15 @@ def last_words(words: LastWords) -> Generator[None]:
         _last_words.remove(words)
 
 
-def _wait() -> None:
-    number = signal.Signals(signal.sigwait(SIGNALS))  # a second one finds nobody who waits for it
+def _read_signal(pipe: int) -> int:
+    while (number := os.read(pipe, 1)[0]) not in SIGNALS:
+        pass  # of a child that ended, say
+    return number
+
+
+def _stop(number: signal.Signals) -> None:
+    if not _stopping.acquire(blocking=False):
+        return  # a second one does no harm
     print(f"\n{SIGNALS[number]}: stopping …", file=sys.stderr, flush=True)
     told: list[str] = []
 

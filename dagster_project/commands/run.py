@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
-from dagster_project.commands.interruption import last_words
+from dagster_project.commands.interruption import keep_signals, last_words
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run_source(settings: Settings, source: "Source") -> int:
     Returns:
         0 when it published, 1 when it did not, 2 when it could not start.
     """
+    keep_signals()
     snapshot = _snapshot(settings)
     with last_words(lambda: _what_stands(settings, source, snapshot)):
         return _run(settings, source, snapshot)

@@ -52,8 +52,10 @@ def stop(run: Run, line: str, number: signal.Signals, *, times: int = 1) -> tupl
 
 
 def states(run: Run) -> list[str]:
-    with dg.DagsterInstance.from_config(str(run.dagster_home)) as instance:
-        return [record.status.value for record in instance.get_runs()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(run.dagster_home))
+        with dg.DagsterInstance.from_config(str(run.dagster_home)) as instance:
+            return [record.status.value for record in instance.get_runs()]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ weeks as (
         cast(steps.week_number as integer) as week_number,
         {{ add_days("offerings.starts_on", "7 * steps.week_number") }} as as_of_on
     from offerings
-    cross join {{ integers_between(0, "cast(floor(offerings.known_length_days / 7.0) as integer)", "steps", "week_number") }}
+    cross join
+        {{ integers_between(0, "cast(floor(offerings.known_length_days / 7.0) as integer)", "steps", "week_number") }}
     where {{ add_days("offerings.starts_on", "7 * steps.week_number - 1") }} <= offerings.last_data_on
 ),
 
