@@ -5,7 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from dagster_project.report.data_docs import write_pages
+from dagster_project.report.data_docs import LastRun, write_index, write_pages
+from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store import findings
 from dagster_project.store.findings import forget_rows, is_refused, keep_only, read, record
@@ -52,6 +53,20 @@ def test_pages_need_no_network_and_their_links_lead_somewhere(settings):
             assert (page.parent / file).exists() if file else f'id="{anchor}"' in text
     assert "2 of 3 tables" in index.read_text()
     assert "1 block" in index.read_text()
+
+
+def test_the_index_counts_all_checks_of_the_last_run_and_lists_those_that_are_no_expectations(settings):
+    record(settings, {"marts.things": [broken("marts.things")]})
+    checks = [("marts.things", "size_is_positive"), ("raw_uni.events", "source_is_fresh")]
+    told = [
+        {"table_name": table, "check_name": name, "is_blocking": False, "finding": f"See <{name}>."}
+        for table, name in checks
+    ]
+    index = write_index(settings, ["marts.things"], About(), LastRun(609, 1, 1, told)).read_text()
+    assert "<b>1 failed, 1 warned</b>" in index
+    assert "all 609 checks" in index
+    assert "See &lt;source_is_fresh&gt;." in index
+    assert "See &lt;size_is_positive&gt;." not in index  # it stands on the page of its table
 
 
 def test_what_was_found_of_a_table_replaces_what_was_found_of_it_before(settings):
