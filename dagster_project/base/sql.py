@@ -21,7 +21,7 @@ def literal(text: str | Path | None) -> str:
 
 
 def qualified(table: str, catalog: str) -> str:
-    """ "schema.table" as SQL, in an attached database.
+    """A table, "schema.table", as SQL, in an attached database.
 
     Raises:
         StoreError: the name has not the form "schema.table".

@@ -15,6 +15,6 @@ def nearest(wanted: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(wanted: str, names: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" with a blank before it; empty where no name is like the one wanted."""
+    """The question whether 'x' was meant, with a blank before it; empty where no name is like the one wanted."""
     found = nearest(wanted, names)
     return f" Did you mean {found!r}?" if found else ""

@@ -59,6 +59,7 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def landing_place(settings: Settings) -> Path:
+    """Landing folder of the made-up university."""
     return settings.home / "landing" / SOURCE
 
 

@@ -47,24 +47,29 @@ class Place:
     steps: tuple[str, ...]
 
     def at(self, step: str) -> "Place":
+        """The place one key further down."""
         return Place(self.path, (*self.steps, step))
 
     def error(self, key: str, found: Any, expected: str) -> ContractError:
+        """What was found at a key, and what was expected."""
         found = "nothing" if found is None else repr(found)
         return ContractError(f"{': '.join([str(self.path), *self.steps, key])}: found {found}, expected {expected}")
 
     def mapping(self, value: Any) -> Mapping[str, Any]:
+        """A value that must have keys; raises ContractError."""
         if not isinstance(value, Mapping):
             place = ": ".join([str(self.path), *self.steps])
             raise ContractError(f"{place}: found {value!r}, expected keys and values")
         return value
 
     def only(self, mapping: Mapping[str, Any], known: set[str]) -> None:
+        """Raise ContractError for a key that is not known: a misspelt one would do nothing."""
         for key in mapping:
             if key not in known:
                 raise self.error(str(key), mapping[key], f"no such key; known are {', '.join(sorted(known))}")
 
     def meta(self, block: Mapping[str, Any], known: set[str]) -> Mapping[str, Any]:
+        """A block's `config.meta`, with no keys but the known ones."""
         place = self.at("config")
         config = place.mapping(block.get("config", {}))
         place = place.at("meta")
@@ -73,6 +78,7 @@ class Place:
         return meta
 
     def text(self, mapping: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
+        """A text that is not blank, or the default; raises ContractError."""
         value = mapping.get(key, default)
         if value is default and default is not _MISSING:
             return default
@@ -81,12 +87,14 @@ class Place:
         return value
 
     def texts(self, mapping: Mapping[str, Any], key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A list of texts, or the default; raises ContractError."""
         value = mapping.get(key, list(default))
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.error(key, value, "a list of texts")
         return tuple(value)
 
     def boolean(self, mapping: Mapping[str, Any], key: str, *, default: bool) -> bool:
+        """True or false, or the default; raises ContractError."""
         value = mapping.get(key, default)
         if not isinstance(value, bool):
             raise self.error(key, value, "true or false")
@@ -94,8 +102,10 @@ class Place:
 
 
 def meta_of(node: dict) -> dict:
+    """`config.meta` of a node of a YAML file of dbt; empty where it has none."""
     return node.get("config", {}).get("meta", {})
 
 
 def one_line(node: dict) -> str:
+    """Description of such a node, without its line breaks."""
     return " ".join(node.get("description", "").split())

@@ -71,6 +71,8 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Column:
+    """A column as it is delivered; `person`: it says whose row it is, though it is kept as it is."""
+
     name: str
     data_type: str
     required: bool = False
@@ -107,6 +109,8 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Table:
+    """A table as it is delivered, and what its rows must fulfil."""
+
     name: str
     columns: tuple[Column, ...]
     delivery: Literal["append", "snapshot"]
@@ -133,10 +137,12 @@ class Table:
 
     @property
     def direct_columns(self) -> tuple[Column, ...]:
+        """Direct identifiers, which are refused a place in raw."""
         return tuple(column for column in self.columns if column.pii == "direct")
 
     @property
     def pseudonym_columns(self) -> tuple[Column, ...]:
+        """Ids of persons that raw holds as pseudonyms."""
         return tuple(column for column in self.columns if column.pii == "pseudonym")
 
     @property
@@ -146,15 +152,19 @@ class Table:
 
     @property
     def has_direct(self) -> bool:
+        """Whether rows bring direct identifiers along."""
         return bool(self.direct_columns)
 
     @property
     def is_personal(self) -> bool:
+        """Whether any column is direct or becomes a pseudonym."""
         return any(column.pii for column in self.columns)
 
 
 @dataclass(frozen=True)
 class Contract:
+    """What a kind of source delivers: its tables, and how their files are written."""
+
     name: str
     path: Path
     dialect: Dialect

@@ -13,6 +13,8 @@ OPS_CONTRACTS = MODELS / "ops" / "_ops__sources.yml"
 
 @dataclass(frozen=True)
 class Column:
+    """A column that Python writes."""
+
     name: str
     data_type: str
     description: str
@@ -66,7 +68,7 @@ def find_direct_identifiers(models: Path = MODELS) -> dict[str, str]:
 
 
 def find_unpublished(models: Path = MODELS) -> set[str]:
-    """ "schema.table" of the tables of Python whose contract says `published: false`."""
+    """Names, "schema.table", of the tables of Python whose contract says `published: false`."""
     paths = [models / path.relative_to(MODELS) for path in (ANALYTICS_CONTRACTS, OPS_CONTRACTS)]
     contracts = [contract for path in paths if path.exists() for contract in read_contracts(path).values()]
     return {contract.table for contract in contracts if not contract.is_published}

@@ -62,7 +62,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def shown(name: str) -> str:
-    """A name of a landing file on one line: cut off, and with `\\n` and the like for what moves the cursor."""
+    """A name of a landing file on one line: cut off, and with escapes for what moves the cursor."""
     cut = name[:SHOWN_CHARACTERS]
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
 

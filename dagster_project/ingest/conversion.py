@@ -34,8 +34,13 @@ UNREADABLE_ERRORS = (
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a conversion writes: `raw` for accepted rows and their quarantine, `identity` for what only its owner may
-    read, `work` for what is gone afterwards."""
+    """Where a conversion writes.
+
+    Attributes:
+        raw: accepted rows, and their quarantine.
+        identity: what only its owner may read.
+        work: what is gone afterwards.
+    """
 
     raw: Path
     identity: Path

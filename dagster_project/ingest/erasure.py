@@ -1,5 +1,6 @@
-"""Learners who are to be forgotten, and their removal from what the loader keeps: raw, the identity store, quarantine
-and landing files. The stages of an erasure: `privacy/erasure/stages.py`.
+"""Learners who are to be forgotten, and their removal from what the loader keeps.
+
+That is raw, the identity store, quarantine and landing files. The stages of an erasure: `privacy/erasure/stages.py`.
 """
 
 import gzip

@@ -69,10 +69,12 @@ class LandingFile:
 
     @property
     def is_gzip(self) -> bool:
+        """Whether it is compressed, by its name."""
         return (self.member or self.container.name).endswith(".gz")
 
     @property
     def format(self) -> Literal["csv", "parquet"]:
+        """By the name of the file, or of the member of its archive."""
         return "parquet" if self.name.endswith(".parquet") else "csv"
 
     @property
@@ -105,8 +107,11 @@ class LandingFile:
 
 @dataclass(frozen=True)
 class Content:
-    """Uncompressed content on disk. `path` carries nothing of the landing file's name, which an engine could take for a
-    pattern; `is_copy` tells an extracted file from a link to the landing file."""
+    """Uncompressed content on disk.
+
+    `path` carries nothing of the landing file's name, which an engine could take for a pattern; `is_copy` tells an
+    extracted file from a link to the landing file.
+    """
 
     path: Path
     content_hash: str
@@ -148,8 +153,10 @@ def of_table(table: Table, files: Iterable[LandingFile]) -> Iterator[LandingFile
 
 
 def is_missing(table: Table, files: Collection[LandingFile], known: Collection[object]) -> bool:
-    """Whether a table cannot be loaded for want of files: none lie there, none were loaded before (`known`), and the
-    contract does not say that it may be absent."""
+    """Whether a table cannot be loaded for want of files.
+
+    None lie there, none were loaded before (`known`), and the contract does not say that it may be absent.
+    """
     return not files and not known and not table.optional
 
 

@@ -81,18 +81,22 @@ class TableLoad:
 
     @property
     def records(self) -> int:
+        """Records of all files of the load."""
         return sum(file.records for file in self.files)
 
     @property
     def accepted(self) -> int:
+        """Records of all files that went into raw."""
         return sum(file.accepted for file in self.files)
 
     @property
     def refused(self) -> int:
+        """Records of all files that went into quarantine."""
         return sum(file.refused for file in self.files)
 
     @property
     def refused_files(self) -> tuple[FileLoad, ...]:
+        """Files refused whole."""
         return tuple(file for file in self.files if file.status == "refused")
 
     def raise_for_refused_files(self) -> None:
@@ -335,8 +339,10 @@ class _TableLoader:
         )
 
     def _operation(self, load_id: str, record: FileRecord, converted: Converted, expired: int) -> Operation:
-        """What moves where, and what vanishes: rows, refused rows and identities of the file's earlier content, and of
-        every other file of a snapshot."""
+        """What moves where, and what vanishes.
+
+        That is rows, refused rows and identities of the file's earlier content, and of every other file of a snapshot.
+        """
         supersedes = self.table.delivery == "snapshot"
         file_name = f"{record.file_key}.parquet"
         quarantine_folder = quarantine.rows_folder(self.contract, self.table, self.source, self.settings)

@@ -47,8 +47,12 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 @dataclass
 class _Findings:
-    """What stops the source, by file or table, and what is worth a word; `known`: the ledger's names by
-    table; `read`: tables of which first rows were looked at."""
+    """What stops the source, by file or table, and what is worth a word.
+
+    Attributes:
+        known: the ledger's names by table.
+        read: tables of which first rows were looked at.
+    """
 
     known: Mapping[str, set[str]]
     faults: list[str]

@@ -307,4 +307,5 @@ def id_text(data_type: str, text: str) -> str:
 
 
 def texts_sql(values: Iterable[str]) -> str:
+    """Texts as a list of SQL, in order."""
     return ", ".join(literal(value) for value in sorted(values))

@@ -56,8 +56,10 @@ class Run:
 
 @dataclass
 class Scan:
-    """What a pass over a file found: number of records, numbers of the malformed ones, and whether it is `uneven`: the
-    engine would stumble over something in it and needs a cleaned copy."""
+    """What a pass over a file found: number of records, numbers of the malformed ones, and whether it is `uneven`.
+
+    The engine would stumble over something in an uneven file, and needs a cleaned copy.
+    """
 
     records: int = 0
     malformed: array = field(default_factory=lambda: array("q"))

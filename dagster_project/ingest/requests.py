@@ -102,6 +102,7 @@ class Erasures:
 
     @cached_property
     def key(self) -> bytes:
+        """Key of the keyed hashes, read once."""
         return identity.read_key(self.settings)
 
     @property

@@ -82,8 +82,7 @@ class TableSql:
     typed: frozenset[int] = frozenset()
 
     def accepted(self) -> str:
-        """Rows for raw: the contract's columns without direct identifiers, `_file`, `_record` and, for events,
-        `event_date`."""
+        """Rows for raw: the contract's columns but direct ones, `_file`, `_record` and, for events, `event_date`."""
         columns = [identifier(column.name) for column in self.table.raw_columns] + [self._file(), "_record"]
         if self.table.is_event:
             columns.append("event_date")
@@ -117,8 +116,10 @@ class TableSql:
         )
 
     def pseudonyms(self) -> str | None:
-        """Statement that computes the pseudonym of every distinct value, before `accepted` and `refused` look them up;
-        None without such columns. Persons recur in rows, and a hash costs more than a look-up."""
+        """Statement that computes the pseudonym of every distinct value; None without such columns.
+
+        `accepted` and `refused` look them up: persons recur in rows, and a hash costs more than a look-up.
+        """
         texts = [f"_text{index}" for index, column in enumerate(self.table.columns) if column.pii == "pseudonym"]
         if not texts:
             return None

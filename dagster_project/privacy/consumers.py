@@ -53,6 +53,7 @@ class Consumer:
 
     @property
     def source(self) -> str:
+        """The source that its rows are of."""
         return self.key.partition(":")[0]
 
     @property

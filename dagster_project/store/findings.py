@@ -18,6 +18,7 @@ WORDS_OF_ROWS = ("examples", "query", "error")
 
 
 def contract() -> TableContract:
+    """The contract of the table, read from the folder of the models."""
     return read_contracts(OPS_CONTRACTS)[TABLE]
 
 

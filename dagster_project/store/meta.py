@@ -96,6 +96,8 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class Column:
+    """A column as the database has it."""
+
     name: str
     data_type: str
     description: str | None
@@ -112,6 +114,7 @@ class Table:
 
     @property
     def full_name(self) -> str:
+        """Its name as "schema.table"."""
         return f"{self.schema}.{self.name}"
 
 

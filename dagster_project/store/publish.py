@@ -80,10 +80,12 @@ class Publication:
 
     @property
     def database(self) -> Path:
+        """The snapshot's DuckDB file."""
         return self.folder / DATABASE
 
     @property
     def row_count(self) -> int:
+        """Rows of all published tables."""
         return sum(self.tables.values())
 
 
