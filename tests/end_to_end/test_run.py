@@ -27,7 +27,7 @@ from tests.receivers import http_receiver
 class Run:
     """A warehouse, a landing folder in OULAD's layout, and the command line; `seconds` that a command may take."""
 
-    def __init__(self, folder: Path, seconds: float = 280) -> None:
+    def __init__(self, folder: Path, seconds: float = 540) -> None:
         self.seconds = seconds
         self.landing = folder / "landing"
         self.home = folder / "warehouse"
