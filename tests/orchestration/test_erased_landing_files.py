@@ -41,6 +41,7 @@ def bench(tmp_path, monkeypatch):
 
 def ask(bench: Bench, learner: str = "p-ann") -> dg.ExecuteInProcessResult:
     """Asks for an erasure by the job."""
+    request_file(bench.settings).parent.mkdir(parents=True, exist_ok=True)
     request_file(bench.settings).write_text(f"here {learner}\n")
     return automation.erase_learner.execute_in_process(raise_on_error=False)
 
