@@ -103,7 +103,6 @@ OF_A_TERM = {
     "core.fct_course_enrollment": "course_key <> 'campus:intro'",
     "marts.mart_learner_course": "course_key <> 'campus:intro'",
     "marts.mart_course_week": "true",
-    "marts.mart_learner_course_week": "true",
     "marts.mart_learner_program": "true",
     "marts.mart_learner_program_week": "true",
 }
