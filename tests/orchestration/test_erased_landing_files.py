@@ -20,6 +20,7 @@ from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.privacy.erasure import stages as erasure
 from dagster_project.privacy.erasure.request import request_file
+from tests.disk import note_what_reaches_the_disk
 from tests.unit.landing_files import OULAD, PERSONAL, Bench, gzipped, oulad_files
 
 VISITS = b"person,minutes\np-ann,1\np-bob,2\n"
@@ -194,24 +195,6 @@ def test_a_record_is_found_however_its_field_is_quoted(bench, learner):
     assert (bench.landing / "visits.csv").read_bytes() == b"person,minutes\np-bob,2\n"
     bench.load("visits")
     assert [row[1] for row in bench.rows("visits")] == [2]
-
-
-def note_what_reaches_the_disk(monkeypatch) -> list[tuple[str, str]]:
-    """(what happened, name of the file or folder), in order."""
-    done = []
-    sync, replace = os.fsync, os.replace
-
-    def note_sync(descriptor: int) -> None:
-        done.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink().name))
-        sync(descriptor)
-
-    def note_replace(source, target) -> None:
-        done.append(("in place", Path(target).name))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(os, "replace", note_replace)
-    return done
 
 
 def test_who_was_erased_is_on_the_disk_before_anything_is_removed(bench, monkeypatch):

@@ -10,6 +10,7 @@ from dagster_project.base.engine import open_engine
 from dagster_project.base.files import replaced
 from dagster_project.ingest.sql import copy_to_parquet
 from dagster_project.settings import Settings
+from tests.disk import note_what_reaches_the_disk
 
 
 def mode(path: Path) -> int:
@@ -68,19 +69,7 @@ def test_what_a_kill_left_is_neither_kept_nor_read(file):
 
 
 def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(file, monkeypatch):
-    done = []
-    sync, replace = os.fsync, os.replace
-
-    def note_sync(descriptor: int) -> None:
-        done.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink().name))
-        sync(descriptor)
-
-    def note_replace(source, target) -> None:
-        done.append(("in place", Path(target).name))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(os, "replace", note_replace)
+    done = note_what_reaches_the_disk(monkeypatch)
     with replaced(file, synced=True) as incoming:
         incoming.write_text("new")
 
