@@ -68,11 +68,10 @@ def record_forgotten_runs(instance: dg.DagsterInstance, settings: Settings, but_
 
 
 def record_end(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> str | None:
-    """Record a run that has ended, and make the page of all runs anew, and the index of Data Docs with its count.
+    """Record a run that has ended, and make the page of all runs and the index of Data Docs anew with its counts.
 
-    Returns why that was not possible, if so.
-
-    The next run does it otherwise.
+    Returns:
+        Why that was not possible, if so; the next run then does it.
     """
     try:
         now = settings.model_copy(update={"lock_timeout_seconds": 0.0})

@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
 
+from dagster_project.analyses.tables import CONTRACTS as ANALYTICS
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.contracts.tables import read_contracts
 from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
@@ -32,7 +32,6 @@ NODES = {
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
 REPORTING = "path:models/reporting"
-ANALYTICS = read_contracts()
 
 
 def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = None) -> dg.AssetsDefinition:
