@@ -24,27 +24,28 @@ _stopping = threading.Lock()
 
 
 def take_signals() -> None:
-    """From now on signals end the process by way of this module; what it starts does not see them at all.
+    """From now on signals end the process by way of this module.
 
-    They are blocked for the main thread and those that it starts. Should a library unblock them again, what Python
-    itself writes into a pipe at every signal that has a handler tells of them.
+    Ctrl-C goes to all programs of a terminal: it is blocked here, so that those that a command starts do not see it and
+    end before what stands was recorded. SIGTERM is not, since programs are ended by it. What Python itself writes into
+    a pipe at every signal that has a handler tells of it, and of Ctrl-C should a library unblock it.
     """
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    for wait in (lambda: signal.sigwait(SIGNALS), lambda: _read_signal(read)):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    for wait in (lambda: signal.sigwait({signal.SIGINT}), lambda: _read_signal(read)):
         threading.Thread(target=lambda wait=wait: _stop(signal.Signals(wait())), daemon=True).start()
 
 
 def keep_signals() -> None:
-    """Start what Python starts for a shared resource and would unblock the signals for, and block them again."""
+    """Start what Python starts for a shared resource and would unblock the signals for, and block Ctrl-C again."""
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def leave_signals() -> None:
@@ -52,7 +53,7 @@ def leave_signals() -> None:
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def _stop(number: signal.Signals) -> None:
     words.join(SECONDS_FOR_LAST_WORDS)
     import psutil
 
-    # dbt and what else was started: it does not see the signal, and would write on.
+    # dbt and what else was started: it does not see Ctrl-C, and would write on.
     children = psutil.Process().children(recursive=True)
     lines = told or ["What was loaded and published before stays so, and the same command goes on from there."]
     print(f"Stopped by {SIGNALS[number]}. {lines[0]}", file=sys.stderr, flush=True)
