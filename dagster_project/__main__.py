@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1)
     erase = verbs.add_parser("erase", help="remove a learner everywhere; repeat it after an interruption")
     erase.add_argument("--learner", required=True, help="the learner's id, as the source's own files write it")
-    erase.add_argument("--source", help="his source; may be left out when the warehouse has one")
+    erase.add_argument("--source", help="their source; may be left out when the warehouse has one")
     publish_for = verbs.add_parser("publish-for", help="a file of its own for a program, university or organization")
     publish_for.add_argument("--program", help="id or key of a program")
     publish_for.add_argument("--university", help="name of a university, or <source>:<name>: all its programs")

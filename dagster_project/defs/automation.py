@@ -192,7 +192,7 @@ def erasures_state(source: Source, settings: Settings) -> str | None:
 
 @dg.op
 def ask_for_erasure(context: dg.OpExecutionContext) -> None:
-    """Note who is to be erased; the sensor `erasures`, or the next run of his source, does it.
+    """Note who is to be erased; the sensor `erasures`, or the next run of their source, does it.
 
     Whom is not told to the run, since Dagster keeps what a run is told: it stands in a file of the identity store.
     """

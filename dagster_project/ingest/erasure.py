@@ -42,17 +42,17 @@ def request_erasure(
     learner_id: str | None = None,
     learner_key: str | None = None,
 ) -> Erasure:
-    """Write the tombstone of a learner. The next run of the source removes him; until it has published, repeat it.
+    """Write the tombstone of a learner. The next run of the source removes them; until it has published, repeat it.
 
     Args:
-        learner_id: the id that the source's own files have for him; or
-        learner_key: his key in the tables of the warehouse.
+        learner_id: the id that the source's own files have for them; or
+        learner_key: their key in the tables of the warehouse.
 
     Returns:
-        The request; an earlier one, if he was erased before.
+        The request; an earlier one, if they were erased before.
 
     Raises:
-        ErasureError: no table of the source holds him.
+        ErasureError: no table of the source holds them.
     """
     erasures = Erasures(settings)
     candidates = [learner_key] if learner_key else learner_keys(contract, source, learner_id or "", erasures.key)

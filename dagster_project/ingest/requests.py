@@ -32,11 +32,11 @@ class Erasure:
     Attributes:
         receipt: a random name, under which the receipt is kept.
         removed: rows by place ("raw.events", "identity.learners", "core.fct_submission", …).
-        identifiers: keyed hashes of his direct identifiers.
-        landing: landing files in which the learner was found when he asked.
-        rewritten: those of them from which he was removed.
+        identifiers: keyed hashes of their direct identifiers.
+        landing: landing files in which the learner was found when they asked.
+        rewritten: those of them from which they were removed.
         troubled: landing files that could not be searched or cleaned, with the reason.
-        unloaded_at: when raw was free of him; what was trained before knew him.
+        unloaded_at: when raw was free of them; what was trained before knew them.
         removed_consumers: whose own files (`make publish-for`) were removed, and are to be made anew.
     """
 
@@ -111,7 +111,7 @@ class Erasures:
 
 
 def tombstone(learner_key: str, key: bytes) -> str:
-    """What is kept of a learner who is erased: the keyed hash of his key in the warehouse."""
+    """What is kept of a learner who is erased: the keyed hash of their key in the warehouse."""
     return keyed_hash(learner_key, key)
 
 

@@ -1,4 +1,4 @@
-"""Who may get a file of his own, and which rows of which published table are his. What no rule covers, nobody gets.
+"""Who may get a file of their own, with which rows of which published table. What no rule covers, nobody gets.
 
 The rules follow from a table's columns: every key in a row that names a learner, an enrollment, a program, a course or
 an organization must be the consumer's, and at least one must name it. Columns cannot tell everything: a table of
@@ -102,10 +102,10 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     "core.dim_stackable_course": (None, _OF_PROGRAMS),
     "core.dim_learner": (
         Rule("learner_key in (from scope_learner_key)"),
-        Rule(None, "is what a learner told his university: an employer learns skills, not age or disability"),
+        Rule(None, "is what a learner told their university: an employer learns skills, not age or disability"),
     ),
-    "core.dim_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of himself and his plans")),
-    "marts.mart_learner_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of himself and his plans")),
+    "core.dim_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of themselves and their plans")),
+    "marts.mart_learner_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of themselves and their plans")),
     "core.fct_course_enrollment": (None, Rule(_IN_MEMBERSHIP.format(day="registered_on"))),
     "core.fct_credential": (None, Rule(_IN_MEMBERSHIP.format(day="issued_on"))),
     "core.fct_duplicate_rows": (_OPERATOR, _OPERATOR),
@@ -294,7 +294,7 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
 
 
 def find_strangers(connection: duckdb.DuckDBPyConnection, table: Table, relation: str) -> list[str]:
-    """Columns of a consumer's own table with keys that are not his, each with how many: a second look at the rules."""
+    """Columns of a consumer's table with keys that are not theirs, each with how many: another look at the rules."""
     scopes = {"program_key": "program_key", "organization_key": "organization_key", "learner_key": "other_key"}
     found = []
     for column in table.columns:

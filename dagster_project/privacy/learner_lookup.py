@@ -20,9 +20,9 @@ class FoundLearner:
     """A learner who bears a pseudonym.
 
     Attributes:
-        learner_key: his key in `core.dim_learner` of the build database.
-        place: where the pseudonym is his.
-        identity: what the identity store holds of him, by column.
+        learner_key: their key in `core.dim_learner` of the build database.
+        place: where the pseudonym is theirs.
+        identity: what the identity store holds of them, by column.
     """
 
     learner_key: str

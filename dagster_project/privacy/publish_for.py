@@ -50,7 +50,7 @@ class ConsumerPublication:
 
     Attributes:
         tables: rows by table, with those of `_meta`.
-        left_out: tables of the snapshot that he has no part in, with the reason.
+        left_out: tables of the snapshot that they have no part in, with the reason.
         without_rule: those of them that no rule covers.
     """
 

@@ -72,7 +72,7 @@ def check_nobody_erased(settings: Settings, erased: ErasedLearners) -> None:
 
 
 def remove_earlier_snapshots(settings: Settings, snapshot_id: str) -> int:
-    """Remove every published snapshot but this one; who has one open keeps it until he closes it. Returns how many."""
+    """Remove every published snapshot but this one; who has one open keeps it until they close it. Returns how many."""
     earlier = [path for path in (settings.published_dir / "snapshots").iterdir() if path.name != snapshot_id]
     for path in earlier:
         doomed = path if path.name.startswith(".") else path.with_name(f".removed-{path.name}")
@@ -93,7 +93,7 @@ def compact_build_database(settings: Settings) -> None:
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, str]]]:
     """Tables that have columns about learners, and for each such column the SQL of the learner's key.
 
-    Every key of a learner's rows begins with his own, `<source>:<learner>` (macro entity_key).
+    Every key of a learner's rows begins with their own, `<source>:<learner>` (macro entity_key).
     """
     found: dict[tuple[str, str], list[str]] = {}
     rows = connection.execute(

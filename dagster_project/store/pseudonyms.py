@@ -1,7 +1,7 @@
-"""Learners under other pseudonyms: every key of a row that begins with its learner's, put under another id of his.
+"""Learners under other pseudonyms: every key of a row that begins with its learner's, put under another id of theirs.
 
-A learner's key is `<source>:<id>`, and the keys of what is his (enrollments, submissions, …) begin with it (macro
-entity_key). His other id is the keyed hash of that key, so that the same key gives the same id in every table and run.
+A learner's key is `<source>:<id>`, and the keys of what is theirs (enrollments, submissions, …) begin with it (macro
+entity_key). The other id is the keyed hash of that key, so that the same key gives the same id in every table and run.
 """
 
 import re
@@ -76,7 +76,7 @@ def rewrite_texts(connection: duckdb.DuckDBPyConnection, texts: Iterable[str]) -
 def under_pseudonyms(table: Table, relation: str) -> str:
     """Query of the rows of a relation that has the columns of a table, under the ids of `pseudonyms`.
 
-    A learner who is not in `pseudonyms` has his other key all the same where a row has his `learner_key`.
+    A learner who is not in `pseudonyms` has the other key all the same where a row has his `learner_key`.
     """
     texts = [column.name for column in table.columns if column.data_type == "VARCHAR"]
     keys = [name for name in texts if name.endswith("_key") and name != "learner_key"]

@@ -1,4 +1,4 @@
-"""A learner who asked to be forgotten is gone from all that the loader keeps, and no load brings him back."""
+"""A learner who asked to be forgotten is gone from all that the loader keeps, and no load brings them back."""
 
 import gzip
 import shutil

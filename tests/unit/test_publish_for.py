@@ -27,7 +27,7 @@ MEMBERS = {
     ("ben", "org2"): (date(2020, 7, 1), None),
     ("cem", "org2"): (date(2019, 1, 1), None),
 }
-# Of each consumer: his learners, those who were his, and what of others' may stand nowhere.
+# Of each consumer: their learners, those who were theirs, and what of others' may stand nowhere.
 CONSUMERS = {
     ("program", "prg1"): ({"ann", "ben"}, {"prg2", "prg3", "univ2", "crs2", "crs3", "org1", "org2"}),
     ("university", "univ1"): ({"ann", "ben", "dora"}, {"prg3", "univ2", "crs3", "org1", "org2"}),

@@ -5,9 +5,9 @@ program; learners swap all their values within program and first term (those wit
 row would cut the tie between the rows of a learner or a course, and would show nothing.
 
 The model stays that of the driver: its selected controls, absorbed effects and kind of standard error. Who swaps with
-few others often keeps what he had, and so part of the real effect: the effect that was found is therefore taken out of
-the outcome first, and first terms with few learners swap with the others of their program. All draws come from the same
-pass over the rows, or need none.
+few others often keeps what they had, and so part of the real effect: the effect that was found is therefore taken out
+of the outcome first, and first terms with few learners swap with the others of their program. All draws come from the
+same pass over the rows, or need none.
 
 References:
     [1] MacKinnon, Nielsen and Webb (2023), J. Applied Econometrics 38, 671-694: eq. 14, the jackknife from cluster

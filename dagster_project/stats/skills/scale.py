@@ -100,7 +100,7 @@ def arrange(answers: pd.DataFrame, completions: pd.DataFrame, level) -> SkillAns
     by_occasion = by_occasion.groupby("occasion", sort=True).agg(
         learner=("learner", "first"), day=("day", "min"), level=("level", "max")
     )
-    # Of the learner, not of the occasion: who sat only a skill check then is tied to others like him by this.
+    # Of the learner, not of the occasion: who sat only a skill check then is tied to others like them by this.
     by_occasion["level"] = by_occasion.groupby("learner")["level"].transform("max")
     span = 1 + int(max(answers["day"].max(), done["day"].max() if len(done) else 0))
     ends = np.sort(done["person"].to_numpy(np.int64) * span + done["day"].to_numpy(np.int64))
