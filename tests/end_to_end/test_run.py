@@ -96,15 +96,16 @@ class Run:
     def asked_by_the_sensor(self) -> list[dg.RunRequest]:
         """What the landing sensor of the UI, switched on now, asks for in its first ticks."""
         requests, cursor = [], None
-        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LEARNING_WAREHOUSE_HOME", str(self.home))
             patch.setenv("DAGSTER_HOME", str(self.dagster_home))
             patch.setattr(automation, "SETTLED_SECONDS", 0)
-            fail_lost_runs(instance)
-            for _ in range(3):
-                result = automation.landing(dg.build_sensor_context(instance=instance, cursor=cursor))
-                requests += result.run_requests or []
-                cursor = result.cursor
+            with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+                fail_lost_runs(instance)
+                for _ in range(3):
+                    result = automation.landing(dg.build_sensor_context(instance=instance, cursor=cursor))
+                    requests += result.run_requests or []
+                    cursor = result.cursor
         return requests
 
     @property

@@ -86,6 +86,8 @@ def campus(tmp_path_factory: pytest.TempPathFactory) -> Campus:
         "+feature_coverage",
         "mart_retention_learner_course",
         "+mart_learner_program_week",
+        "feature_course_weeks",
+        "feature_program_weeks",
         "--exclude-resource-type",
         "test",
         "unit_test",
