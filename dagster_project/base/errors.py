@@ -42,3 +42,7 @@ class PublishedIdentifierError(PublishError):
     def __init__(self, message: str, columns: Mapping[str, int | None]) -> None:
         super().__init__(message)
         self.columns = dict(columns)
+
+
+class DbtError(WarehouseError, RuntimeError):
+    """A model could not be built, or a test of the data failed; the message names each with what dbt says."""

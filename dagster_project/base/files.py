@@ -1,9 +1,10 @@
 """Files and folders: replaced as a whole, on the disk for certain, or emptied."""
 
 import ctypes
+import hashlib
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,3 +79,21 @@ def empty_folder(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def content_hash(root: Path, parts: Sequence[str], *words: str) -> str:
+    """One hash of the files under some parts of a folder (names and bytes) and of further words; hidden files left out.
+
+    Args:
+        parts: files or folders in `root`; one that is not there counts as empty.
+    """
+    digest = hashlib.sha256("\0".join(words).encode())
+    for part in parts:
+        path = root / part
+        files = [path] if path.is_file() else sorted(path.rglob("*"))
+        for file in files:
+            name = file.relative_to(root)
+            if file.is_file() and not any(x.startswith(".") or x == "__pycache__" for x in name.parts):
+                digest.update(f"\0{name.as_posix()}\0{file.stat().st_size}\0".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]

@@ -1,19 +1,18 @@
-"""What the assets work with: the warehouse with its write lock, and dbt."""
+"""What the assets work with: the warehouse with its write lock, and dbt's manifest."""
 
 import json
 import shutil
-import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
 import duckdb
-from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, DbtProject
+from dagster_dbt import DbtProject
 from pydantic import Field, PrivateAttr
 
-from dagster_project.base.errors import WarehouseBusyError, WarehouseError
+from dagster_project.base.errors import DbtError, WarehouseBusyError, WarehouseError
 from dagster_project.base.files import empty_folder
 from dagster_project.base.locks import WriteLock, release_run
 from dagster_project.base.memory import memory_watch
@@ -157,7 +156,7 @@ class WarehouseResource(dg.ConfigurableResource):
         except (WarehouseBusyError, duckdb.IOException, OSError) as error:
             context.log.warning(f"Trying again in {RETRY_WAIT_SECONDS} s, {RETRIES} times at most: {error}")
             raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
-        except DagsterDbtCliRuntimeError as error:
+        except DbtError as error:
             if any(words in str(error) for words in ("IO Error", "No space left on device")):
                 raise dg.RetryRequested(RETRIES, RETRY_WAIT_SECONDS) from error
             raise dg.Failure(str(error), allow_retries=False) from error
@@ -165,29 +164,6 @@ class WarehouseResource(dg.ConfigurableResource):
             raise dg.Failure(str(error), metadata={"kind": type(error).__name__}, allow_retries=False) from error
 
 
-class DbtCommand(DbtCliResource):
-    """dbt's command line, without the adapter that dagster-dbt opens in this process to fetch columns and row counts.
-
-    That costs 6 s of CPU a command; what it would fetch is asked of the file itself, once dbt has let go of it.
-    """
-
-    # dagster-dbt goes on without an adapter where it could open none; its annotation does not say so.
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:  # ty: ignore[incompatible-method-override]
-        return None
-
-
 @dg.definitions
 def resources() -> dg.Definitions:
-    return dg.Definitions(
-        resources={
-            "warehouse": WarehouseResource(),
-            "dbt": DbtCommand(
-                project_dir=dbt_project, dbt_executable=str(_dbt_executable()), global_config_flags=["--no-use-colors"]
-            ),
-        }
-    )
-
-
-def _dbt_executable() -> Path:
-    """The dbt of this environment: `.venv/bin` need not be on the path."""
-    return Path(sys.executable).parent / "dbt"
+    return dg.Definitions(resources={"warehouse": WarehouseResource()})

@@ -2,7 +2,8 @@
     The var `rebuild` says which dates of which sources a run computes anew:
         {"<source>": {"from": "2014-02-01", "to": "2014-02-28", "dates": ["2013-12-24"]}}
     A range, single dates, or both. Sources that are not named stay as they are; {} touches nothing; without the var
-    everything is rebuilt. The predicate has literal dates only: anything else would read every partition of raw.
+    every date of every source is; with --full-refresh the tables are made anew, columns included. The predicate has
+    literal dates only: anything else would read every partition of raw.
 #}
 {% macro rebuild_predicate(date_column) %}
     {%- set rebuild = var("rebuild", none) -%}
@@ -45,15 +46,6 @@
         {%- do exceptions.raise_compiler_error("'" ~ text ~ "' is not a date. Expected: YYYY-MM-DD.") -%}
     {%- endif -%}
     {%- do return("date '" ~ text ~ "'") -%}
-{% endmacro %}
-
-
-{#
-    `full_refresh` of the incremental models: a run without the var `rebuild` makes them anew, columns included;
-    with it, only --full-refresh does.
-#}
-{% macro rebuilds_everything() %}
-    {% do return(true if var("rebuild", none) is none else none) %}
 {% endmacro %}
 
 

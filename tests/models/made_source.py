@@ -168,7 +168,7 @@ class Warehouse:
     home: Path
 
     def dbt(self, *arguments: str, rebuild: dict | None = None) -> subprocess.CompletedProcess:
-        """Run dbt; `rebuild` is the var of that name, none at all when it is None."""
+        """Run dbt; `rebuild` is the var of that name; None: none at all, and tables are made anew."""
         command = [sys.executable, "-m", "dbt.cli.main", *arguments]
         command += ["--project-dir", str(REPOSITORY / "dbt"), "--profiles-dir", str(REPOSITORY / "dbt")]
         command += [
@@ -180,6 +180,8 @@ class Warehouse:
         ]
         if rebuild is not None:
             command += ["--vars", json.dumps({"rebuild": rebuild})]
+        elif arguments[0] in ("run", "build"):
+            command += ["--full-refresh"]
         environment = {**os.environ, "LEARNING_WAREHOUSE_HOME": str(self.home), "DO_NOT_TRACK": "1"}
         return subprocess.run(command, env=environment, cwd=self.home, capture_output=True, text=True, check=False)
 

@@ -25,6 +25,8 @@ def test_every_source_of_the_run_has_its_own_window():
 
 def test_without_windows_dbt_is_told_to_build_everything():
     assert "--vars" not in build_arguments(None)
+    assert "--full-refresh" in build_arguments(None)
+    assert "--full-refresh" not in build_arguments({})
 
 
 def test_unit_tests_stay_out_of_production_runs():

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
 from dagster_project.analyses.tables import CONTRACTS as ANALYTICS
+from dagster_project.base.errors import DbtError
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
+from dagster_project.defs.transform import dbt
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
@@ -24,6 +26,7 @@ from dagster_project.store.warehouse import Warehouse
 
 MANIFEST = dbt_manifest()
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
+TRANSLATOR = LayerTranslator()
 NODES = {
     f"{node['schema']}.{node['name']}": node
     for node in MANIFEST["nodes"].values()
@@ -50,35 +53,34 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
         manifest=MANIFEST,
         project=dbt_project,
         name=name,
-        dagster_dbt_translator=LayerTranslator(),
+        dagster_dbt_translator=TRANSLATOR,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=WRITER_POOL,
         select=select,
         exclude=exclude,
     )
-    def build(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource) -> Iterator:
+    def build(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
         with warehouse.writing(context) as settings:
             for contract in CONTRACTS.values():
                 ensure_empty_files(contract, settings)
             unbuild(settings)
             Warehouse(settings).restore([*ANALYTICS.values(), findings.contract()])
             os.environ.update(settings.environment_of_dbt())
-            # The builds of a run say the same to dbt and share a folder, so that only the first one parses the project.
-            invocation = dbt.cli(build_arguments(warehouse.rebuild), context=context, target_path=warehouse.dbt_target)
+            target = warehouse.dbt_target
             outputs, failure = [], None
             try:
-                for event in invocation.stream():
+                for event in dbt.build(build_arguments(warehouse.rebuild), _nodes(), context, target):
                     if isinstance(event, dg.Output):
                         outputs.append(event)
                     else:
                         yield event
-            except DagsterDbtCliRuntimeError as error:
+            except DbtError as error:
                 failure = error
-            compiled = invocation.target_path / "compiled" / MANIFEST["metadata"]["project_name"] / "models" / "marts"
+            compiled = target / "compiled" / MANIFEST["metadata"]["project_name"] / "models" / "marts"
             if compiled.exists():  # the search for leaks runs it again on the data of an earlier day
                 shutil.copytree(compiled, settings.compiled_marts_dir, dirs_exist_ok=True)
             # dbt holds the file while it runs, so what is read from it waits until then.
-            yield from _described(context, outputs, Warehouse(settings), invocation.target_path)
+            yield from _described(context, outputs, Warehouse(settings), target)
             if failure:
                 raise failure
             if DAILY_EVENTS_KEY in context.selected_asset_keys:
@@ -91,6 +93,10 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
 # Two builds, because what Python computes stands between them: it reads marts, and reporting reads it.
 models = _dbt_build("models", exclude=REPORTING)
 reporting = _dbt_build("reporting", select=REPORTING)
+
+
+def _nodes() -> dbt.Nodes:
+    return dbt.Nodes(MANIFEST, TRANSLATOR, {dg.AssetKey(name.split(".")): x["unique_id"] for name, x in NODES.items()})
 
 
 def _described(
@@ -120,13 +126,13 @@ def _described(
 
 
 def build_arguments(rebuild: Mapping[str, dict] | None) -> list[str]:
-    """The dbt command that builds and tests the selected models.
+    """Arguments of `dbt build` but for the selection.
 
     Args:
         rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity;
-            None: all activity of all sources is built.
+            None: every table is made anew, columns included.
 
     Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
     """
-    variables = [] if rebuild is None else ["--vars", json.dumps({"rebuild": rebuild}, sort_keys=True)]
-    return ["build", "--exclude-resource-type", "unit_test", *variables]
+    window = ["--full-refresh"] if rebuild is None else ["--vars", json.dumps({"rebuild": rebuild}, sort_keys=True)]
+    return ["--exclude-resource-type", "unit_test", *window]

@@ -4,7 +4,6 @@
     materialized="incremental",
     incremental_strategy="append",
     on_schema_change="fail",
-    full_refresh=rebuilds_everything(),
     pre_hook="{{ delete_dates_to_rebuild(this) }}"
 ) }}
 

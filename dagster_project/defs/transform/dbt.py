@@ -1,0 +1,190 @@
+"""dbt in this process, from a manifest that is kept: no other Python starts, and nothing is parsed twice.
+
+dagster-dbt's command line resource starts a process that imports dbt again and parses the project: what a build says
+there by JSON lines, it says here by callbacks, and dagster-dbt makes the same events of it.
+"""
+
+import queue
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+
+from dagster_project.base.errors import DbtError
+from dagster_project.base.files import content_hash, replaced
+from dagster_project.settings import REPOSITORY
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+PROJECT = REPOSITORY / "dbt"
+PARTS = ("models", "macros", "seeds", "tests", "dbt_project.yml", "profiles.yml")
+"""What a manifest is made of."""
+FAILED = ("error", "fail", "runtime error")
+SHOWN_FAILURES = 20
+KEPT = "parsed-{}.msgpack"
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The models, seeds and tests that one step may build, and how Dagster calls them.
+
+    Attributes:
+        manifest: as `manifest.json` has it.
+        translator: gives the keys of assets and checks.
+        models: unique id of each model and seed, by asset key.
+    """
+
+    manifest: Mapping[str, Any]
+    translator: DagsterDbtTranslator
+    models: Mapping[dg.AssetKey, str]
+
+    def selection(self, context: dg.AssetExecutionContext) -> list[str]:
+        """Arguments of dbt for what this step is to build, and for every test of what may change by that.
+
+        A test that compares a table with another one belongs to one of them, and is run when either is built.
+        """
+        chosen = {self.models[key] for key in context.selected_asset_keys if key in self.models}
+        wanted = set(context.selected_asset_check_keys)
+        tests = []
+        for unique_id, node in self.manifest["nodes"].items():
+            if node["resource_type"] != "test":
+                continue
+            key = get_asset_check_key_for_test(self.manifest, self.translator, unique_id, project=None)
+            parents = [x for x in node["depends_on"]["nodes"] if not x.startswith("source.")]
+            is_ready = set(parents) <= set(self.models.values())
+            if key in wanted or (is_ready and chosen & set(parents)):
+                tests.append(node["name"])
+        names = [self.manifest["nodes"][unique_id]["name"] for unique_id in sorted(chosen)]
+        return ["--select", *names, *sorted(tests), "--indirect-selection", "empty"]
+
+    def events(self, message: dict, context: dg.AssetExecutionContext, target: Path) -> Iterator:
+        """Dagster's events of what dbt says; a test that passed and is no check of this step says nothing."""
+        event = DbtCoreCliEventMessage(message, event_history_metadata={})
+        for made in event.to_default_asset_events(self.manifest, self.translator, context, target):
+            if not isinstance(made, dg.AssetObservation):
+                yield made
+
+
+def build(
+    arguments: Sequence[str], nodes: Nodes, context: dg.AssetExecutionContext, target: Path
+) -> Iterator[dg.Output | dg.AssetCheckResult]:
+    """`dbt build` of what a step is to build; yields Dagster's events as dbt comes to them.
+
+    Args:
+        arguments: further ones of dbt.
+        target: folder for what is compiled.
+
+    Raises:
+        DbtError: something failed; what was yielded before stands.
+    """
+    from dbt.cli.main import dbtRunner
+    from google.protobuf.json_format import MessageToDict
+
+    told: queue.SimpleQueue = queue.SimpleQueue()
+    done = object()
+
+    def listen(message: Any) -> None:
+        if "node_info" in message.data.DESCRIPTOR.fields_by_name:
+            told.put(MessageToDict(message, preserving_proto_field_name=True))
+
+    def invoke() -> None:
+        try:
+            runner = dbtRunner(manifest=parsed_manifest(), callbacks=[listen])
+            told.put(runner.invoke([*_global_arguments(), "build", *_folders(target), *arguments, *selected]))
+        except BaseException as error:
+            told.put(error)
+        finally:
+            _let_go()
+            told.put(done)
+
+    selected = nodes.selection(context)
+    # Its own thread, so that Dagster knows of a table when it is there and not when all are.
+    thread = threading.Thread(target=invoke, name="dbt", daemon=True)
+    thread.start()
+    result = None
+    while (message := told.get()) is not done:
+        if isinstance(message, dict):
+            yield from nodes.events(message, context, target)
+        else:
+            result = message
+    thread.join()
+    _raise_for_failure(result)
+
+
+def _let_go() -> None:
+    """Close the database: dbt leaves that to the end of the process."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.adapters.factory import cleanup_connections, reset_adapters
+
+    cleanup_connections()
+    reset_adapters()
+    if DuckDBConnectionManager._ENV is not None:
+        DuckDBConnectionManager.env().close()
+        DuckDBConnectionManager.close_all_connections()
+
+
+def _raise_for_failure(result: Any) -> None:
+    if isinstance(result, BaseException):
+        raise result
+    if result.success:
+        return
+    if result.exception is not None:
+        raise DbtError(f"dbt could not begin: {result.exception}") from result.exception
+    failed = [x for x in result.result.results if x.status in FAILED]
+    told = [f"{x.node.name}: {' '.join(str(x.message).split())}" for x in failed[:SHOWN_FAILURES]]
+    more = f"\n… and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
+    raise DbtError(f"{len(failed)} of {len(result.result.results)} dbt nodes failed:\n" + "\n".join(told) + more)
+
+
+def parsed_manifest() -> "Manifest":
+    """The project as dbt reads it: kept from the last time that it was read, or read now.
+
+    It is the same for every warehouse: what differs between them is read when SQL is compiled.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    folder = PROJECT / "target"
+    kept = folder / KEPT.format(content_hash(PROJECT, PARTS, version("dbt-core"), version("dbt-duckdb")))
+    if not kept.exists():
+        folder.mkdir(exist_ok=True)
+        for earlier in folder.glob(KEPT.format("*")):
+            earlier.unlink(missing_ok=True)
+        with replaced(kept) as incoming:
+            _parse(incoming)
+    manifest = Manifest.from_msgpack(kept.read_bytes(), decoder=extended_mashumuro_decoder)
+    manifest.build_flat_graph()
+    return manifest
+
+
+def _parse(path: Path) -> None:
+    from dbt.cli.main import dbtRunner
+
+    target = path.with_name(f"{path.name}.parsing")
+    try:
+        arguments = [*_global_arguments(), "--quiet", "parse", *_folders(target), "--no-partial-parse"]
+        result = dbtRunner().invoke(arguments)
+        if not result.success:
+            raise DbtError(f"dbt cannot read the project {PROJECT}: {result.exception}")
+        # dbt writes it whatever it is told, for a partial parse that the next process might do.
+        shutil.move(target / "partial_parse.msgpack", path)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _global_arguments() -> list[str]:
+    return ["--no-use-colors", "--log-level-file", "none"]
+
+
+def _folders(target: Path) -> list[str]:
+    folders = {"project-dir": PROJECT, "profiles-dir": PROJECT, "target-path": target, "log-path": target}
+    return [text for name, path in folders.items() for text in (f"--{name}", str(path))]
