@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,6 +91,9 @@ class Settings(BaseSettings):
     )
     at_risk_pinned_models: str = Field(
         "", description="Versions of models, by commas, that score instead of the champions: the way back"
+    )
+    clock: datetime | None = Field(
+        None, description="Moment at which a run begins, as ISO 8601, for rehearsals; the machine's clock when not set"
     )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 

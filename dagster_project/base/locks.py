@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from dagster_project.base import clock
 from dagster_project.base.errors import LockTimeoutError
 from dagster_project.settings import PREFIX, Settings
 
@@ -138,7 +138,7 @@ class WriteLock:
             run_id=self._run_id,
             pid=os.getpid(),
             host=socket.gethostname(),
-            since=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            since=clock.now().strftime("%Y-%m-%d %H:%M:%S UTC"),
         )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)

@@ -3,10 +3,10 @@
 import argparse
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagster_project.base import clock
 from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
 from dagster_project.commands.interruption import keep_signals, last_words
@@ -53,7 +53,7 @@ def run_source(settings: Settings, source: "Source") -> int:
 
 def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     started = time.monotonic()
-    began_at = datetime.now(UTC).replace(tzinfo=None)
+    began_at = clock.now_as_stored()
     memory = memory_watch()
     say("Starting Dagster and dbt …")
 
@@ -82,7 +82,7 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
 
     with dg.DagsterInstance.get() as instance, last_words(cancel):
         fail_lost_runs(instance)
-        arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+        arguments = run_request_arguments(source, settings, clock.today())
         # Dagster can start again what it started only.
         tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
         # The sensors then know what this run loads and whom it erases.

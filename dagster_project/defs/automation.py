@@ -1,13 +1,13 @@
 """Every partition definition, job, schedule and sensor, in one place."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
+from dagster_project.base import clock
 from dagster_project.base.errors import StoreError
 from dagster_project.base.locks import WriteLock
 from dagster_project.contracts.in_use import CONTRACTS
@@ -97,7 +97,7 @@ def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if any(run.status is dg.DagsterRunStatus.SUCCESS for run in runs):
             cursor.loaded[source.name] = state
             cursor.seen.pop(source.name, None)
-        elif not _is_settled(cursor.seen, source.name, state, time.time()):
+        elif not _is_settled(cursor.seen, source.name, state, clock.timestamp()):
             reasons.append(f"{source.name}: its files changed since the last look")
         elif reason := _why_not_again(runs):
             reasons.append(f"{source.name}: {reason}")
@@ -155,7 +155,7 @@ def _why_not_again(runs: Sequence[dg.DagsterRun]) -> str | None:
 
 
 def _request(source: Source, settings: Settings, tag: str, state: str, attempt: int) -> dg.RunRequest:
-    arguments = run_request_arguments(source, settings, datetime.now(UTC).date())
+    arguments = run_request_arguments(source, settings, clock.today())
     arguments["tags"][tag] = state
     return dg.RunRequest(run_key=f"{source.name}:{state}:{attempt}", job_name=job_name(source.contract), **arguments)
 

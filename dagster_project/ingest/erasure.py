@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import duckdb
 
+from dagster_project.base import clock
 from dagster_project.base.engine import open_engine
 from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
@@ -65,7 +66,7 @@ def request_erasure(
         for candidate, hashed in zip(candidates, hashes, strict=True):
             person = candidate.removeprefix(f"{source}:")
             if any(_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables):
-                now = datetime.now(UTC).isoformat(timespec="seconds")
+                now = clock.now().isoformat(timespec="seconds")
                 asked = Erasure(secrets.token_hex(6), source, hashed, now)
                 if learner_id and "@" in learner_id:  # an address is written in any case, also where it is the id
                     asked = replace(asked, identifiers=(tombstone(f"{source}:{usual_form(learner_id)}", erasures.key),))
@@ -113,7 +114,7 @@ def unload(contract: Contract, source: str, settings: Settings, say: Callable[[s
             for table in contract.tables:
                 for path, _ in _identity_files(connection, contract, table, source, person, settings):
                     _rewrite(connection, path, table, person, settings)
-            now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+            now = clock.now_as_stored().isoformat(timespec="seconds")
             erasures.save(replace(erasure, stage="unloaded", unloaded_at=now))
             say(f"erasure {erasure.receipt}: {sum(erasure.removed.values()):,} rows removed from what was loaded")
 

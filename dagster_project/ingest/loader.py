@@ -11,15 +11,13 @@ rows of that file. A file goes through these steps, and nothing in raw changes b
 5. the changed event dates are marked, the files move into place, the file is recorded (`ledger`, `swap`).
 """
 
-import hashlib
-import json
 import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -31,6 +29,7 @@ from dagster_project.base.sql import literal
 from dagster_project.base.threads import in_order
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, retention, sql
+from dagster_project.ingest.changes import contract_hash, is_settled
 from dagster_project.ingest.conversion import Conversion, Converted, Folders
 from dagster_project.ingest.landing import LandingError, LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger, Operation
@@ -41,8 +40,6 @@ from dagster_project.ingest.simulated import note_simulated
 from dagster_project.ingest.swap import finish_interrupted, incoming_folders, only_loader, put_in_place
 from dagster_project.settings import Settings
 
-LAYOUT = 1
-"""Number of what this loader writes; another number loads every file again."""
 LARGE = 32 << 20
 """Bytes of a landing file from which on its reading is announced: it takes a while."""
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -184,7 +181,7 @@ class _TableLoader:
         self.ledger = Ledger(settings)
         self.key = identity.read_key(settings) if table.is_personal else None
         self.erased = Erased.of(settings, source)
-        self.contract_hash = _contract_hash(contract, table, self.key)
+        self.contract_hash = contract_hash(contract, table, self.key)
         self.folder = settings.raw_dir / contract.name / table.name / f"source={source}"
         self.changed: set[date] = set()
         self.swapping = threading.Lock()  # files are converted side by side, and put in place one by one
@@ -289,11 +286,7 @@ class _TableLoader:
         return FileLoad(file.name, "loaded", record.records, record.accepted, record.refused, warnings=record.warnings)
 
     def _is_settled(self, known: FileRecord) -> bool:
-        """Whether a file with the content of this record needs no loading."""
-        if known.status == "loaded":
-            return known.contract_hash == self.contract_hash
-        # Superseded: settled while a later one is the table; not when that was withdrawn for an earlier one.
-        return any(record.status == "loaded" and record.file > known.file for record in self.known.values())
+        return is_settled(known, self.contract_hash, self.known.values())
 
     def _unchanged(self, known: FileRecord) -> FileLoad:
         if known.file in self.refusals:  # the content from before the refused one has come back
@@ -400,11 +393,3 @@ def _state(file: LandingFile) -> tuple[int, int]:
 def _date_of(path: Path) -> date | None:
     name = path.parent.name
     return date.fromisoformat(name.removeprefix("event_date=")) if name.startswith("event_date=") else None
-
-
-def _contract_hash(contract: Contract, table: Table, key: bytes | None) -> str:
-    """Changes with everything that decides how a file becomes rows, and with nothing else."""
-    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii) for x in table.columns]
-    facts = [LAYOUT, asdict(contract.dialect), columns, table.event_date, str(table.time_range)]
-    facts.append(identity.key_fingerprint(key) if key else None)
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -12,8 +12,9 @@ it tells by file (`Ledger.expired_rows`).
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
+from dagster_project.base import clock
 from dagster_project.base.engine import open_engine
 from dagster_project.base.errors import WarehouseError
 from dagster_project.base.sql import literal
@@ -57,7 +58,7 @@ def first_kept_day(contract: Contract, table: Table, settings: Settings) -> date
     """The oldest event date that raw may hold today (UTC); None: all are kept."""
     periods = settings.raw_retention_days
     days = periods.get(f"{contract.name}.{table.name}", periods.get(table.name))
-    return datetime.now(UTC).date() - timedelta(days=days) if days and table.is_event else None
+    return clock.today() - timedelta(days=days) if days and table.is_event else None
 
 
 def expire(

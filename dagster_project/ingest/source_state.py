@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
+from dagster_project.base import clock
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit
 from dagster_project.ingest.ledger import Ledger
@@ -37,7 +38,7 @@ def source_states(
         contracts: those in use, by name; a source of another one is left out.
         now: UTC without zone; the present when not given.
     """
-    now = now or datetime.now(UTC).replace(tzinfo=None)
+    now = now or clock.now_as_stored()
     loaded = [
         source
         for source in registered_sources(settings)

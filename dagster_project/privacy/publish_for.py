@@ -10,11 +10,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from dagster_project.base import clock
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import PublishError
 from dagster_project.base.keyed_hash import keyed_hash
@@ -233,7 +233,7 @@ def _write_meta(
         "snapshot",
         tables,
         snapshot_id=snapshot_id,
-        published_at=datetime.now(UTC).replace(tzinfo=None),
+        published_at=clock.now_as_stored(),
         sources=[SourceInfo(*source) for source in sources],
         versions={name.removesuffix("_version"): values[name] for name in names if name.endswith("_version")},
         uncounted=HISTORY,

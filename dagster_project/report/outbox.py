@@ -17,9 +17,10 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from dagster_project.base import clock
 from dagster_project.base.files import replaced
 from dagster_project.settings import REPOSITORY, Settings
 
@@ -45,7 +46,7 @@ class Alert:
     run_id: str
     subject: str
     text: str
-    written_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    written_at: str = field(default_factory=lambda: clock.now().isoformat(timespec="seconds"))
     key: str = field(default_factory=lambda: secrets.token_hex(16))
     accepted: list[str] = field(default_factory=list)
 
@@ -143,7 +144,7 @@ def _waiting(settings: Settings) -> tuple[list[Alert], list[str]]:
             path.replace(damaged)
             told.append(f"An alert that waited cannot be read and is not sent. Look at it, and remove it: {damaged}")
     alerts.sort(key=lambda alert: alert.written_at)
-    oldest = datetime.now(UTC) - KEPT_FOR
+    oldest = clock.now() - KEPT_FOR
     given_up = [
         alert
         for place, alert in enumerate(alerts)

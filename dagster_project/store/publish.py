@@ -15,12 +15,13 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 
+from dagster_project.base import clock
 from dagster_project.base.engine import attach, one_row, open_engine
 from dagster_project.base.errors import (
     PublishDiskError,
@@ -91,7 +92,7 @@ class Publication:
 
 def make_snapshot_id(suffix: str = "") -> str:
     """A new id: the UTC time in milliseconds, so that snapshots sort by age; a suffix such as the run's may follow."""
-    now = datetime.now(UTC)
+    now = clock.now()
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z{suffix and '-' + suffix}"
 
 
@@ -258,7 +259,7 @@ def _copy_tables(
             "snapshot",
             tables,
             snapshot_id=snapshot_id,
-            published_at=datetime.now(UTC).replace(tzinfo=None),
+            published_at=clock.now_as_stored(),
             sources=sources_info,
             versions={**versions, "duckdb": duckdb.__version__},
             uncounted=HISTORY,

@@ -1,12 +1,12 @@
 """Scores of who is likely to fail or leave: models trained when a cohort matures, scores every day."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from dagster_project.analyses.at_risk.scoring import SCORING_TABLES, score_active
 from dagster_project.analyses.at_risk.training import READS, TRAINING_TABLES, train_where_due
+from dagster_project.base import clock
 from dagster_project.defs.analytics import analytics_spec
 from dagster_project.defs.at_risk import checks
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
@@ -24,7 +24,7 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
     Else everything stays as it is.
     """
     with warehouse.writing(context) as settings:
-        now = datetime.now(UTC).replace(tzinfo=None)
+        now = clock.now_as_stored()
         trained = train_where_due(Warehouse(settings), settings, now, context.run_id)
     for table, count in trained.counts.items():
         yield dg.MaterializeResult(
@@ -42,7 +42,7 @@ def at_risk_training(context: dg.AssetExecutionContext, warehouse: WarehouseReso
 def at_risk_scoring(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator:
     """One pass over the active learners."""
     with warehouse.writing(context) as settings:
-        scored = score_active(Warehouse(settings), settings, datetime.now(UTC).replace(tzinfo=None))
+        scored = score_active(Warehouse(settings), settings, clock.now_as_stored())
     for table, count in scored.counts.items():
         yield dg.MaterializeResult(
             ["analytics", f"at_risk_{table}"],

@@ -23,14 +23,13 @@ from dagster_project.report.data_docs import LastRun, write_index
 from dagster_project.report.page import About, records
 from dagster_project.report.pages import write_page
 from dagster_project.settings import Settings
-from dagster_project.store.findings import TABLE as FINDINGS
 from dagster_project.store.publish import snapshot_time
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONTRACTS = {name: x for name, x in read_contracts(OPS_CONTRACTS).items() if name != FINDINGS}
+CONTRACTS = {name: x for name, x in read_contracts(OPS_CONTRACTS).items() if x.is_published}
 LOOKED_BACK = 20
 MIB = 2**20
 UNFINISHED = "publishing"

@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +18,7 @@ import duckdb
 
 from dagster_project.analyses.quality.suite import Expectation, Suite, read_suites
 from dagster_project.analyses.quality.validation import Outcome, Relation, validate
+from dagster_project.base import clock
 from dagster_project.base.sql import literal
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.at_risk import assets as at_risk
@@ -99,7 +99,7 @@ def _key(suite: Suite) -> dg.AssetKey:
 
 def findings_of(suite: Suite, outcomes: dict[str, Outcome], relation: Relation, run_id: str) -> list[dict]:
     """What a suite found, as rows of `ops.findings`."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = clock.now_as_stored()
     return [
         {
             "table_name": suite.table_name,

@@ -1,10 +1,11 @@
 """What must hold of a raw table after each load, across landing, raw, quarantine and the weeks before."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import dagster as dg
 
+from dagster_project.base import clock
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.defs.instance.failures import REMEDY
 from dagster_project.ingest import audit
@@ -78,7 +79,7 @@ def of_table(
         _files_were_readable(loads, quarantine),
         _rows_balance(contract, table, raw, settings),
     ]
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = clock.now_as_stored()
     newest = {name: newest_day((file.day for file in files), now) for name, files in raw.items()}
     if table.is_event:
         results.append(volume_is_usual({name: _by_day(files, newest[name]) for name, files in raw.items()}))

@@ -15,9 +15,10 @@ A request goes through four stages. Each is one call by name where it happens, a
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from dagster_project.base import clock
 from dagster_project.base.files import replaced
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.requests import Erasure, Erasures
@@ -71,7 +72,7 @@ def finish(settings: Settings, snapshot_id: str) -> list[Path]:
     for erasure in waiting:
         masked = mask_records(settings, Erased.among([erasure], erasure.source, erasures.key))
         erasure = replace(erasure, removed=erasure.removed | masked)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = clock.now().isoformat(timespec="seconds")
         done = replace(
             erasure,
             stage="finished",

@@ -1,0 +1,251 @@
+"""What each asset is made by: the nodes of a plan (`store/plan.py`), of Dagster's graph, dbt's manifest and the code."""
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
+
+from dagster_project.base.files import content_hash
+from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.defs.drivers.assets import drivers
+from dagster_project.defs.pages.assets import page_key
+from dagster_project.defs.transform.assets import MANIFEST, NODES, TRANSLATOR
+from dagster_project.ingest.changes import table_state
+from dagster_project.ingest.source_state import source_states
+from dagster_project.report.pages import find_pages
+from dagster_project.settings import PREFIX, REPOSITORY, Settings
+from dagster_project.store.plan import Node
+from dagster_project.store.warehouse import Warehouse
+
+SOFTWARE = ("uv.lock",)
+PUBLICATION = "published.learning_warehouse"
+ALWAYS = ("ops", "published")
+"""Schemas of what every run makes: its history, and the publication."""
+PACKAGE = "dagster_project"
+NOT_FOLLOWED = tuple(f"{PACKAGE}.{room}" for room in ("defs", "commands", "settings", "simulate"))
+"""What hangs together with everything and computes nothing."""
+SETTINGS_OF_RUNS = {
+    *("home", "environment", "memory_limit", "threads", "clock", "lock_timeout_seconds", "pseudonym_key"),
+    *("alert_addresses", "snapshots_kept", "publication_key", "maximum_file_bytes", "maximum_compression_ratio"),
+    *("erase_from_landing", "raw_retention_days"),
+}
+"""Settings that decide how a run goes, or that the ledger knows of, and not what a table holds."""
+RHYTHMS = {drivers.op.name: timedelta(days=7)}
+"""How long what a step computes is kept though more data have come."""
+
+
+def name_of(key: dg.AssetKey) -> str:
+    """ "schema.table" of an asset."""
+    return ".".join(key.path)
+
+
+def key_of(name: str) -> dg.AssetKey:
+    """The asset of "schema.table"."""
+    return dg.AssetKey(name.split("."))
+
+
+def nodes_of(graph: Any, settings: Settings) -> dict[str, Node]:
+    """Everything that a run can make, but for its own history.
+
+    Args:
+        graph: Dagster's graph of all assets (`Definitions.resolve_asset_graph`).
+    """
+    return _Nodes(graph, settings).all()
+
+
+class _Nodes:
+    def __init__(self, graph: Any, settings: Settings) -> None:
+        self.graph, self.settings = graph, settings
+        self.tests = {
+            key: unique_id
+            for unique_id in MANIFEST["nodes"]
+            if (key := get_asset_check_key_for_test(MANIFEST, TRANSLATOR, unique_id, project=None))
+        }
+        self.checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
+        for check in graph.asset_check_keys:
+            self.checks.setdefault(check.asset_key, []).append(check)
+        self.pages = {page_key(page): page.__name__ for page in find_pages()}
+
+    def all(self) -> dict[str, Node]:
+        keys = sorted(self.graph.materializable_asset_keys)
+        return {name_of(key): self._node(key) for key in keys if not self._is_of_every_run(key)}
+
+    def _is_of_every_run(self, key: dg.AssetKey) -> bool:
+        """Its history, and the page that shows it."""
+        return key.path[0] == "ops" or any(
+            parent.path[0] == "ops" for parent in self.graph.get(key).parent_keys - {key} if name_of(key) != PUBLICATION
+        )
+
+    def _node(self, key: dg.AssetKey) -> Node:
+        definition = self.graph.get(key).assets_def
+        name, step = name_of(key), definition.op.name
+        checks = {check.name: self._check(check) for check in self.checks.get(key, ())}
+        if contract := next((x for x in CONTRACTS.values() if x.schema == key.path[0]), None):
+            state = table_state(contract, contract.table(key.path[1]), self.settings)
+            return Node(state, step=step, checks=checks, is_raw=True)
+        parents = tuple(sorted(name_of(parent) for parent in self.graph.get(key).parent_keys))
+        if name == PUBLICATION:  # follows from everything, and is made by every run
+            return Node(_hash([_code_of(definition), self._publication_key]), (), step, checks)
+        if name in NODES:
+            return Node(self._dbt(NODES[name]["unique_id"]), parents, checks=checks)
+        code = [_code_of(definition), self._settings_of(_module_of(definition))]
+        if key in self.pages:
+            code = [code_of(self.pages[key]), self._settings_of(self.pages[key]), self._sources]
+        rhythm = RHYTHMS.get(step)
+        return Node(_hash(code), parents, step, checks, rhythm, self._cohorts if rhythm else "")
+
+    # --- code
+
+    def _dbt(self, unique_id: str) -> str:
+        """Hash of a model, seed or test: its text and its macros', how it is configured, and what these refer to."""
+        node = MANIFEST["nodes"][unique_id]
+        facts = [node.get(x) for x in ("raw_code", "checksum", "description", "columns", "test_metadata", "contract")]
+        facts.append({name: value for name, value in node["config"].items() if name != "post-hook"})
+        text = json.dumps(facts, sort_keys=True, default=str) + "".join(_macros(node))
+        variables = {x: self._variables[x] for x in re.findall(r"var\(\W*(\w+)", text) if x in self._variables}
+        settings = {x.lower() for x in re.findall(rf"env_var\(\W*{PREFIX}(\w+)", text)}
+        return _hash([text, variables, self._values(settings)])
+
+    @cached_property
+    def _variables(self) -> dict:
+        from dagster_project.contracts.reading import read_yaml
+
+        return read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"]
+
+    def _settings_of(self, module: str) -> dict:
+        text = "".join(_sources(module).values())
+        return self._values(set(re.findall(r"settings\.([a-z_]+)", text)))
+
+    def _values(self, names: Iterable[str]) -> dict:
+        wanted = set(names) & set(Settings.model_fields) - SETTINGS_OF_RUNS
+        return {name: getattr(self.settings, name) for name in sorted(wanted)}
+
+    @cached_property
+    def _publication_key(self) -> str:
+        key = self.settings.publication_key
+        return keyed_hash("fingerprint of the key", key.get_secret_value().encode()) if key else ""
+
+    # --- checks
+
+    def _check(self, check: dg.AssetCheckKey) -> str:
+        """Hash of what a check judges by; of the freshness of a source also whether it is fresh."""
+        if check in self.tests:
+            return self._dbt(self.tests[check])
+        definition = self.graph.assets_def_for_key(check)
+        facts = [_code_of(definition), self._settings_of(_module_of(definition))]
+        if definition.op.name.startswith("expectations_"):
+            facts.append(content_hash(REPOSITORY / "expectations", [f"{name_of(check.asset_key)}.json"]))
+        if check.name == "source_is_fresh":
+            facts.append([x for x in self._stale if check.asset_key.path[1] in x])
+        return _hash(facts)
+
+    # --- data
+
+    @cached_property
+    def _states(self) -> list:
+        return source_states(CONTRACTS, self.settings)
+
+    @cached_property
+    def _stale(self) -> list[str]:
+        """The tables whose newest event or delivery is too old, by source."""
+        return [f"{x.name}: {part.partition(':')[0]}" for x in self._states for part in x.why_stale.split("; ") if part]
+
+    @cached_property
+    def _sources(self) -> list:
+        """What pages tell of the sources."""
+        return [[x.name, x.contract, str(x.last_data_on), x.is_simulated] for x in self._states] + self._stale
+
+    @cached_property
+    def _cohorts(self) -> str:
+        """How many cohorts have a known end: terms in which somebody began whose first year is over."""
+        store = Warehouse(self.settings)
+        if not self.settings.build_database.exists() or "marts.mart_learner_program" not in store.columns():
+            return ""
+        query = "select count(distinct (source, first_term_key)) from marts.mart_learner_program where is_retained is not null"
+        return str(sum(batch.column(0)[0].as_py() for batch in store.batches(query)))
+
+
+def _hash(facts: Any) -> str:
+    text = json.dumps(facts, sort_keys=True, default=str) + content_hash(REPOSITORY, SOFTWARE)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _module_of(definition: dg.AssetsDefinition) -> str:
+    compute = definition.op.compute_fn
+    return getattr(compute, "decorated_fn", compute).__module__
+
+
+def _code_of(definition: dg.AssetsDefinition) -> str:
+    return code_of(_module_of(definition))
+
+
+@cache
+def code_of(module: str) -> str:
+    """Hash of a module of the package and of all modules that it imports, whatever these import included."""
+    return hashlib.sha256(json.dumps(_sources(module)).encode()).hexdigest()[:32]
+
+
+@cache
+def _sources(module: str) -> dict[str, str]:
+    """Text of a module and of all that it needs, by name."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or (name != module and name.startswith(NOT_FOLLOWED)):
+            continue
+        text, needs = _read(name)
+        found[name] = text
+        waiting += needs
+    return dict(sorted(found.items()))
+
+
+@cache
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    path = _path(module)
+    text = path.read_text() if path else ""
+    needs: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+            needs += [node.module, *(f"{node.module}.{x.name}" for x in node.names)]
+        elif isinstance(node, ast.Import):
+            needs += [x.name for x in node.names if x.name.startswith(PACKAGE)]
+    if module == f"{PACKAGE}.report.page":  # what pages say stands in their templates
+        text += content_hash(REPOSITORY / PACKAGE / "report", ["templates"])
+    return text, tuple(x for x in needs if _path(x))
+
+
+@cache
+def _path(module: str) -> Path | None:
+    path = REPOSITORY.joinpath(*module.split("."))
+    found = (path.with_suffix(".py"), path / "__init__.py")
+    return next((x for x in found if x.exists()), None)
+
+
+@cache
+def _project_macros() -> dict[str, Mapping]:
+    return {x: macro for x, macro in MANIFEST["macros"].items() if x.startswith("macro.learning_warehouse.")}
+
+
+def _macros(node: Mapping) -> list[str]:
+    """Texts of the project's macros that a node uses, with what these use, and with what each engine puts in place."""
+    found: dict[str, str] = {}
+    waiting = list(node["depends_on"]["macros"])
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in _project_macros():
+            continue
+        macro = _project_macros()[name]
+        found[name] = macro["macro_sql"]
+        waiting += macro["depends_on"]["macros"]
+        waiting += [x for x in _project_macros() if x.endswith(f"__{macro['name']}")]
+    return [found[name] for name in sorted(found)]
