@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         return self.home / "identity"
 
     @property
+    def generated_key_file(self) -> Path:
+        """Key of the pseudonyms of a demo that sets none; it is made when it is first needed."""
+        return self.identity_dir / "pseudonym.key"
+
+    @property
     def artifacts_dir(self) -> Path:
         """What runs leave beside tables: models, pages, evidence."""
         return self.home / "artifacts"

@@ -1,4 +1,4 @@
-"""What each asset is made by: the nodes of a plan (`store/plan.py`), of Dagster's graph, dbt's manifest and the code."""
+"""What each asset is made by: the nodes of a plan (`store/plan.py`), by Dagster's graph, the manifest and the code."""
 
 import ast
 import hashlib
@@ -44,7 +44,7 @@ RHYTHMS = {drivers.op.name: timedelta(days=7)}
 
 
 def name_of(key: dg.AssetKey) -> str:
-    """ "schema.table" of an asset."""
+    """Name of an asset: "schema.table" of its key."""
     return ".".join(key.path)
 
 
@@ -170,7 +170,8 @@ class _Nodes:
         store = Warehouse(self.settings)
         if not self.settings.build_database.exists() or "marts.mart_learner_program" not in store.columns():
             return ""
-        query = "select count(distinct (source, first_term_key)) from marts.mart_learner_program where is_retained is not null"
+        ended = "from marts.mart_learner_program where is_retained is not null"
+        query = f"select count(distinct (source, first_term_key)) {ended}"
         return str(sum(batch.column(0)[0].as_py() for batch in store.batches(query)))
 
 

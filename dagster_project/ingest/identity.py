@@ -32,7 +32,8 @@ def read_key(settings: Settings) -> bytes:
         return settings.pseudonym_key.get_secret_value().encode()
     if settings.environment == "production":  # settings refuse this; never let a generated key slip in
         raise ValueError("in production the pseudonym key comes from the settings, and there is none")
-    path = owner_only(settings.identity_dir, settings.identity_dir) / "pseudonym.key"
+    owner_only(settings.identity_dir, settings.identity_dir)
+    path = settings.generated_key_file
     if not path.exists():
         with replaced(path, mode=0o600, synced=True) as incoming:
             incoming.write_text(secrets.token_hex(32))

@@ -17,11 +17,16 @@ WORDS = r"[^\p{L}\p{N}]+"
 
 @dataclass(frozen=True)
 class Found:
-    """Result of a search: columns looked at, identifiers looked for, and values with an identifier by column."""
+    """Result of a search: columns looked at, identifiers looked for, and values with an identifier by column.
+
+    Attributes:
+        earlier: columns that were not looked at again: an earlier search found none of the same identifiers in them.
+    """
 
     columns: int
     identifiers: int
     hits: Mapping[str, int]
+    earlier: int = 0
 
 
 def load_identifiers(connection: duckdb.DuckDBPyConnection, files: Mapping[Path, Iterable[str]]) -> int:

@@ -46,6 +46,11 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("table_name", "varchar", "Table"),
             ("row_count", "bigint", "Rows"),
             ("description", "varchar", "What one row is"),
+            (
+                "data_version",
+                "varchar",
+                "Hash of what its rows, columns and comments were made from; null where that is unknown",
+            ),
         ),
     ),
     "columns": (
@@ -118,6 +123,19 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What `_meta` says of a published table, and nobody need count again as long as the table is the same.
+
+    Attributes:
+        filled_by: sources by column; nothing when the table has no column `source`.
+    """
+
+    row_count: int
+    filled_by: Mapping[str, str]
+    data_version: str | None
+
+
 def find_unit(column: str, data_type: str) -> str | None:
     """Unit of a column by the naming rules, None when they name none.
 
@@ -166,7 +184,9 @@ def write_meta(
     sources: Sequence[SourceInfo],
     versions: Mapping[str, str],
     uncounted: str = "",
-    about: Mapping[str, tuple[str, str]] | None = None,
+    about: Mapping[str, tuple[str | int | None, str]] | None = None,
+    data_versions: Mapping[str, str | None] | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> None:
     """Create and fill schema `_meta` in an attached database that already holds the tables.
 
@@ -174,11 +194,18 @@ def write_meta(
         versions: software name → version; each becomes a column of `_meta.publication` (dbt-core: dbt_core_version).
         uncounted: schema whose tables and rows `_meta.publication` leaves out.
         about: further columns of `_meta.publication`: name → (value, description).
+        data_versions: by "schema.table", for `_meta.tables`.
+        known: tables, by "schema.table", that are not counted, since it is known what the count would be.
     """
+    data_versions, known = data_versions or {}, known or {}
     table_rows, column_rows = [], []
     for table in tables:
-        row_count, filled_by = _count(connection, catalog, table)
-        table_rows.append((table.schema, table.name, row_count, table.description))
+        name = table.full_name
+        if name in known:
+            row_count, filled_by = known[name].row_count, known[name].filled_by
+        else:
+            row_count, filled_by = _count(connection, catalog, table)
+        table_rows.append((table.schema, table.name, row_count, table.description, data_versions.get(name)))
         column_rows += [
             (
                 table.schema,
@@ -203,12 +230,32 @@ def write_meta(
         *(value for value, _ in (about or {}).values()),
     )
     further_columns = tuple((f"{name.replace('-', '_')}_version", "varchar", f"Version of {name}") for name in versions)
-    further_columns += tuple((name, "varchar", description) for name, (_, description) in (about or {}).items())
+    further_columns += tuple(
+        (name, "bigint" if isinstance(value, int) else "varchar", description)
+        for name, (value, description) in (about or {}).items()
+    )
     connection.execute(f"create schema {identifier(catalog)}._meta")
     _write(connection, catalog, "publication", [publication], further_columns)
     _write(connection, catalog, "tables", table_rows)
     _write(connection, catalog, "columns", column_rows)
     _write(connection, catalog, "sources", [astuple(source) for source in sorted(sources, key=lambda x: x.source)])
+
+
+def read_known(connection: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Known]:
+    """What `_meta` of an attached snapshot says of its tables, by "schema.table"."""
+    meta = f"{identifier(catalog)}._meta"
+    filled_by: dict[str, dict[str, str]] = {}
+    for name, column, sources in connection.execute(
+        f"select schema_name || '.' || table_name, column_name, filled_by from {meta}.columns "
+        "where filled_by is not null"
+    ).fetchall():
+        filled_by.setdefault(name, {})[column] = sources
+    return {
+        name: Known(row_count, filled_by.get(name, {}), data_version)
+        for name, row_count, data_version in connection.execute(
+            f"select schema_name || '.' || table_name, row_count, data_version from {meta}.tables"
+        ).fetchall()
+    }
 
 
 def _count(connection: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[int, dict[str, str]]:

@@ -105,5 +105,11 @@ def under_pseudonyms(table: Table, relation: str) -> str:
     return f"select rows.* replace ({replaced}) from {relation} as rows{joins}"
 
 
+def needs_everybody(table: Table) -> bool:
+    """Whether a row's pseudonyms depend on who else is in `pseudonyms`, not on the row alone."""
+    texts = [column.name for column in table.columns if column.data_type == "VARCHAR"]
+    return "learner_key" not in texts and any(name.endswith("_key") for name in texts)
+
+
 def _other_key(learner_key: str, other_id: str) -> str:
     return f"left({learner_key}, position(':' in {learner_key})) || {other_id}"

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,15 @@ from dagster_project.base.files import sync
 from dagster_project.base.sql import identifier, literal, qualified, write_comments
 from dagster_project.contracts.tables import MODELS, find_direct_identifiers, find_unpublished
 from dagster_project.settings import Settings
+from dagster_project.store.carry_over import (
+    Marks,
+    Previous,
+    carry_or_copy,
+    continue_file,
+    find_previous,
+    link_parquet,
+    make_marks,
+)
 from dagster_project.store.compare import compare_databases
 from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
@@ -48,17 +57,27 @@ DATABASE = "learning_warehouse.duckdb"
 STORAGE_VERSION = "v1.2.0"
 
 WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "_meta.publication": ("snapshot_id", "published_at"),
+    "_meta.publication": (
+        "snapshot_id",
+        "published_at",
+        "erasures_hash",
+        "identities_hash",
+        "code_hash",
+        "whole_bytes",
+    ),
+    "_meta.tables": ("data_version",),
     "analytics.at_risk_drift": ("checked_on",),
     "analytics.at_risk_models": ("trained_at",),
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
     "reporting.at_risk_learners": ("scored_at",),
     "reporting.at_risk_programs": ("scored_on",),
 }
-"""Columns, by table, that say when or by which run a row was made.
+"""Columns, by table, that say when, by which run or in which way a row was made.
 
 All that may differ between two publications of the same data; everything else must be equal, row by row. A model or an
-asset that writes such a column lists it here.
+asset that writes such a column lists it here. Those of `_meta` say how a table or the file came about, and warehouses
+that were fed the same data in other ways differ in that: a table's version may hash the runs that made it, and a file
+in which tables were carried over has another size than one that was written whole.
 """
 
 SNAPSHOT_MARK = '<span class="snapshot">not published yet</span>'
@@ -115,9 +134,14 @@ def publish(
     erased: ErasedLearners | None = None,
     identities: Mapping[Path, Sequence[str]] | None = None,
     models: Path = MODELS,
+    data_versions: Mapping[str, str | None] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
     """Publish the build database as a new snapshot. Call it while holding the `WriteLock`.
+
+    Tables whose data version is that of the snapshot before are carried over from it, unless something else changed
+    that concerns all of them: the publication key, who is erased, DuckDB, this code. They are searched for identifiers
+    again only when the identity store has changed.
 
     Where the settings have a publication key, learners bear other pseudonyms in it than in the build database.
 
@@ -133,6 +157,8 @@ def publish(
             snapshot may hold one of these.
         models: the dbt models folder, whose contracts say which columns are direct identifiers and which tables of
             Python stay private.
+        data_versions: "schema.table" → hash of what its rows, columns and comments were made from: tables of the same
+            version must be equal in them. One without a version is always copied, and so is the history of runs.
 
     Raises:
         PublishedIdentifierError: a column holds direct identifiers of learners; nothing was published.
@@ -145,15 +171,38 @@ def publish(
     def fill(incoming: Path) -> tuple[dict[str, int], Found]:
         if erased:
             check_nobody_erased(settings, erased)
+        database = incoming / DATABASE
+        marks = make_marks(settings, erased, identities or {})
+        known_versions = {
+            name: version for name, version in (data_versions or {}).items() if not name.startswith(f"{HISTORY}.")
+        }
+        previous = None
+        if known_versions:
+            published = settings.published_dir / DATABASE
+            previous = find_previous(settings, published, marks, PUBLIC_SCHEMAS, STORAGE_VERSION, on_progress)
         on_progress("Copying the public tables")
-        tables = _copy_tables(
-            settings, incoming / DATABASE, snapshot_id, sources_info, versions, find_unpublished(models)
-        )
-        on_progress("Auditing the copy and exporting it as Parquet")
+
+        def copy(origin: Previous | None) -> tuple[dict[str, int], Collection[str]]:
+            private = find_unpublished(models)
+            return _copy_tables(
+                settings, database, snapshot_id, sources_info, versions, private, known_versions, marks, origin
+            )
+
+        tables, carried = carry_or_copy(copy, database, previous, on_progress)
+        on_progress(f"Auditing the copy, {len(carried)} of {len(tables)} tables carried over, and exporting Parquet")
         counts, searched = audit(
-            settings, incoming / DATABASE, tables, find_direct_identifiers(models), identities or {}
+            settings,
+            database,
+            tables,
+            find_direct_identifiers(models),
+            identities or {},
+            carried=carried,
+            searched=carried if previous and previous.is_searched_for(marks) else (),
         )
-        export_parquet(settings, incoming, counts)
+        linked: set[str] = set()
+        if previous:
+            linked = link_parquet(settings, previous.database.parent, incoming, {x: counts[x] for x in carried})
+        export_parquet(settings, incoming, {name: count for name, count in counts.items() if name not in linked})
         _copy_pages(settings, incoming, snapshot_id)
         return counts, searched
 
@@ -240,20 +289,30 @@ def _copy_tables(
     sources_info: Sequence[SourceInfo],
     versions: Mapping[str, str],
     private: Collection[str],
-) -> dict[str, int]:
-    """Write the new file; returns the rows that each table has in the build database."""
+    data_versions: Mapping[str, str | None],
+    marks: Marks,
+    previous: Previous | None,
+) -> tuple[dict[str, int], Collection[str]]:
+    """Write the new file; returns the rows that each table has in the build database, and which are carried over."""
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
-        attach(connection, database, "snapshot", f"storage_version '{STORAGE_VERSION}'")
         tables = [x for x in find_tables(connection, "build", PUBLIC_SCHEMAS) if x.full_name not in private]
-        for schema in dict.fromkeys(table.schema for table in tables):
-            connection.execute(f"create schema snapshot.{identifier(schema)}")
         is_renamed = _rename_learners(connection, settings, tables)
+        carried = previous.unchanged(tables, data_versions, private, is_renamed) if previous else {}
+        if previous and carried:
+            continue_file(connection, previous, database, carried)
+        else:
+            attach(connection, database, "snapshot", f"storage_version '{STORAGE_VERSION}'")
+        for schema in dict.fromkeys(table.schema for table in tables):
+            connection.execute(f"create schema if not exists snapshot.{identifier(schema)}")
         for table in tables:
+            if table.full_name in carried:
+                continue
             relation = qualified(table.full_name, "build")
             copy_table(connection, table, under_pseudonyms(table, relation) if is_renamed else f"from {relation}")
             if is_renamed and table.schema == HISTORY:
                 _rewrite_texts(connection, table)
+        whole_bytes = previous.whole_bytes if previous and carried else 0
         write_meta(
             connection,
             "snapshot",
@@ -263,13 +322,22 @@ def _copy_tables(
             sources=sources_info,
             versions={**versions, "duckdb": duckdb.__version__},
             uncounted=HISTORY,
+            about={
+                **marks.columns(),
+                "whole_bytes": (whole_bytes, "Bytes of the file when all of it was last written"),
+            },
+            data_versions=data_versions,
+            known=carried,
         )
         counts = {
             table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'build')}")[0]
             for table in tables
         }
         connection.execute("checkpoint snapshot")
-    return counts
+        if not whole_bytes:
+            connection.execute("update snapshot._meta.publication set whole_bytes = ?", [database.stat().st_size])
+            connection.execute("checkpoint snapshot")
+    return counts, carried.keys()
 
 
 def _rename_learners(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Sequence[Table]) -> bool:
@@ -309,12 +377,17 @@ def audit(
     direct_identifiers: Mapping[str, str],
     identities: Mapping[Path, Sequence[str]],
     must_have_rows: Collection[str] = _MUST_HAVE_ROWS,
+    *,
+    carried: Collection[str] = (),
+    searched: Collection[str] = (),
 ) -> tuple[dict[str, int], Found]:
     """Open the new file as a reader would and look whether it may be shown.
 
     Args:
         expected: rows that each table must have.
         must_have_rows: schemas that may not be empty.
+        carried: tables that come from the snapshot before.
+        searched: tables in which the same identifiers were searched for before, and nothing has changed since.
 
     Returns:
         Rows by table, with _meta's; and the result of the search for direct identifiers.
@@ -335,7 +408,10 @@ def audit(
             connection, "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
         )
         load_identifiers(connection, identities)
-        found = search_columns(connection, text_columns(connection, "snapshot"))
+        columns = text_columns(connection, "snapshot")
+        done = {qualified(name, "snapshot") for name in searched}
+        found = search_columns(connection, [x for x in columns if x[1] not in done])
+        found = replace(found, earlier=len(columns) - found.columns)
     for column, count in found.hits.items():
         identified[column] = count
         problems.append(
@@ -346,7 +422,13 @@ def audit(
         problems.append(f"the file has storage version {version}, which older clients cannot read")
     for name, count in expected.items():
         if counts.get(name) != count:
-            problems.append(f"{name} has {counts.get(name, 'no')} rows in the copy, {count} in the build database")
+            text = f"{name} has {counts.get(name, 'no')} rows in the copy, {count} in the build database"
+            if name in carried:
+                text += (
+                    ": it was carried over, since its data version is that of the published snapshot. That is a fault "
+                    "of whatever computes the version; without the link published/current every table is copied"
+                )
+            problems.append(text)
     for schema in must_have_rows:
         in_schema = [count for name, count in expected.items() if name.startswith(f"{schema}.")]
         if not any(in_schema):
@@ -399,9 +481,11 @@ def _copy_pages(settings: Settings, incoming: Path, snapshot_id: str) -> None:
 
 def _sync_tree(folder: Path) -> None:
     """Everything on the disk before the name that readers follow points to it."""
-    # A reader that forgets to open it read-only would lock the others out.
-    database = folder / DATABASE
-    database.chmod(database.stat().st_mode & 0o444)
+    # A reader that forgets to open the database read-only would lock the others out; what writes into a Parquet file
+    # would change it in every snapshot that has it. A link to an earlier one is read-only already.
+    for file in (folder / DATABASE, *(folder / "parquet").rglob("*.parquet")):
+        if (mode := file.stat().st_mode) & 0o222:
+            file.chmod(mode & 0o444)
     for parent, _, files in os.walk(folder):
         for file in files:
             sync(Path(parent, file))

@@ -1,6 +1,8 @@
 """A publication is all or nothing: for readers at any moment, after a failed audit, and after kill -9 at any point."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,10 +14,17 @@ from datetime import date
 import duckdb
 import pytest
 
-from dagster_project.base.errors import PublishDiskError, PublishError, WarehouseBusyError
+from dagster_project.base.errors import (
+    PublishDiskError,
+    PublishedIdentifierError,
+    PublishError,
+    WarehouseBusyError,
+)
 from dagster_project.contracts.tables import read_contracts
 from dagster_project.settings import Settings
+from dagster_project.store import carry_over
 from dagster_project.store import publish as publish_module
+from dagster_project.store.erasure import ErasedLearners
 from dagster_project.store.meta import SourceInfo, find_unit
 from dagster_project.store.publish import DATABASE, WALL_CLOCK_COLUMNS, compare_snapshots, make_snapshot_id, publish
 
@@ -24,6 +33,14 @@ SOURCES = [
     SourceInfo("oulad", "oulad", date(2013, 9, 1), date(2014, 10, 1), 7, 900, 0),
 ]
 VERSIONS = {"dbt-core": "1.11.16", "dagster": "1.13.27"}
+DATA_VERSIONS = {
+    "core.dim_learner": "learners 1",
+    "core.dim_date": "dates 1",
+    "marts.mart_learner_course": "courses 1",
+    "reporting.learners": "names 1",
+}
+NUMBERED = {"core.dim_learner": "learners 2", "marts.mart_learner_course": "courses 2"}
+"""Versions of the tables that differ between build 1 and build 2."""
 
 
 def build(settings: Settings, number: int = 1, learners: int = 50) -> None:
@@ -84,7 +101,7 @@ def template(tmp_path_factory):
     """A home with build 1 published. To look at only: `published` is a copy to change."""
     settings = Settings(home=tmp_path_factory.mktemp("template"), memory_limit="500MB", threads=2)
     build(settings, number=1)
-    publish_now(settings, "first")
+    publish_now(settings, "first", data_versions=DATA_VERSIONS)
     return settings
 
 
@@ -137,7 +154,7 @@ def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
         (publication.snapshot_id, date(2013, 9, 1), date(2024, 6, 30), 4, 160, "1.11.16", "1.13.27", duckdb.__version__)
     ]
     assert query(database, "select * from _meta.tables where table_name = 'dim_learner'") == [
-        ("core", "dim_learner", 50, 'One row per learner; it\'s "quoted"')
+        ("core", "dim_learner", 50, 'One row per learner; it\'s "quoted"', None)
     ]
     assert query(
         database,
@@ -336,10 +353,10 @@ def test_something_in_the_way_of_a_stable_path_is_not_overwritten(settings):
 
 
 KILLED = """
-import functools, json, os, signal, sys
+import functools, json, os, shutil, signal, sys
 from dagster_project.settings import Settings
 from dagster_project.store import publish
-home, function, when = sys.argv[1:]
+home, function, when, versions = sys.argv[1:]
 
 def kill_around(original):
     @functools.wraps(original)
@@ -350,28 +367,48 @@ def kill_around(original):
         os.kill(os.getpid(), signal.SIGKILL)
     return call
 
-setattr(publish, function, kill_around(getattr(publish, function)))
+def copy_half(source, target):
+    with open(source, "rb") as file, open(target, "wb") as copy:
+        copy.write(file.read(os.stat(source).st_size // 2))
+
+if function == "copyfile":
+    shutil.copyfile = copy_half
+module = shutil if function == "copyfile" else publish
+setattr(module, function, kill_around(getattr(module, function)))
 publish.publish(
-    Settings(home=home, memory_limit="500MB"), publish.make_snapshot_id("killed"), sources_info=[], versions={}
+    Settings(home=home, memory_limit="500MB"),
+    publish.make_snapshot_id("killed"),
+    sources_info=[],
+    versions={},
+    data_versions=json.loads(versions),
 )
 """
 STEPS = ["copy_table", "write_meta", "_copy_tables", "audit", "export_parquet", "_copy_pages", "_sync_tree"]
+CARRYING = ["continue_file", "copy_table", "_copy_tables", "audit", "link_parquet", "export_parquet", "_sync_tree"]
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, template):
-    """Homes with snapshot 1 published, in which the publication of snapshot 2 was killed, by the point of the kill."""
+    """Homes with snapshot 1 published, in which the publication of snapshot 2 was killed, by the point of the kill.
+
+    The third part of a point: the data versions of that publication, as JSON.
+    """
+    copied, carried = "null", json.dumps(DATA_VERSIONS | NUMBERED)
     points = [
-        ("_link_stable_paths", "before"),
-        *((step, "after") for step in STEPS),
-        ("_swap", "before"),
-        ("_replace_link", "before"),
-        ("_replace_link", "after"),
-        ("_prune", "before"),
-        ("_prune", "after"),
+        ("_link_stable_paths", "before", copied),
+        *((step, "after", copied) for step in STEPS),
+        ("_swap", "before", copied),
+        ("_replace_link", "before", copied),
+        ("_replace_link", "after", copied),
+        ("_prune", "before", copied),
+        ("_prune", "after", copied),
+        ("copyfile", "after", carried),  # of half the file
+        *((step, "after", carried) for step in CARRYING),
+        ("_swap", "before", carried),
+        ("_prune", "before", carried),
     ]
 
-    def kill(point: tuple[str, str]):
+    def kill(point: tuple[str, str, str]):
         home = tmp_path_factory.mktemp("killed") / "home"
         shutil.copytree(template.home, home, symlinks=True)
         build(Settings(home=home), number=2)
@@ -385,13 +422,13 @@ def killed(tmp_path_factory, template):
 
 def test_kill_at_any_point_leaves_a_whole_snapshot_and_the_next_publication_cleans_up(killed):
     seen = set()
-    for (function, when), home in killed.items():
+    for (function, when, versions), home in killed.items():
         settings = Settings(home=home, memory_limit="500MB")
         snapshot_id, number = read_published(settings)
         expected = 2 if function == "_prune" or (function, when) == ("_replace_link", "after") else 1
         assert (number, "killed" in snapshot_id) == (expected, expected == 2), (function, when)
         seen.add(number)
-        third = publish_now(settings, "third")
+        third = publish_now(settings, "third", data_versions=json.loads(versions))
         assert read_published(settings) == (third.snapshot_id, 2)
         left = [path.name for path in (home / "published").rglob("*") if path.name.startswith(".")]
         assert left == [], (function, when)
@@ -470,3 +507,332 @@ def test_wall_clock_columns_of_the_analytics_are_columns_of_theirs():
         if column.data_type.startswith("timestamp")
     }
     assert times <= {f"{table}.{column}" for table, columns in WALL_CLOCK_COLUMNS.items() for column in columns}
+
+
+# --- tables carried over from the snapshot before
+
+
+def carry(settings: Settings, changed: dict[str, str | None] | None = None, **arguments):
+    """Publish with the versions of the first build, but for these tables."""
+    return publish_now(settings, data_versions=DATA_VERSIONS | (changed or {}), **arguments)
+
+
+def current(settings: Settings):
+    return (settings.published_dir / "current").resolve()
+
+
+def linked(a, b) -> set[str]:
+    """Tables whose Parquet file is the same one in two snapshots."""
+    return {
+        f"{path.parent.name}.{path.stem}"
+        for path in (b / "parquet").rglob("*.parquet")
+        if (other := a / path.relative_to(b)).exists() and other.samefile(path)
+    }
+
+
+def numbers(folder, table: str) -> list[int]:
+    return [number for (number,) in query(folder / DATABASE, f"select distinct build_number from {table}")]
+
+
+def execute(settings: Settings, sql: str) -> None:
+    with duckdb.connect(settings.build_database) as connection:
+        connection.execute(sql)
+
+
+def test_tables_of_the_same_version_are_carried_over_and_the_others_replaced(published):
+    before = current(published)
+    bytes_before = hashlib.sha256((before / DATABASE).read_bytes()).digest()
+    build(published, number=2)
+    publication = carry(published, {"core.dim_learner": "learners 2"})
+    # The build has number 2 in both: what has the version of the snapshot before was not even looked at.
+    assert (numbers(publication.folder, "core.dim_learner"), numbers(before, "core.dim_learner")) == ([2], [1])
+    assert numbers(publication.folder, "marts.mart_learner_course") == [1]
+    assert linked(before, publication.folder) == DATA_VERSIONS.keys() - {"core.dim_learner"}
+    assert hashlib.sha256((before / DATABASE).read_bytes()).digest() == bytes_before
+    assert not (publication.folder / DATABASE).samefile(before / DATABASE)
+    assert [path.name for path in sorted(publication.folder.iterdir())] == [DATABASE, "parquet", "reports"]
+    assert {path.stat().st_mode & 0o222 for path in publication.folder.rglob("*.*") if path.suffix != ".html"} == {0}
+    assert (publication.folder / DATABASE).read_bytes()[12:20] == (before / DATABASE).read_bytes()[12:20]
+    assert query(
+        publication.database, "select schema_name || '.' || table_name, data_version from _meta.tables order by all"
+    ) == sorted((DATA_VERSIONS | {"core.dim_learner": "learners 2"}).items())
+    assert compare_tables(published, "core.dim_learner") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("select 1", {}),
+        ("update core.dim_learner set country = 'GB' where source = 'oulad'", {"core.dim_learner": "2"}),
+        ("comment on column core.dim_date.date_on is 'Day'", {"core.dim_date": "2"}),
+        ("alter table core.dim_date add column x integer", {"core.dim_date": "2"}),
+        ("drop table core.dim_date", {"core.dim_date": None}),
+        ("drop view reporting.learners", {}),
+        ("create table reporting.more as select 'uni_b' as source, 1 as n", {"reporting.more": "1"}),
+        ("create schema analytics; create table analytics.x as select 'a b' as text", {}),
+        (
+            "create or replace view reporting.learners as select source, learner_key, 1 as n from core.dim_learner",
+            {"reporting.learners": "2"},
+        ),
+    ],
+)
+def test_a_carried_publication_equals_a_whole_one(published, change, changed):
+    execute(published, change)
+    carried, whole = carry(published, changed).folder, publish_now(published).folder
+    assert linked(current(published), carried) == set()
+    assert linked(published.published_dir / "snapshots" / first_snapshot(published), carried)
+    assert compare_snapshots(published, carried, whole) == []
+
+
+def first_snapshot(settings: Settings) -> str:
+    return min(path.name for path in (settings.published_dir / "snapshots").iterdir())
+
+
+def test_tables_and_schemas_that_are_no_more_vanish(published):
+    execute(published, "drop table core.dim_date; drop schema reporting cascade")
+    before = current(published)
+    publication = carry(published)
+    assert linked(before, publication.folder) == {"core.dim_learner", "marts.mart_learner_course"}
+    assert not (publication.folder / "parquet" / "reporting").exists()
+    schemas = query(publication.database, "select schema_name from duckdb_schemas() where not internal order by all")
+    assert schemas == [("_meta",), ("core",), ("marts",)]
+    assert {name for name in publication.tables if not name.startswith("_meta.")} == linked(before, publication.folder)
+
+
+def test_history_of_runs_is_always_copied(published):
+    execute(published, "create schema ops; create table ops.pipeline_runs as select 1 as run_number")
+    versions = {"ops.pipeline_runs": "1"}
+    before = carry(published, versions).folder
+    execute(published, "update ops.pipeline_runs set run_number = 2")
+    publication = carry(published, versions)
+    assert query(publication.database, "from ops.pipeline_runs") == [(2,)]
+    assert linked(before, publication.folder) == DATA_VERSIONS.keys()
+
+
+def test_a_table_of_other_columns_or_comments_is_copied_whatever_its_version(published):
+    before = current(published)
+    execute(published, "comment on table core.dim_date is 'Days'; alter table core.dim_learner add column x integer")
+    publication = carry(published)
+    assert linked(before, publication.folder) == {"marts.mart_learner_course", "reporting.learners"}
+    assert compare_tables(published, "core.dim_learner") == []
+
+
+def other_engine(settings, monkeypatch):
+    monkeypatch.setattr(duckdb, "__version__", "2.0.1")
+    return {}
+
+
+def other_code(settings, monkeypatch):
+    monkeypatch.setattr(carry_over, "_hash_of", lambda paths: "0" * 64)
+    return {}
+
+
+def an_erasure(settings, monkeypatch):
+    return {"erased": ErasedLearners(["1" * 32], b"key")}
+
+
+def no_link(settings, monkeypatch):
+    (settings.published_dir / "current").unlink()
+    return {}
+
+
+def unreadable(settings, monkeypatch):
+    file = current(settings) / DATABASE
+    file.chmod(0o644)
+    file.write_bytes(b"no database" * 1000)
+    return {}
+
+
+def without_versions(settings, monkeypatch):
+    file = current(settings) / DATABASE
+    file.chmod(0o644)
+    with duckdb.connect(file) as connection:
+        connection.execute("alter table _meta.tables drop column data_version")
+    return {}
+
+
+def a_private_table(settings, monkeypatch):
+    monkeypatch.setattr(publish_module, "find_unpublished", lambda models: {"core.dim_date"})
+    return {}
+
+
+def a_private_column(settings, monkeypatch):
+    execute(settings, "alter table core.dim_learner drop column country")
+    return {}
+
+
+def a_file_that_cannot_be_continued(settings, monkeypatch):
+    def fail(*_):
+        raise duckdb.IOException("IO Error: a block is broken")
+
+    monkeypatch.setattr(publish_module, "continue_file", fail)
+    return {}
+
+
+def too_large_a_file(settings, monkeypatch):
+    monkeypatch.setattr(carry_over, "GROWTH", 0.5)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (other_engine, "DuckDB's version changed"),
+        (other_code, "code that publishes changed"),
+        (an_erasure, "erased learners changed"),
+        (no_link, "nothing is published yet"),
+        (unreadable, "cannot be read"),
+        (without_versions, "knows no versions"),
+        (a_private_table, ""),
+        (a_private_column, ""),
+        (a_file_that_cannot_be_continued, "cannot be continued"),
+        (too_large_a_file, "more than 0.5 times"),
+    ],
+)
+def test_all_is_copied_where_nothing_may_be_carried_over(published, monkeypatch, prepare, reason):
+    before = current(published)
+    arguments = prepare(published, monkeypatch)
+    told = []
+    publication = carry(published, on_progress=told.append, **arguments)
+    assert linked(before, publication.folder) == set()
+    assert reason in " ".join(text for text in told if text.startswith("All tables are copied") or not reason)
+    assert query(publication.database, "select count(*) from core.dim_learner") == [(50,)]
+    again = carry(published, **arguments)
+    may_carry = prepare not in (a_file_that_cannot_be_continued, too_large_a_file)
+    assert bool(linked(publication.folder, again.folder)) == may_carry
+
+
+def test_another_publication_key_copies_all_and_the_same_one_carries_over(published):
+    without, keys = current(published), ["first publication key, long enough", "second publication key, long enough"]
+    first, again, second = (
+        carry(published.model_copy(update={"publication_key": Settings(publication_key=key).publication_key})).folder
+        for key in (keys[0], keys[0], keys[1])
+    )
+    assert linked(without, first) == set() == linked(first, second)
+    assert "core.dim_learner" in linked(first, again)
+    assert compare_snapshots(published, first, again) == []
+
+
+@pytest.mark.parametrize("versions", [None, {}, dict.fromkeys(DATA_VERSIONS), {"core.dim_date": "dates 2"}])
+def test_tables_without_a_known_version_are_copied(published, versions):
+    before = current(published)
+    assert linked(before, publish_now(published, data_versions=versions).folder) == set()
+    assert linked(current(published), carry(published).folder) == set()
+
+
+def test_a_file_that_grew_too_much_is_written_whole(settings):
+    build(settings)
+    execute(settings, "create table core.big as select i, md5(i::varchar) as text from range(200000) as t (i)")
+    sizes = []
+    for number in range(6):
+        execute(settings, f"update core.big set text = md5((i + {number})::varchar)")
+        publication = carry(settings, {"core.big": str(number), "core.dim_learner": str(number)})
+        sizes.append(publication.database.stat().st_size)
+        (whole_bytes,) = query(publication.database, "select whole_bytes from _meta.publication")[0]
+        assert sizes[-1] <= 1.3 * whole_bytes
+        assert whole_bytes in sizes
+    assert query(publication.database, "select text = md5('12') from core.big where i = 7") == [(True,)]
+
+
+def test_rows_of_a_carried_table_that_are_not_as_many_as_built_stop_the_publication(published):
+    before = current(published).name
+    execute(published, "delete from core.dim_date where date_on = '2024-01-03'")
+    with pytest.raises(
+        PublishError, match=r"dim_date has 10 rows in the copy, 9 in the build database: it was carried"
+    ):
+        carry(published)
+    assert read_published(published) == (before, 1)
+
+
+def test_parquet_is_copied_where_it_cannot_be_linked_and_exported_where_it_is_damaged(published, monkeypatch):
+    before = current(published)
+    damaged = before / "parquet" / "core" / "dim_date.parquet"
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"PAR1")
+
+    def fail(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", fail)
+    publication = carry(published)
+    assert linked(before, publication.folder) == set()
+    for table in DATA_VERSIONS:
+        assert compare_tables(published, table) == []
+    inner = "parquet/marts/mart_learner_course.parquet"
+    assert (publication.folder / inner).read_bytes() == (before / inner).read_bytes()
+    assert (publication.folder / inner).stat().st_mode & 0o222 == 0
+
+
+def test_carried_parquet_outlives_the_snapshot_that_it_was_made_for(published):
+    first = current(published)
+    inode = (first / "parquet" / "core" / "dim_date.parquet").stat().st_ino
+    for _ in range(4):
+        publication = carry(published)
+    assert not first.exists()
+    assert (publication.folder / "parquet" / "core" / "dim_date.parquet").stat().st_ino == inode
+    for table in DATA_VERSIONS:
+        assert compare_tables(published, table) == []
+
+
+@pytest.fixture
+def identities(settings, tmp_path):
+    """An identity store of one person, Bob; `add` adds Ann."""
+    path = tmp_path / "people.parquet"
+    duckdb.sql(f"copy (select 'Bob Baker' as full_name) to '{path}'")
+    return {path: ["full_name"]}
+
+
+def add_ann(identities) -> None:
+    (path,) = identities
+    duckdb.sql(f"copy (select unnest(['Bob Baker', 'Ann Archer']) as full_name) to '{path}'")
+
+
+@pytest.mark.parametrize("is_generated", [False, True])
+def test_identifiers_are_searched_in_what_changed_and_everywhere_once_there_are_others(
+    settings, identities, is_generated
+):
+    if is_generated:
+        settings.identity_dir.mkdir(parents=True)
+        settings.generated_key_file.write_text("a generated key")
+    else:
+        settings = settings.model_copy(
+            update={"pseudonym_key": Settings(pseudonym_key="0123456789ab" * 4).pseudonym_key}
+        )
+    build(settings)
+    execute(settings, "create table core.notes as select 'see Ann Archer' as note")
+    versions = {"core.notes": "1"}
+    first = carry(settings, versions, identities=identities)
+    second = carry(settings, versions | {"reporting.learners": "2"}, identities=identities)
+    assert (first.searched.earlier, second.searched.earlier) == (0, 6)
+    assert second.searched.columns == first.searched.columns - 6
+    assert linked(first.folder, second.folder) == {*DATA_VERSIONS, "core.notes"} - {"reporting.learners"}
+    add_ann(identities)
+    with pytest.raises(PublishedIdentifierError, match=r"core\.notes\.note holds direct identifiers") as error:
+        carry(settings, versions | {"reporting.learners": "2"}, identities=identities)
+    assert error.value.columns == {"core.notes.note": 1}
+    assert current(settings) == second.folder
+
+
+def test_an_identifier_in_a_changed_table_is_found_while_the_others_are_not_searched(settings, identities):
+    settings = settings.model_copy(update={"pseudonym_key": Settings(pseudonym_key="0123456789ab" * 4).pseudonym_key})
+    build(settings)
+    carry(settings, identities=identities)
+    execute(settings, "update core.dim_learner set country = 'of bob baker' where learner_key = 'learner 7'")
+    with pytest.raises(PublishedIdentifierError, match=r"core\.dim_learner\.country holds"):
+        carry(settings, {"core.dim_learner": "2"}, identities=identities)
+
+
+def test_without_a_key_all_is_searched_each_time(published, identities):
+    publications = [carry(published, identities=identities) for _ in range(2)]
+    assert publications[0].searched == publications[1].searched
+    assert publications[1].searched.earlier == 0
+    assert linked(*(x.folder for x in publications)) == DATA_VERSIONS.keys()
+
+
+def test_column_names_are_audited_in_carried_tables_too(published, tmp_path):
+    (tmp_path / "_campus__sources.yml").write_text(
+        "sources: [{name: raw_campus, tables: [{name: learners, columns: ["
+        "{name: country, data_type: varchar, config: {meta: {pii: direct}}}]}]}]"
+    )
+    with pytest.raises(PublishedIdentifierError, match=r"dim_learner\.country bears the name of a direct identifier"):
+        carry(published, models=tmp_path)
