@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from dagster_project.base import clock
 from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
+from dagster_project.commands.gate import up_to_date
 from dagster_project.commands.interruption import keep_signals, last_words
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.ingest.sources import Source
+    from dagster_project.store.accepted import State
+    from dagster_project.store.plan import Plan
+
+SHOWN_REASONS = 3
+"""Of why a run does something, on its first screen; the UI shows every asset."""
 
 
 def perform(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -25,6 +31,9 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     source = _wanted_source(settings, arguments.source, arguments.contract, arguments.landing)
     for note in check_landing(CONTRACTS[source.contract], source.name, source.landing, settings):
         say(f"Note: {note}")
+    if state := up_to_date(settings, source):
+        say(_nothing_to_do(state))
+        return 0
     return run_source(settings, source)
 
 
@@ -66,12 +75,14 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     from dagster_project.defs.instance.history import record_end
     from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
+    from dagster_project.defs.planning import plan_of, selection_of, whole_graph
     from dagster_project.ingest.audit import refused_reasons
     from dagster_project.ingest.landing import landing_state
     from dagster_project.ingest.sources import register_source
     from dagster_project.report.empty_answers import empty_answers
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
+    from dagster_project.store import accepted
 
     register_source(settings, source, CONTRACTS)
     process = this_process()
@@ -82,6 +93,16 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
 
     with dg.DagsterInstance.get() as instance, last_words(cancel):
         fail_lost_runs(instance)
+        graph = whole_graph()
+        plan = plan_of(graph, settings, [source])
+        if not plan:
+            say(_nothing_to_do(accepted.read(settings)))
+            return 0
+        job = dg.build_reconstructable_job(
+            "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
+        )
+        selection = selection_of(plan, graph, job.get_definition().asset_layer.selected_asset_keys)
+        say(_told_plan(plan))
         arguments = run_request_arguments(source, settings, clock.today())
         # Dagster can start again what it started only.
         tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
@@ -90,9 +111,7 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
         tags |= {LANDING_TAG: landed} if landed else {}
         tags |= {ERASURES_TAG: erased} if erased else {}
         result = dg.execute_job(
-            dg.build_reconstructable_job(
-                "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
-            ),
+            job.get_subset(asset_selection=selection.assets, asset_check_selection=selection.checks),
             instance=instance,
             tags=tags,
             run_config={**arguments["run_config"], "loggers": {"console": {}}},
@@ -120,6 +139,20 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
         )
     )
     return 0 if result.success else 1
+
+
+def _told_plan(plan: "Plan") -> str:
+    """How much a run makes, and what for: the reasons that begin it, not those that follow from others."""
+    reasons = [f"{name}: {reason}" for name, reason in plan.tables.items() if not reason.endswith(" changes")]
+    more = f" and {len(reasons) - SHOWN_REASONS} more reasons" if len(reasons) > SHOWN_REASONS else ""
+    told = "; ".join(reasons[:SHOWN_REASONS]) + more
+    return f"{len(plan.tables)} of {len(plan.tables) + len(plan.kept)} tables and pages are to be made ({told})"
+
+
+def _nothing_to_do(state: "State | None") -> str:
+    snapshot = f"snapshot {state.snapshot_id}" if state else "what is published"
+    due = f" Next without new files: {state.due_reason}, {state.due:%Y-%m-%d %H:%M} UTC." if state and state.due else ""
+    return f"Nothing new: {snapshot} is up to date, and nothing was written.{due}"
 
 
 def _told(result, word: str) -> dict[str, str]:

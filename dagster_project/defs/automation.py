@@ -22,6 +22,7 @@ from dagster_project.defs.partitions import (
     SOURCE_TAG,
     run_request_arguments,
 )
+from dagster_project.defs.planning import selected
 from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, registered_sources
@@ -32,6 +33,7 @@ from dagster_project.report.outbox import send_waiting
 from dagster_project.settings import Settings
 
 ATTEMPTS = 3
+NOTHING_NEW = "nothing new: what is published is up to date"
 WILL_RETRY_TAG = "dagster/will_retry"
 AUTO_RETRY_RUN_ID_TAG = "dagster/auto_retry_run_id"
 
@@ -66,10 +68,16 @@ run_all = dg.define_asset_job(
 
 
 @dg.schedule(job=run_all, cron_schedule="0 3 * * *", execution_timezone="UTC")
-def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Every night at three: yesterday's events of every source, and whatever else has landed or changed."""
+def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Every night at three: yesterday's events of every source, and whatever else has landed, changed or become due."""
+    settings = Settings()
+    chosen = selected(run_all.name, registered_sources(settings), settings)
+    if chosen is None:
+        return dg.SkipReason(NOTHING_NEW)
     yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
     return dg.RunRequest(
+        asset_selection=sorted(chosen.assets),
+        asset_check_keys=sorted(chosen.checks),
         run_key=yesterday.isoformat(),
         partition_key=yesterday.strftime(MONTH),
         tags={FIRST_DAY_TAG: yesterday.isoformat(), LAST_DAY_TAG: yesterday.isoformat()},
@@ -101,8 +109,12 @@ def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             reasons.append(f"{source.name}: its files changed since the last look")
         elif reason := _why_not_again(runs):
             reasons.append(f"{source.name}: {reason}")
+        elif request := _request(source, settings, LANDING_TAG, state, len(runs)):
+            requests.append(request)
         else:
-            requests.append(_request(source, settings, LANDING_TAG, state, len(runs)))
+            cursor.loaded[source.name] = state
+            cursor.seen.pop(source.name, None)
+            reasons.append(f"{source.name}: {NOTHING_NEW}")
     return dg.SensorResult(
         run_requests=requests,
         skip_reason="; ".join(reasons) if reasons and not requests else None,
@@ -154,10 +166,20 @@ def _why_not_again(runs: Sequence[dg.DagsterRun]) -> str | None:
     return f"{ATTEMPTS} runs failed" if len(runs) >= ATTEMPTS else None
 
 
-def _request(source: Source, settings: Settings, tag: str, state: str, attempt: int) -> dg.RunRequest:
+def _request(source: Source, settings: Settings, tag: str, state: str, attempt: int) -> dg.RunRequest | None:
+    """A run of what is new of a source; None: nothing is."""
+    chosen = selected(job_name(source.contract), [source], settings)
+    if chosen is None:
+        return None
     arguments = run_request_arguments(source, settings, clock.today())
     arguments["tags"][tag] = state
-    return dg.RunRequest(run_key=f"{source.name}:{state}:{attempt}", job_name=job_name(source.contract), **arguments)
+    return dg.RunRequest(
+        run_key=f"{source.name}:{state}:{attempt}",
+        job_name=job_name(source.contract),
+        asset_selection=sorted(chosen.assets),
+        asset_check_keys=sorted(chosen.checks),
+        **arguments,
+    )
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -259,8 +281,8 @@ def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs = _runs_for(context.instance, source, ERASURES_TAG, state)
         if reason := _why_not_again(runs):
             reasons.append(f"{source.name}: {reason}")
-        else:
-            requests.append(_request(source, settings, ERASURES_TAG, state, len(runs)))
+        elif request := _request(source, settings, ERASURES_TAG, state, len(runs)):
+            requests.append(request)
     return dg.SensorResult(run_requests=requests, skip_reason="; ".join(reasons) if reasons and not requests else None)
 
 

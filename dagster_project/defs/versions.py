@@ -16,7 +16,6 @@ from dagster_dbt.asset_utils import get_asset_check_key_for_test
 from dagster_project.base.files import content_hash
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.drivers.assets import drivers
 from dagster_project.defs.pages.assets import page_key
 from dagster_project.defs.transform.assets import MANIFEST, NODES, TRANSLATOR
 from dagster_project.ingest.changes import table_state
@@ -39,7 +38,7 @@ SETTINGS_OF_RUNS = {
     *("erase_from_landing", "raw_retention_days"),
 }
 """Settings that decide how a run goes, or that the ledger knows of, and not what a table holds."""
-RHYTHMS = {drivers.op.name: timedelta(days=7)}
+RHYTHMS = {"drivers": timedelta(days=7)}
 """How long what a step computes is kept though more data have come."""
 
 
@@ -216,7 +215,7 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     text = path.read_text() if path else ""
     needs: list[str] = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
             needs += [node.module, *(f"{node.module}.{x.name}" for x in node.names)]
         elif isinstance(node, ast.Import):
             needs += [x.name for x in node.names if x.name.startswith(PACKAGE)]

@@ -88,7 +88,7 @@ def _reason(
     known = {record.file: record for record in records if record.status != "refused"}
     refused = {record.file: record for record in records if record.status == "refused"}
     mine = {file.name: file for file in landing.of_table(table, files)}
-    if landing.is_missing(table, mine, known):
+    if landing.is_missing(table, list(mine.values()), known):
         return "no file, though the table must be there"
     hashed = contract_hash(contract, table, key if table.is_personal else None)
 

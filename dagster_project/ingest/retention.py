@@ -10,9 +10,9 @@ it tells by file (`Ledger.expired_rows`).
 """
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
 from dagster_project.base import clock
 from dagster_project.base.engine import open_engine
@@ -59,6 +59,19 @@ def first_kept_day(contract: Contract, table: Table, settings: Settings) -> date
     periods = settings.raw_retention_days
     days = periods.get(f"{contract.name}.{table.name}", periods.get(table.name))
     return clock.today() - timedelta(days=days) if days and table.is_event else None
+
+
+def next_expiry(contracts: Mapping[str, Contract], settings: Settings) -> datetime | None:
+    """When rows of raw are next too old to be kept (UTC without zone); None: none will be, as the settings are."""
+    times = []
+    for contract in contracts.values() if settings.raw_retention_days else ():
+        for table in contract.tables:
+            first = first_kept_day(contract, table, settings)
+            oldest = [x.first_date for x in Ledger(settings).files(contract.name, table.name) if x.first_date]
+            if first and oldest:
+                # A day is kept for as many whole days as there are between today and the first that is kept.
+                times.append(datetime.combine(min(oldest), time.min) + (clock.today() - first) + timedelta(days=1))
+    return min(times, default=None)
 
 
 def expire(

@@ -107,3 +107,21 @@ def why_stale(table: Table, newest: datetime | None, now: datetime) -> str:
         f"the newest {what} is of {newest:%Y-%m-%d}, {days.days:,} days old; "
         f"{min(limits).total_seconds() / 86400:g} days are permitted"
     )
+
+
+def next_stale(contracts: Mapping[str, Contract], settings: Settings, now: datetime) -> datetime | None:
+    """When the next source gets older than its contract permits, if nothing arrives; None: none will."""
+    times: list[datetime] = []
+    for source in registered_sources(settings):
+        if source.contract not in contracts:
+            continue
+        contract = contracts[source.contract]
+        for table in contract.tables:
+            if table.freshness is None:
+                continue
+            day = newest_day(audit.event_days(contract, table, source.name, settings), now) if table.is_event else None
+            newest = newest_at(contract, table, source, settings, day)
+            for limit in (table.freshness.warn_after, table.freshness.error_after):
+                if newest and limit:  # `why_stale` asks for more than the limit
+                    times.append(newest + limit + timedelta(seconds=1))
+    return min((time for time in times if time > now), default=None)

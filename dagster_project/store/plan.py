@@ -75,11 +75,24 @@ class Plan:
 
 
 def version_of(node: Node, parents: Mapping[str, str]) -> str:
-    """Version of a table that is made now, from those of what it reads (None: not known yet)."""
+    """Version of a table that is made from tables of these versions; one that is missing is of no known version."""
     if node.is_raw:
         return node.code
     text = json.dumps([node.code, sorted((name, parents.get(name)) for name in node.parents)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def version_now(
+    nodes: Mapping[str, Node], built: Mapping[str, Built], making: Set[str], now: datetime
+) -> dict[str, Built]:
+    """What tables that are made at this moment become: of each, and not of what it would be after a whole run."""
+    versions: dict[str, str] = {}
+    for name in _in_order(nodes):
+        if nodes[name].is_raw or name in making:
+            versions[name] = version_of(nodes[name], versions)
+        elif name in built:
+            versions[name] = built[name].version
+    return {name: Built(versions[name], nodes[name].code, now, nodes[name].marker) for name in nodes if name in making}
 
 
 def make_plan(

@@ -135,6 +135,7 @@ def publish(
     identities: Mapping[Path, Sequence[str]] | None = None,
     models: Path = MODELS,
     data_versions: Mapping[str, str | None] | None = None,
+    beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
     """Publish the build database as a new snapshot. Call it while holding the `WriteLock`.
@@ -159,6 +160,7 @@ def publish(
             Python stay private.
         data_versions: "schema.table" → hash of what its rows, columns and comments were made from: tables of the same
             version must be equal in them. One without a version is always copied, and so is the history of runs.
+        beside: further files of the snapshot, name → text.
 
     Raises:
         PublishedIdentifierError: a column holds direct identifiers of learners; nothing was published.
@@ -204,6 +206,8 @@ def publish(
             linked = link_parquet(settings, previous.database.parent, incoming, {x: counts[x] for x in carried})
         export_parquet(settings, incoming, {name: count for name, count in counts.items() if name not in linked})
         _copy_pages(settings, incoming, snapshot_id)
+        for name, text in (beside or {}).items():
+            (incoming / name).write_text(text)
         return counts, searched
 
     counts, searched = swap_in(settings.published_dir, snapshot_id, fill, settings.snapshots_kept)

@@ -157,7 +157,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting(ticks, monkeypatch):
     monkeypatch.setattr(automation, "SETTLED_SECONDS", 60)
     ticks.tick()
     now = time.time()
-    monkeypatch.setattr(automation.time, "time", lambda: now - 86400)
+    monkeypatch.setattr(automation.clock, "timestamp", lambda: now - 86400)
     assert len(ticks.tick()) == 1
 
 

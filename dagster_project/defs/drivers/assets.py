@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_project.analyses.drivers import MARTS, SEEDS, TABLES, analyse_sources
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.analytics import analytics_spec, asset_key
+from dagster_project.defs.making import making
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource
 from dagster_project.report.driver_figures import FIGURES, draw_figure
 from dagster_project.store.frames import to_arrow
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 )
 def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
     """The effects with their intervals, and what stands beside them; the rows are streamed, never held together."""
-    with warehouse.writing(context) as settings:
+    with making(context, warehouse) as (settings, data_versions):
         store = Warehouse(settings)
         settings.temp_dir.mkdir(parents=True, exist_ok=True)
         results = analyse_sources(store, settings.temp_dir, context.log.info, settings.minimum_group_size)
@@ -31,7 +32,8 @@ def drivers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
         for name, table in TABLES.items():
             count = store.write(table, to_arrow(results[name], CONTRACTS[table]), CONTRACTS[table])
             metadata = {"dagster/row_count": count} | (figures if name == "effects" else {})
-            yield dg.MaterializeResult(asset_key=asset_key(table), metadata=metadata)
+            key = asset_key(table)
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=data_versions[key])
 
 
 def _draw(store: Warehouse, effects: "pd.DataFrame") -> dict[str, dg.MetadataValue]:

@@ -5,6 +5,7 @@ from types import ModuleType
 import dagster as dg
 
 from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.defs.making import making
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report.page import About
@@ -30,9 +31,10 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
         pool=WRITER_POOL,
     )
     def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-        with warehouse.writing(context) as settings:
+        with making(context, warehouse) as (settings, data_versions):
             file = write_page(page, settings, About.of(source_states(CONTRACTS, settings), settings))
-        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size})
+        metadata = {"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size}
+        return dg.MaterializeResult(metadata=metadata, data_version=data_versions.get(key))
 
     return write
 

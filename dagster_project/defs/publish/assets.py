@@ -8,6 +8,7 @@ import dagster as dg
 
 from dagster_project.base.errors import PublishedIdentifierError
 from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.defs import planning
 from dagster_project.defs.ops.assets import KEYS as OPS
 from dagster_project.defs.pages.assets import page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
@@ -18,6 +19,8 @@ from dagster_project.privacy.erasure.stages import erased_learners, finish
 from dagster_project.privacy.identifier_search import identity_files
 from dagster_project.report.data_docs import write_snapshot
 from dagster_project.report.pages import find_pages
+from dagster_project.store import accepted
+from dagster_project.store import versions as data_versions
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
 
@@ -52,14 +55,18 @@ def learning_warehouse(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     with warehouse.writing(context) as settings:
+        snapshot_id = make_snapshot_id(warehouse.run_id[:8])
+        state = planning.state_after(context, settings, snapshot_id)
         try:
             publication = publish(
                 settings,
-                make_snapshot_id(warehouse.run_id[:8]),
+                snapshot_id,
                 sources_info=[_describe(source, warehouse.ledger) for source in registered_sources(settings)],
                 versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
                 erased=erased_learners(settings),
                 identities=identity_files(CONTRACTS.values(), settings),
+                data_versions={name: built.version for name, built in data_versions.read(settings).items()},
+                beside={accepted.FILE: state.as_text()},
                 on_progress=context.log.info,
             )
         except PublishedIdentifierError as error:
@@ -68,18 +75,24 @@ def learning_warehouse(
         write_snapshot(settings, publication.snapshot_id)
         for receipt in finish(settings, publication.snapshot_id):
             context.log.info(f"A learner is erased. Receipt: {receipt}")
+        planning.report_kept(context, settings)
     yield dg.MaterializeResult(
         metadata={
             "snapshot": publication.snapshot_id,
             "database": dg.MetadataValue.path(str(publication.database)),
             "dagster/row_count": publication.row_count,
             "tables": dg.MetadataValue.json(dict(publication.tables)),
-        }
+        },
+        data_version=dg.DataVersion(publication.snapshot_id),
     )
     yield dg.AssetCheckResult(
         check_name=NO_IDENTIFIER,
         passed=True,
-        metadata={"identifiers": publication.searched.identifiers, "text columns": publication.searched.columns},
+        metadata={
+            "identifiers": publication.searched.identifiers,
+            "text columns": publication.searched.columns,
+            "text columns that an earlier publication searched": publication.searched.earlier,
+        },
     )
 
 

@@ -11,8 +11,10 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from dagster_project.analyses.tables import CONTRACTS as ANALYTICS
+from dagster_project.base import clock
 from dagster_project.base.errors import DbtError
 from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.defs.making import built_now
 from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
 from dagster_project.defs.transform import dbt
@@ -20,7 +22,8 @@ from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
 from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.privacy.erasure.stages import unbuild
-from dagster_project.store import findings
+from dagster_project.store import findings, versions
+from dagster_project.store.plan import Built
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
@@ -67,9 +70,11 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
             Warehouse(settings).restore([*ANALYTICS.values(), findings.contract()])
             os.environ.update(settings.environment_of_dbt())
             target = warehouse.dbt_target
+            built = built_now(context, settings)
+            told = versions.as_variable(built, warehouse.run_id, clock.now_as_stored())
             outputs, failure = [], None
             try:
-                for event in dbt.build(build_arguments(warehouse.rebuild), _nodes(), context, target):
+                for event in dbt.build(build_arguments(warehouse.rebuild, told), _nodes(), context, target):
                     if isinstance(event, dg.Output):
                         outputs.append(event)
                     else:
@@ -80,7 +85,7 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
             if compiled.exists():  # the search for leaks runs it again on the data of an earlier day
                 shutil.copytree(compiled, settings.compiled_marts_dir, dirs_exist_ok=True)
             # dbt holds the file while it runs, so what is read from it waits until then.
-            yield from _described(context, outputs, Warehouse(settings), target)
+            yield from _described(context, outputs, Warehouse(settings), target, built)
             if failure:
                 raise failure
             if DAILY_EVENTS_KEY in context.selected_asset_keys:
@@ -100,7 +105,11 @@ def _nodes() -> dbt.Nodes:
 
 
 def _described(
-    context: dg.AssetExecutionContext, outputs: list[dg.Output], warehouse: Warehouse, target_path: Path
+    context: dg.AssetExecutionContext,
+    outputs: list[dg.Output],
+    warehouse: Warehouse,
+    target_path: Path,
+    built: Mapping[str, Built],
 ) -> Iterator[dg.Output]:
     """The outputs with row counts, columns and the columns these come from."""
     if not outputs:  # dbt failed before it built anything: perhaps there is no database to look at
@@ -122,17 +131,22 @@ def _described(
         if name in counts:
             metadata["dagster/row_count"] = counts[name]
         metadata = {key: value for key, value in metadata.items() if value is not None}
-        yield dg.Output(output.value, output_name=output.output_name, metadata=metadata)
+        version = dg.DataVersion(built[name].version)
+        yield dg.Output(output.value, output_name=output.output_name, metadata=metadata, data_version=version)
 
 
-def build_arguments(rebuild: Mapping[str, dict] | None) -> list[str]:
+def build_arguments(rebuild: Mapping[str, dict] | None, data_versions: Mapping | None = None) -> list[str]:
     """Arguments of `dbt build` but for the selection.
 
     Args:
         rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity;
             None: every table is made anew, columns included.
+        data_versions: what the models are made from, as `store.versions.as_variable` has it.
 
     Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
     """
-    window = ["--full-refresh"] if rebuild is None else ["--vars", json.dumps({"rebuild": rebuild}, sort_keys=True)]
-    return ["--exclude-resource-type", "unit_test", *window]
+    variables = {} if rebuild is None else {"rebuild": rebuild}
+    variables |= {"data_versions": data_versions} if data_versions else {}
+    arguments = ["--exclude-resource-type", "unit_test"]
+    arguments += ["--full-refresh"] if rebuild is None else []
+    return arguments + (["--vars", json.dumps(variables, sort_keys=True)] if variables else [])

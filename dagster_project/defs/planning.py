@@ -1,0 +1,174 @@
+"""The plan of the next run, the part of Dagster's graph that it selects, and what a publication leaves for it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from dagster_project.base import clock
+from dagster_project.contracts.in_use import CONTRACTS
+from dagster_project.defs.versions import ALWAYS, PUBLICATION, key_of, name_of, nodes_of
+from dagster_project.ingest import identity
+from dagster_project.ingest.changes import changed_tables
+from dagster_project.ingest.landing import LandingError
+from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.requests import Erasures
+from dagster_project.ingest.retention import next_expiry
+from dagster_project.ingest.source_state import next_stale
+from dagster_project.ingest.sources import Source, registered_sources
+from dagster_project.settings import Settings
+from dagster_project.store import accepted, versions
+from dagster_project.store.plan import Accepted, Built, Node, Plan, make_plan
+
+VERSION_TAG = "dagster/data_version"
+
+
+class Selection(NamedTuple):
+    """What a run is told to do."""
+
+    assets: frozenset[dg.AssetKey]
+    checks: frozenset[dg.AssetCheckKey]
+
+
+def whole_graph() -> Any:
+    """Dagster's graph of all assets: a job, while it runs, knows its own only."""
+    from dagster_project.definitions import defs
+
+    return defs.resolve_asset_graph()
+
+
+def plan_of(graph: Any, settings: Settings, sources: Sequence[Source]) -> Plan:
+    """What a run must do that loads these sources.
+
+    Args:
+        graph: Dagster's graph of all assets.
+    """
+    arriving = {}
+    for source in sources:
+        contract = CONTRACTS[source.contract]
+        try:
+            found = changed_tables(contract, source, settings)
+        except LandingError as error:  # the run tells of it, and of no other source less for it
+            found = {table.name: str(error) for table in contract.tables}
+        marks = Ledger(settings).marked_dates(contract.name, source.name).dates
+        if marks:  # of a run that was cut off
+            found |= {x.name: "days that changed before" for x in contract.tables if x.is_event and x.name not in found}
+        arriving |= {f"{contract.schema}.{table}": f"{reason} of {source.name}" for table, reason in found.items()}
+    waiting = Erasures(settings).at("asked", "unloaded", "unbuilt")
+    return make_plan(
+        *_what_there_is(graph, settings),
+        clock.now_as_stored(),
+        arriving,
+        "a learner is to be erased" if waiting else "",
+    )
+
+
+def _what_there_is(graph: Any, settings: Settings) -> tuple[dict[str, Node], dict[str, Built], Accepted]:
+    nodes, built = nodes_of(graph, settings), versions.read(settings)
+    state = accepted.read(settings)
+    taken = state.accepted if state else Accepted()
+    if version := taken.versions.get(PUBLICATION):
+        built[PUBLICATION] = Built(version, version, datetime.min)
+    return nodes, built, taken
+
+
+def selection_of(plan: Plan, graph: Any, keys: Iterable[dg.AssetKey]) -> Selection:
+    """Assets and checks of a job that a plan asks for: what it names, and what every run makes.
+
+    Args:
+        keys: assets of the job.
+    """
+    in_job = set(keys)
+    planned = {key_of(name) for name in plan.tables} | {key for key in in_job if _is_of_every_run(graph, key)}
+    assets = frozenset(planned & in_job)
+    checks = {x for x in graph.asset_check_keys if f"{name_of(x.asset_key)}:{x.name}" in plan.checks}
+    checks = {x for x in checks if x.asset_key in in_job}
+    checks |= {x for x in graph.asset_check_keys if x.asset_key in assets}
+    return Selection(assets, frozenset(checks))
+
+
+def selected(job_name: str, sources: Sequence[Source], settings: Settings) -> Selection | None:
+    """What a job is told to do for these sources; None: nothing is new."""
+    from dagster_project.definitions import defs
+
+    graph = whole_graph()
+    plan = plan_of(graph, settings, sources)
+    return selection_of(plan, graph, defs.resolve_job_def(job_name).asset_layer.selected_asset_keys) if plan else None
+
+
+def _is_of_every_run(graph: Any, key: dg.AssetKey) -> bool:
+    return key.path[0] in ALWAYS or any(parent.path[0] == "ops" for parent in graph.get(key).parent_keys)
+
+
+def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_id: str) -> accepted.State:
+    """What a publication takes in this run: what the run made or judged as it is now, all else as it was taken before.
+
+    A table that another run built and did not publish stays to be judged.
+    """
+    graph = whole_graph()
+    nodes, built, before = _what_there_is(graph, settings)
+    made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
+    judged = context.run.asset_check_selection
+    taken = {name: _version(nodes, built, name) if name in made else before.versions.get(name) for name in nodes}
+    checks = {
+        f"{name}:{check}": code
+        for name, node in nodes.items()
+        for check, code in node.checks.items()
+        if (name in made if judged is None else dg.AssetCheckKey(key_of(name), check) in judged)
+        or before.checks.get(f"{name}:{check}") == code
+    }
+    after = Accepted({name: version for name, version in taken.items() if version}, checks)
+    due, reason = _due(make_plan(nodes, built | _published(nodes), after, clock.now_as_stored(), {}), settings)
+    sources = {x.name: (x.contract, str(x.landing)) for x in registered_sources(settings)}
+    key = identity.read_key(settings)
+    return accepted.State(
+        snapshot_id,
+        accepted.code_hash(),
+        accepted.settings_hash(settings, key),
+        sources,
+        after.versions,
+        after.checks,
+        due,
+        reason,
+    )
+
+
+def _version(nodes: Mapping[str, Node], built: Mapping[str, Built], name: str) -> str | None:
+    if nodes[name].is_raw or name == PUBLICATION:
+        return nodes[name].code
+    return built[name].version if name in built else None
+
+
+def _published(nodes: Mapping[str, Node]) -> dict[str, Built]:
+    code = nodes[PUBLICATION].code
+    return {PUBLICATION: Built(code, code, datetime.min)}
+
+
+def _due(plan: Plan, settings: Settings) -> tuple[datetime | None, str]:
+    """When there is something to do though nothing arrives, and what."""
+    now = clock.now_as_stored()
+    times: list[tuple[datetime, str]] = []
+    if plan:
+        name, reason = next(iter(plan.tables.items()), (next(iter(plan.checks), ""), "it is to be judged"))
+        times.append((now, f"{name}: {reason}"))
+    if plan.due:
+        times.append((plan.due, "an analysis that waits for more data"))
+    if stale := next_stale(CONTRACTS, settings, now):
+        times.append((stale, "a source that gets old"))
+    if expiry := next_expiry(CONTRACTS, settings):
+        times.append((expiry, "raw rows whose time to be kept ends"))
+    return min(times, default=(None, ""))
+
+
+def report_kept(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Show in the UI that what this run did not make is up to date."""
+    graph = whole_graph()
+    made = context.job_def.asset_layer.selected_asset_keys
+    nodes, built = nodes_of(graph, settings), versions.read(settings)
+    for name in nodes:
+        version = _version(nodes, built, name)
+        if version and key_of(name) not in made and name != PUBLICATION:
+            context.instance.report_runless_asset_event(
+                dg.AssetObservation(key_of(name), tags={VERSION_TAG: version}, metadata={"up to date": True})
+            )
