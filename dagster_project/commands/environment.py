@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from dagster_project.base import clock
 from dagster_project.base.errors import WarehouseError
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
@@ -73,6 +74,8 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("DAGSTER_HOME", str(home.resolve()))
     # dagster-dbt looks for dbt on the path, and this environment need not be activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if settings.clock:  # also where `.env` sets it
+        os.environ[clock.VARIABLE] = settings.clock.isoformat()
     # Dagster's own commands import the event log that dagster.yaml names.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     os.environ.setdefault("DO_NOT_TRACK", "1")

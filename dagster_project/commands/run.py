@@ -3,6 +3,7 @@
 import argparse
 import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,14 @@ from dagster_project.commands.interruption import keep_signals, last_words
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance, JobExecutionResult
+
     from dagster_project.ingest.sources import Source
     from dagster_project.store.accepted import State
     from dagster_project.store.plan import Plan
 
+TOLD_OF_RISK = {"scored": "analytics.at_risk_scores", "decisions": "analytics.at_risk_models"}
+"""Where the steps of risk say why nobody is scored: word of the metadata → table."""
 SHOWN_REASONS = 3
 """Of why a run does something, on its first screen; the UI shows every asset."""
 
@@ -75,14 +80,13 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     from dagster_project.defs.instance.history import record_end
     from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
-    from dagster_project.defs.planning import plan_of, selection_of, whole_graph
+    from dagster_project.defs.planning import confirm, plan_of, selection_of, whole_graph
     from dagster_project.ingest.audit import refused_reasons
     from dagster_project.ingest.landing import landing_state
     from dagster_project.ingest.sources import register_source
     from dagster_project.report.empty_answers import empty_answers
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
-    from dagster_project.store import accepted
 
     register_source(settings, source, CONTRACTS)
     process = this_process()
@@ -96,7 +100,7 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
         graph = whole_graph()
         plan = plan_of(graph, settings, [source])
         if not plan:
-            say(_nothing_to_do(accepted.read(settings)))
+            say(_nothing_to_do(confirm(graph, settings)))
             return 0
         job = dg.build_reconstructable_job(
             "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
@@ -122,22 +126,23 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
         told = alert(instance, result.run_id, settings, *failure) if failure else send_waiting(settings)
         for line in told:
             say(line)
-    seconds = time.monotonic() - started
-    cost = (seconds, memory.peak(), _step_seconds(result))
-    told = {word: _told(result, word) for word in ("scored", "decisions")}
-    print(
-        run_summary(
-            settings,
-            source.name,
-            result.success,
-            *cost,
-            *failure,
-            refused=[str(reason) for reason in refused_reasons(CONTRACTS[source.contract], source.name, settings)],
-            empty=lambda connection: empty_answers(
-                connection, [subject.name for subject in SUBJECTS], began_at, told["scored"], told["decisions"]
-            ),
+        seconds = time.monotonic() - started
+        cost = (seconds, memory.peak(), _step_seconds(result))
+        told = {word: _told(instance, word, table) for word, table in TOLD_OF_RISK.items()}
+        scored_since = began_at if _made(result, TOLD_OF_RISK["scored"]) else datetime.min
+        print(
+            run_summary(
+                settings,
+                source.name,
+                result.success,
+                *cost,
+                *failure,
+                refused=[str(reason) for reason in refused_reasons(CONTRACTS[source.contract], source.name, settings)],
+                empty=lambda connection: empty_answers(
+                    connection, [subject.name for subject in SUBJECTS], scored_since, told["scored"], told["decisions"]
+                ),
+            )
         )
-    )
     return 0 if result.success else 1
 
 
@@ -155,13 +160,18 @@ def _nothing_to_do(state: "State | None") -> str:
     return f"Nothing new: {snapshot} is up to date, and nothing was written.{due}"
 
 
-def _told(result, word: str) -> dict[str, str]:
-    """What steps said of their tables under one word of their metadata, by "<source>/<outcome>"."""
-    told: dict[str, str] = {}
-    for event in result.all_events:
-        if event.is_step_materialization and word in event.materialization.metadata:
-            told |= event.materialization.metadata[word].value
-    return told
+def _told(instance: "DagsterInstance", word: str, table: str) -> dict[str, str]:
+    """What the step that made a table last said under one word of its metadata, by "<source>/<outcome>"."""
+    import dagster as dg
+
+    event = instance.get_latest_materialization_event(dg.AssetKey(table.split(".")))
+    said = event.asset_materialization.metadata.get(word) if event and event.asset_materialization else None
+    return dict(said.value) if isinstance(said, dg.JsonMetadataValue) and isinstance(said.value, dict) else {}
+
+
+def _made(result: "JobExecutionResult", table: str) -> bool:
+    keys = (event.asset_key for event in result.all_events if event.is_step_materialization)
+    return any(key is not None and ".".join(key.path) == table for key in keys)
 
 
 def _snapshot(settings: Settings) -> str | None:

@@ -1,6 +1,6 @@
 """The plan of the next run, the part of Dagster's graph that it selects, and what a publication leaves for it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from dagster_project.ingest.source_state import next_stale
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
 from dagster_project.store import accepted, versions
-from dagster_project.store.plan import Accepted, Built, Node, Plan, make_plan
+from dagster_project.store.plan import Accepted, Built, Node, Plan, make_plan, version_of
 
 VERSION_TAG = "dagster/data_version"
 
@@ -57,20 +57,37 @@ def plan_of(graph: Any, settings: Settings, sources: Sequence[Source]) -> Plan:
         arriving |= {f"{contract.schema}.{table}": f"{reason} of {source.name}" for table, reason in found.items()}
     waiting = Erasures(settings).at("asked", "unloaded", "unbuilt")
     return make_plan(
-        *_what_there_is(graph, settings),
+        *_what_there_is(graph, settings, {source.contract for source in sources}),
         clock.now_as_stored(),
         arriving,
         "a learner is to be erased" if waiting else "",
     )
 
 
-def _what_there_is(graph: Any, settings: Settings) -> tuple[dict[str, Node], dict[str, Built], Accepted]:
+def _what_there_is(
+    graph: Any, settings: Settings, contracts: Collection[str]
+) -> tuple[dict[str, Node], dict[str, Built], Accepted]:
+    """Nodes, what is built, and what was published, for a run that loads these contracts."""
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     state = accepted.read(settings)
-    taken = state.accepted if state else Accepted()
-    if version := taken.versions.get(PUBLICATION):
-        built[PUBLICATION] = Built(version, version, datetime.min)
+    taken = _with_unloaded(state.accepted if state else Accepted(), nodes, contracts)
+    if taken.versions.get(PUBLICATION) == version_of(nodes[PUBLICATION], {}):
+        built[PUBLICATION] = _published(nodes[PUBLICATION])
     return nodes, built, taken
+
+
+def _with_unloaded(taken: Accepted, nodes: Mapping[str, Node], contracts: Collection[str]) -> Accepted:
+    """What was taken, raw tables of all other contracts included: it is not on this run to judge them."""
+    schemas = {CONTRACTS[contract].schema for contract in contracts}
+    others = {name: node for name, node in nodes.items() if node.is_raw and name.partition(".")[0] not in schemas}
+    return Accepted(
+        {**taken.versions, **{name: node.code for name, node in others.items()}},
+        {**taken.checks, **{f"{name}:{x}": code for name, node in others.items() for x, code in node.checks.items()}},
+    )
+
+
+def _published(publication: Node) -> Built:
+    return Built(version_of(publication, {}), publication.code, datetime.min)
 
 
 def selection_of(plan: Plan, graph: Any, keys: Iterable[dg.AssetKey]) -> Selection:
@@ -106,8 +123,11 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
 
     A table that another run built and did not publish stays to be judged.
     """
-    graph = whole_graph()
-    nodes, built, before = _what_there_is(graph, settings)
+    contracts = {source.contract for source in _sources(settings)}
+    nodes, built, _ = _what_there_is(whole_graph(), settings, contracts)
+    built[PUBLICATION] = _published(nodes[PUBLICATION])
+    state = accepted.read(settings)
+    before = state.accepted if state else Accepted()
     made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
     judged = context.run.asset_check_selection
     taken = {name: _version(nodes, built, name) if name in made else before.versions.get(name) for name in nodes}
@@ -119,30 +139,48 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
         or before.checks.get(f"{name}:{check}") == code
     }
     after = Accepted({name: version for name, version in taken.items() if version}, checks)
-    due, reason = _due(make_plan(nodes, built | _published(nodes), after, clock.now_as_stored(), {}), settings)
-    sources = {x.name: (x.contract, str(x.landing)) for x in registered_sources(settings)}
-    key = identity.read_key(settings)
+    left = make_plan(nodes, built, _with_unloaded(after, nodes, contracts), clock.now_as_stored(), {})
+    return _state(settings, snapshot_id, after, left)
+
+
+def confirm(graph: Any, settings: Settings) -> accepted.State | None:
+    """Note that what is published follows from the code and the settings of today too, where the plan is empty.
+
+    The next run then finds that before anything is imported.
+    """
+    state = accepted.read(settings)
+    if state is None:
+        return None
+    contracts = {source.contract for source in _sources(settings)}
+    nodes, built, taken = _what_there_is(graph, settings, contracts)
+    left = make_plan(nodes, built, taken, clock.now_as_stored(), {})
+    now = _state(settings, state.snapshot_id, state.accepted, left)
+    accepted.write(settings, now)
+    return now
+
+
+def _state(settings: Settings, snapshot_id: str, taken: Accepted, left: Plan) -> accepted.State:
+    due, reason = _due(left, settings)
     return accepted.State(
         snapshot_id,
         accepted.code_hash(),
-        accepted.settings_hash(settings, key),
-        sources,
-        after.versions,
-        after.checks,
+        accepted.settings_hash(settings, identity.read_key(settings)),
+        {source.name: (source.contract, str(source.landing)) for source in _sources(settings)},
+        taken.versions,
+        taken.checks,
         due,
         reason,
     )
 
 
+def _sources(settings: Settings) -> list[Source]:
+    return [source for source in registered_sources(settings) if source.contract in CONTRACTS]
+
+
 def _version(nodes: Mapping[str, Node], built: Mapping[str, Built], name: str) -> str | None:
-    if nodes[name].is_raw or name == PUBLICATION:
+    if nodes[name].is_raw:
         return nodes[name].code
     return built[name].version if name in built else None
-
-
-def _published(nodes: Mapping[str, Node]) -> dict[str, Built]:
-    code = nodes[PUBLICATION].code
-    return {PUBLICATION: Built(code, code, datetime.min)}
 
 
 def _due(plan: Plan, settings: Settings) -> tuple[datetime | None, str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from dagster_project.base.files import content_hash
+from dagster_project.base.files import content_hash, replaced
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.plan import Accepted
@@ -71,6 +71,12 @@ def read(settings: Settings) -> State | None:
     values["due"] = values["due"] and datetime.fromisoformat(values["due"])
     values["sources"] = {name: tuple(of_source) for name, of_source in values["sources"].items()}
     return State(**values)
+
+
+def write(settings: Settings, state: State) -> None:
+    """Replace what is known of the current snapshot; its tables stay as they are."""
+    with replaced(settings.published_dir / "current" / FILE) as incoming:
+        incoming.write_text(state.as_text())
 
 
 def code_hash() -> str:

@@ -239,7 +239,7 @@ def test_what_failed_again_after_dagster_had_started_it_again_is_asked_for(ticks
     assert len(ticks.tick()) == 1
 
 
-def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month():
+def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month(settings):
     night = datetime(2026, 1, 2, 3, tzinfo=UTC)
     request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
     assert request.partition_key == "2026-01"
