@@ -20,9 +20,9 @@ help:  ## this list
 
 setup: $(INSTALLED) $(MANIFEST)  ## install everything into .venv (the others do it themselves)
 
-run: setup  ## load, build, check, publish: SOURCE=oulad LANDING=path [CONTRACT=oulad]
+run: setup  ## load, build, check, publish: SOURCE=oulad LANDING=path [CONTRACT=oulad] [EVERYTHING=1]
 	@test -n "$(SOURCE)" || { echo "Say which source and where its files lie: make run SOURCE=oulad LANDING=path"; exit 2; }
-	@$(BIN)/python -m dagster_project run --source "$(SOURCE)" $(if $(LANDING),--landing "$(LANDING)") $(if $(CONTRACT),--contract "$(CONTRACT)")
+	@$(BIN)/python -m dagster_project run --source "$(SOURCE)" $(if $(LANDING),--landing "$(LANDING)") $(if $(CONTRACT),--contract "$(CONTRACT)") $(if $(EVERYTHING),--everything)
 
 demo: setup  ## a university made up at the size of the report, through all of it: [STUDENTS=17960]
 	@$(BIN)/python -m dagster_project demo $(if $(STUDENTS),--students "$(STUDENTS)")

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="load, build, check and publish one source")
     run.add_argument("--source", required=True, help="name of the source, part of every key")
     run.add_argument("--landing", type=Path, help="folder or zip file with its files; remembered for later runs")
+    run.add_argument("--everything", action="store_true", help="make all tables again, also those that nothing changed")
     run.add_argument("--contract", help="contract that the files follow; default: the source's name")
     demo = verbs.add_parser("demo", help="simulate a university, and run it through everything")
     demo.add_argument("--students", type=int, help="degree learners with a known first year; default: as in the report")

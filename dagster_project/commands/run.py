@@ -36,10 +36,11 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
     source = _wanted_source(settings, arguments.source, arguments.contract, arguments.landing)
     for note in check_landing(CONTRACTS[source.contract], source.name, source.landing, settings):
         say(f"Note: {note}")
-    if state := up_to_date(settings, source):
+    everything = "it was asked for" if arguments.everything else ""
+    if not everything and (state := up_to_date(settings, source)):
         say(_nothing_to_do(state))
         return 0
-    return run_source(settings, source)
+    return run_source(settings, source, everything)
 
 
 def _wanted_source(settings: Settings, name: str, contract: str | None, landing: Path | None) -> "Source":
@@ -53,8 +54,11 @@ def _wanted_source(settings: Settings, name: str, contract: str | None, landing:
     return source
 
 
-def run_source(settings: Settings, source: "Source") -> int:
+def run_source(settings: Settings, source: "Source", everything: str = "") -> int:
     """Run the job of a source in this process, which knows it from then on.
+
+    Args:
+        everything: why all is made again, also what follows from nothing new.
 
     Returns:
         0 when it published, 1 when it did not, 2 when it could not start.
@@ -62,10 +66,10 @@ def run_source(settings: Settings, source: "Source") -> int:
     keep_signals()
     snapshot = _snapshot(settings)
     with last_words(lambda: _what_stands(settings, source, snapshot)):
-        return _run(settings, source, snapshot)
+        return _run(settings, source, snapshot, everything)
 
 
-def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
+def _run(settings: Settings, source: "Source", snapshot: str | None, everything: str) -> int:
     started = time.monotonic()
     began_at = clock.now_as_stored()
     memory = memory_watch()
@@ -98,7 +102,7 @@ def _run(settings: Settings, source: "Source", snapshot: str | None) -> int:
     with dg.DagsterInstance.get() as instance, last_words(cancel):
         fail_lost_runs(instance)
         graph = whole_graph()
-        plan = plan_of(graph, settings, [source])
+        plan = plan_of(graph, settings, [source], everything)
         if not plan:
             say(_nothing_to_do(confirm(graph, settings)))
             return 0
@@ -166,7 +170,9 @@ def _told(instance: "DagsterInstance", word: str, table: str) -> dict[str, str]:
 
     event = instance.get_latest_materialization_event(dg.AssetKey(table.split(".")))
     said = event.asset_materialization.metadata.get(word) if event and event.asset_materialization else None
-    return dict(said.value) if isinstance(said, dg.JsonMetadataValue) and isinstance(said.value, dict) else {}
+    if not isinstance(said, dg.JsonMetadataValue) or not isinstance(said.value, dict):
+        return {}
+    return {str(name): str(text) for name, text in said.value.items()}
 
 
 def _made(result: "JobExecutionResult", table: str) -> bool:

@@ -2,12 +2,14 @@
 
 import ast
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import dagster as dg
@@ -93,10 +95,10 @@ class _Nodes:
             return Node(state, step=step, checks=checks, is_raw=True)
         parents = tuple(sorted(name_of(parent) for parent in self.graph.get(key).parent_keys))
         if name == PUBLICATION:  # follows from everything, and is made by every run
-            return Node(_hash([_code_of(definition), self._publication_key]), (), step, checks)
+            return Node(_hash([_code_of(_function_of(definition)), self._publication_key]), (), step, checks)
         if name in NODES:
             return Node(self._dbt(NODES[name]["unique_id"]), parents, checks=checks)
-        code = [_code_of(definition), self._settings_of(_module_of(definition))]
+        code = [_code_of(_function_of(definition)), self._settings_of(*sorted(_needs_of(_function_of(definition))[1]))]
         if key in self.pages:
             code = [code_of(self.pages[key]), self._settings_of(self.pages[key]), self._sources]
         rhythm = RHYTHMS.get(step)
@@ -120,8 +122,8 @@ class _Nodes:
 
         return read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"]
 
-    def _settings_of(self, module: str) -> dict:
-        text = "".join(_sources(module).values())
+    def _settings_of(self, *modules: str) -> dict:
+        text = "".join(_sources(*modules).values())
         return self._values(set(re.findall(r"settings\.([a-z_]+)", text)))
 
     def _values(self, names: Iterable[str]) -> dict:
@@ -140,7 +142,7 @@ class _Nodes:
         if check in self.tests:
             return self._dbt(self.tests[check])
         definition = self.graph.assets_def_for_key(check)
-        facts = [_code_of(definition), self._settings_of(_module_of(definition))]
+        facts = [_code_of(_function_of(definition)), self._settings_of(*sorted(_needs_of(_function_of(definition))[1]))]
         if definition.op.name.startswith("expectations_"):
             facts.append(content_hash(REPOSITORY / "expectations", [f"{name_of(check.asset_key)}.json"]))
         if check.name == "source_is_fresh":
@@ -179,29 +181,64 @@ def _hash(facts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _module_of(definition: dg.AssetsDefinition) -> str:
-    compute = definition.op.compute_fn
-    return getattr(compute, "decorated_fn", compute).__module__
-
-
-def _code_of(definition: dg.AssetsDefinition) -> str:
-    return code_of(_module_of(definition))
+def _function_of(definition: dg.AssetsDefinition) -> FunctionType:
+    compute: Any = definition.op.compute_fn
+    return getattr(compute, "decorated_fn", compute)
 
 
 @cache
+def _code_of(function: FunctionType) -> str:
+    """Hash of a function, of those of its module that it calls, and of all modules that these need."""
+    texts, modules = _needs_of(function)
+    return hashlib.sha256(json.dumps([texts, _sources(*sorted(modules))]).encode()).hexdigest()[:32]
+
+
 def code_of(module: str) -> str:
     """Hash of a module of the package and of all modules that it imports, whatever these import included."""
     return hashlib.sha256(json.dumps(_sources(module)).encode()).hexdigest()[:32]
 
 
 @cache
-def _sources(module: str) -> dict[str, str]:
-    """Text of a module and of all that it needs, by name."""
+def _needs_of(function: FunctionType) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Texts of a function and of those of its module that it calls, and names of the modules that these need.
+
+    Two steps of one module have not the same code.
+    """
+    texts: dict[str, str] = {}
+    modules: set[str] = set()
+    waiting = [function]
+    while waiting:
+        one = waiting.pop()
+        if one.__qualname__ in texts:
+            continue
+        texts[one.__qualname__] = inspect.getsource(one)
+        for name in _names_in(one.__code__):
+            used = one.__globals__.get(name)
+            if name.startswith(f"{PACKAGE}."):  # imported when it is called
+                modules.add(name)
+            elif isinstance(used, ModuleType):
+                modules.add(used.__name__)
+            elif isinstance(used, FunctionType) and used.__module__ == function.__module__:
+                waiting.append(used)
+            elif used is not None and getattr(used, "__module__", None) != function.__module__:
+                modules.add(getattr(used, "__module__", None) or "")
+    ours = {x for x in modules if x.startswith(f"{PACKAGE}.") and not x.startswith(NOT_FOLLOWED)}
+    return tuple(texts[name] for name in sorted(texts)), frozenset(ours)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Names that a function uses, those in the functions within it included."""
+    return set(code.co_names).union(*(_names_in(x) for x in code.co_consts if isinstance(x, CodeType)))
+
+
+@cache
+def _sources(*modules: str) -> dict[str, str]:
+    """Text of modules and of all that they need, by name."""
     found: dict[str, str] = {}
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or (name != module and name.startswith(NOT_FOLLOWED)):
+        if name in found or (name not in modules and name.startswith(NOT_FOLLOWED)):
             continue
         text, needs = _read(name)
         found[name] = text

@@ -1,0 +1,246 @@
+"""Day after day: what changed decides what runs, and what is published equals a warehouse that is built whole."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.store.publish import compare_snapshots
+from tests.end_to_end.test_run import Run
+from tests.models.made_source import contract_tables
+
+# Each run of a small source takes half a minute of CPU, and there are two dozen.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+PLAN = """
+import json
+from dagster_project.defs.planning import plan_of, whole_graph
+from dagster_project.ingest.sources import registered_sources
+from dagster_project.settings import Settings
+plan = plan_of(whole_graph(), Settings(), registered_sources(Settings()))
+print("PLAN" + json.dumps([sorted(plan.tables), sorted(plan.checks)]))
+"""
+OF_EVERY_RUN = {
+    *("ops.pipeline_status", "ops.pipeline_steps", "ops.pipeline_checks"),
+    *("pages.pipeline_status", "published.learning_warehouse"),
+}
+PARTS = ("dagster_project", "dbt", "expectations", "uv.lock", "pyproject.toml")
+
+
+class Days(Run):
+    """A warehouse that lives through days, run by a copy of the project whose code may change."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, seconds=1500)
+        self.project = folder / "project"
+        self.project.mkdir()
+        for part in PARTS:
+            if (REPOSITORY / part).is_dir():
+                ignored = shutil.ignore_patterns("target", "logs", "__pycache__")
+                shutil.copytree(REPOSITORY / part, self.project / part, ignore=ignored)
+            else:
+                shutil.copy(REPOSITORY / part, self.project / part)
+        self.parse()
+        self.settings_of_runs: dict[str, str] = {}
+
+    def parse(self) -> None:
+        """What `make setup` does when a file of dbt is newer than the manifest."""
+        dbt = Path(sys.executable).parent / "dbt"
+        folders = ["--project-dir", "dbt", "--profiles-dir", "dbt"]
+        subprocess.run([dbt, "--quiet", "parse", *folders], cwd=self.project, check=True, env=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = super().environment | getattr(self, "settings_of_runs", {})
+        return {name: value for name, value in found.items() if name != "PYTHONPATH"}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.project / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        if file.startswith("dbt/"):
+            self.parse()
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.project,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=self.seconds,
+        )
+        assert done.returncode == 0, done.stdout[-5000:]
+        return done.stdout
+
+    def planned(self) -> tuple[set[str], set[str]]:
+        tables, checks = json.loads(self.command("-c", PLAN).partition("PLAN")[2])
+        return set(tables), set(checks)
+
+    def day(self, *arguments: str) -> str:
+        given = [] if (self.home / "sources.json").exists() else ["--landing", str(self.landing), "--contract", "oulad"]
+        return self.command("-m", "dagster_project", "run", "--source", "uni_a", *given, *arguments)
+
+    def made(self) -> tuple[set[str], set[str]]:
+        """Tables and pages that the last run made, and checks that it judged."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAGSTER_HOME", str(self.dagster_home))
+            with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+                run_id = instance.get_runs(limit=1)[0].run_id
+                events = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
+        made = {".".join(x.asset_key.path) for x in events if x.is_step_materialization}
+        found = [x.asset_check_evaluation_data for x in events if x.event_type_value == "ASSET_CHECK_EVALUATION"]
+        return made, {f"{'.'.join(x.asset_key.path)}:{x.check_name}" for x in found}
+
+    def append(self, table: str, **values) -> None:
+        """A row more in a landing file: the last one with other values."""
+        path = self.landing / f"{table}.csv"
+        with path.open(newline="") as file:
+            row = list(csv.DictReader(file))[-1] | {name: str(value) for name, value in values.items()}
+        with path.open("a", newline="") as file:
+            csv.DictWriter(file, list(contract_tables()[table]), quoting=csv.QUOTE_ALL).writerow(row)
+
+    def learner(self) -> str:
+        with (self.landing / "studentInfo.csv").open(newline="") as file:
+            return next(csv.DictReader(file))["id_student"]
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    days = Days(tmp_path_factory.mktemp("days"))
+    days.deliver(seed=1)
+    days.day()
+    yield days
+    shutil.rmtree(days.dagster_home)
+
+
+def file(days: Days) -> None:
+    days.append("studentVle", date=17, sum_click=3)
+
+
+def week_turned(days: Days) -> None:
+    days.append("studentVle", date=260, sum_click=1)
+
+
+def reference(days: Days) -> None:
+    days.append("vle", id_site=987654)
+
+
+def setting(days: Days) -> None:
+    days.settings_of_runs["LEARNING_WAREHOUSE_MINIMUM_GROUP_SIZE"] = "8"
+
+
+def sql(days: Days) -> None:
+    days.edit(
+        "dbt/models/reporting/program_retention.sql", "from guarded as learners", "from guarded as learners -- new"
+    )
+
+
+def code_of_an_analysis(days: Days) -> None:
+    days.edit(
+        "dagster_project/analyses/skills/gaps.py",
+        '"""',
+        '"""Edited. ',
+    )
+
+
+def expectation(days: Days) -> None:
+    path = days.project / "expectations" / "marts.mart_course.json"
+    suite = json.loads(path.read_text())
+    suite["expectations"][0]["meta"] = suite["expectations"][0].get("meta", {}) | {"edited": True}
+    path.write_text(json.dumps(suite, indent=2))
+
+
+def seed(days: Days) -> None:
+    path = days.project / "dbt" / "seeds" / "at_risk_actions.csv"
+    path.write_text(path.read_text() + "\n")
+    days.parse()
+
+
+def contract(days: Days) -> None:
+    file = "dbt/models/staging/oulad/_oulad__sources.yml"
+    days.edit(file, "First week in which the site is planned", "First week, edited, in which the site is planned")
+
+
+def publication_key(days: Days) -> None:
+    days.settings_of_runs["LEARNING_WAREHOUSE_PUBLICATION_KEY"] = "0123456789abcdef0123456789abcdefXYZ"
+
+
+def erasure(days: Days) -> None:
+    days.command("-m", "dagster_project", "erase", "--learner", days.learner(), "--source", "uni_a")
+
+
+def clock(days: Days) -> None:
+    days.settings_of_runs["LEARNING_WAREHOUSE_CLOCK"] = "2036-11-30T03:00:00"
+
+
+REPORTS = {"reporting.program_retention"}
+CHANGES = {
+    # Of each change: tables that must be made, tables that must not.
+    file: ({"raw_oulad.studentVle", "marts.mart_learner_course_week"}, {"core.dim_course", "raw_oulad.vle"}),
+    week_turned: ({"raw_oulad.studentVle", "analytics.at_risk_scores"}, {"core.dim_course", "raw_oulad.vle"}),
+    reference: ({"raw_oulad.vle", "core.dim_course_item"}, {"raw_oulad.studentVle", "raw_oulad.studentInfo"}),
+    setting: ({"analytics.skill_benchmarks"}, {"raw_oulad.vle", "core.fct_daily_activity", "marts.mart_course_week"}),
+    sql: (REPORTS, {"marts.mart_program", "analytics.driver_effects"}),
+    code_of_an_analysis: ({"analytics.skill_gaps"}, {"analytics.skill_scales", "marts.mart_program"}),
+    expectation: (set(), {"marts.mart_course"}),
+    seed: ({"reporting.at_risk_learners"}, {"marts.mart_program", "analytics.driver_effects"}),
+    contract: (set(), {"core.dim_course"}),
+    publication_key: ({"published.learning_warehouse"}, {"core.dim_course", "marts.mart_program"}),
+    erasure: (set(), set()),  # done by the command; nothing is left for the run
+    clock: (set(), {"core.dim_course", "marts.mart_program"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_change_runs_exactly_what_is_planned(days, change):
+    before = days.snapshot
+    change(days)
+    tables, checks = days.planned()
+    output = days.day()
+    wanted, unwanted = CHANGES[change]
+    assert wanted <= tables
+    assert not unwanted & tables
+    if not tables and not checks:
+        assert "Nothing new" in output
+        assert change in (contract, erasure, clock)
+        return
+    made, judged = days.made()
+    print(f"{change.__name__}: {len(tables)} tables and {len(checks)} checks planned, {len(made)} made")
+    assert made == tables | OF_EVERY_RUN
+    assert checks <= judged
+    assert days.snapshot != before
+    if change is sql:
+        assert made - OF_EVERY_RUN - {name for name in made if name.startswith("pages.")} == REPORTS
+    again = days.day()
+    assert "Nothing new" in again
+
+
+def test_after_all_of_it_the_snapshot_equals_one_that_is_built_whole(days):
+    kept = days.home.parent / "kept"
+    shutil.copytree(days.snapshot, kept)
+    days.day("--everything")
+    assert compare_snapshots(Settings(home=days.home), kept, days.snapshot) == []
+
+
+def test_nothing_new_writes_nothing_and_costs_next_to_nothing(days):
+    state = {path: path.stat().st_mtime_ns for path in days.home.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "dagster_project", "run", "--source", "uni_a"]
+    child = subprocess.Popen(command, cwd=days.project, env=days.environment, stderr=subprocess.PIPE, text=True)
+    _, status, used = os.wait4(child.pid, 0)
+    told = child.stderr.read()
+    assert status == 0, told
+    assert re.search(r"Nothing new: snapshot \S+ is up to date", told)
+    assert used.ru_utime + used.ru_stime <= 3
+    after = {path: path.stat().st_mtime_ns for path in days.home.rglob("*") if path.is_file()}
+    assert {path for path in after if after[path] != state.get(path)} <= {days.home / "dagster" / "dagster.yaml"}
