@@ -141,7 +141,10 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
     }
     after = Accepted({name: version for name, version in taken.items() if version}, checks)
     left = make_plan(nodes, built, _with_unloaded(after, nodes, contracts), clock.now_as_stored(), {})
-    return _state(settings, snapshot_id, after, left)
+    earlier = state.since if state else {}
+    same = {name for name, version in after.versions.items() if before.versions.get(name) == version}
+    since = {name: earlier.get(name, snapshot_id) if name in same else snapshot_id for name in after.versions}
+    return _state(settings, snapshot_id, after, since, left)
 
 
 def confirm(graph: Any, settings: Settings) -> accepted.State | None:
@@ -155,12 +158,14 @@ def confirm(graph: Any, settings: Settings) -> accepted.State | None:
     contracts = {source.contract for source in _sources(settings)}
     nodes, built, taken = _what_there_is(graph, settings, contracts)
     left = make_plan(nodes, built, taken, clock.now_as_stored(), {})
-    now = _state(settings, state.snapshot_id, state.accepted, left)
+    now = _state(settings, state.snapshot_id, state.accepted, state.since, left)
     accepted.write(settings, now)
     return now
 
 
-def _state(settings: Settings, snapshot_id: str, taken: Accepted, left: Plan) -> accepted.State:
+def _state(
+    settings: Settings, snapshot_id: str, taken: Accepted, since: Mapping[str, str], left: Plan
+) -> accepted.State:
     due, reason = _due(left, settings)
     return accepted.State(
         snapshot_id,
@@ -169,6 +174,7 @@ def _state(settings: Settings, snapshot_id: str, taken: Accepted, left: Plan) ->
         {source.name: (source.contract, str(source.landing)) for source in _sources(settings)},
         taken.versions,
         taken.checks,
+        since,
         due,
         reason,
     )

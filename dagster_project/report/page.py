@@ -58,11 +58,12 @@ class About:
 
     sources: Sequence[SourceState] = ()
     minimum_group_size: int = Settings.model_fields["minimum_group_size"].default
+    computed_on: date | None = None
 
     @classmethod
-    def of(cls, sources: Sequence[SourceState], settings: Settings) -> About:
-        """These sources under these settings."""
-        return cls(sources, settings.minimum_group_size)
+    def of(cls, sources: Sequence[SourceState], settings: Settings, computed_on: date | None = None) -> About:
+        """These sources under these settings; `computed_on`: the day of the oldest figures of the page."""
+        return cls(sources, settings.minimum_group_size, computed_on)
 
     @property
     def snapshot(self) -> Markup:

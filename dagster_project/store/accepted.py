@@ -36,6 +36,7 @@ class State:
         sources: contract and landing place of each registered source by name.
         versions: data version of every table and page; of raw tables, of the files that the ledger knows.
         checks: hash of each check that was judged, by "schema.table:check".
+        since: first snapshot with this version of a table or page.
         due: when something is to be done though nothing arrives: an analysis that waits, a source that gets old.
         due_reason: what that is.
     """
@@ -46,6 +47,7 @@ class State:
     sources: Mapping[str, tuple[str, str]]
     versions: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, str] = field(default_factory=dict)
     due: datetime | None = None
     due_reason: str = ""
 

@@ -51,6 +51,12 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "varchar",
                 "Hash of what its rows, columns and comments were made from; null where that is unknown",
             ),
+            ("computed_at", "timestamp", "When its rows were computed, UTC; null where that is unknown"),
+            (
+                "computed_from_snapshot",
+                "varchar",
+                "First snapshot that had these rows: they are computed from its data; null where that is unknown",
+            ),
         ),
     ),
     "columns": (
@@ -186,6 +192,7 @@ def write_meta(
     uncounted: str = "",
     about: Mapping[str, tuple[str | int | None, str]] | None = None,
     data_versions: Mapping[str, str | None] | None = None,
+    computed: Mapping[str, tuple[datetime, str]] | None = None,
     known: Mapping[str, Known] | None = None,
 ) -> None:
     """Create and fill schema `_meta` in an attached database that already holds the tables.
@@ -195,9 +202,10 @@ def write_meta(
         uncounted: schema whose tables and rows `_meta.publication` leaves out.
         about: further columns of `_meta.publication`: name → (value, description).
         data_versions: by "schema.table", for `_meta.tables`.
+        computed: when rows were computed and the first snapshot that had them, by "schema.table", for `_meta.tables`.
         known: tables, by "schema.table", that are not counted, since it is known what the count would be.
     """
-    data_versions, known = data_versions or {}, known or {}
+    data_versions, computed, known = data_versions or {}, computed or {}, known or {}
     table_rows, column_rows = [], []
     for table in tables:
         name = table.full_name
@@ -205,7 +213,8 @@ def write_meta(
             row_count, filled_by = known[name].row_count, known[name].filled_by
         else:
             row_count, filled_by = _count(connection, catalog, table)
-        table_rows.append((table.schema, table.name, row_count, table.description, data_versions.get(name)))
+        made = (data_versions.get(name), *computed.get(name, (None, None)))
+        table_rows.append((table.schema, table.name, row_count, table.description, *made))
         column_rows += [
             (
                 table.schema,

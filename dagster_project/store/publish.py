@@ -65,7 +65,7 @@ WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
         "code_hash",
         "whole_bytes",
     ),
-    "_meta.tables": ("data_version",),
+    "_meta.tables": ("data_version", "computed_at", "computed_from_snapshot"),
     "analytics.at_risk_drift": ("checked_on",),
     "analytics.at_risk_models": ("trained_at",),
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
@@ -135,6 +135,7 @@ def publish(
     identities: Mapping[Path, Sequence[str]] | None = None,
     models: Path = MODELS,
     data_versions: Mapping[str, str | None] | None = None,
+    computed: Mapping[str, tuple[datetime, str]] | None = None,
     beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -160,6 +161,7 @@ def publish(
             Python stay private.
         data_versions: "schema.table" → hash of what its rows, columns and comments were made from: tables of the same
             version must be equal in them. One without a version is always copied, and so is the history of runs.
+        computed: "schema.table" → when its rows were computed (UTC without zone), and the first snapshot that had them.
         beside: further files of the snapshot, name → text.
 
     Raises:
@@ -187,7 +189,16 @@ def publish(
         def copy(origin: Previous | None) -> tuple[dict[str, int], Collection[str]]:
             private = find_unpublished(models)
             return _copy_tables(
-                settings, database, snapshot_id, sources_info, versions, private, known_versions, marks, origin
+                settings,
+                database,
+                snapshot_id,
+                sources_info,
+                versions,
+                private,
+                known_versions,
+                computed or {},
+                marks,
+                origin,
             )
 
         tables, carried = carry_or_copy(copy, database, previous, on_progress)
@@ -294,6 +305,7 @@ def _copy_tables(
     versions: Mapping[str, str],
     private: Collection[str],
     data_versions: Mapping[str, str | None],
+    computed: Mapping[str, tuple[datetime, str]],
     marks: Marks,
     previous: Previous | None,
 ) -> tuple[dict[str, int], Collection[str]]:
@@ -331,6 +343,7 @@ def _copy_tables(
                 "whole_bytes": (whole_bytes, "Bytes of the file when all of it was last written"),
             },
             data_versions=data_versions,
+            computed=computed,
             known=carried,
         )
         counts = {

@@ -10,6 +10,7 @@ from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResourc
 from dagster_project.ingest.source_state import source_states
 from dagster_project.report.page import About
 from dagster_project.report.pages import find_pages, page_name, write_page
+from dagster_project.store import versions
 
 
 def page_key(page: ModuleType) -> dg.AssetKey:
@@ -32,11 +33,18 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
     )
     def write(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         with making(context, warehouse) as (settings, data_versions):
-            file = write_page(page, settings, About.of(source_states(CONTRACTS, settings), settings))
+            figures = [x for name, x in versions.read(settings).items() if name in page.READS and _is_computed(name)]
+            computed_on = min((x.built_at.date() for x in figures), default=None)
+            file = write_page(page, settings, About.of(source_states(CONTRACTS, settings), settings, computed_on))
         metadata = {"page": dg.MetadataValue.path(str(file)), "bytes": file.stat().st_size}
         return dg.MaterializeResult(metadata=metadata, data_version=data_versions.get(key))
 
     return write
+
+
+def _is_computed(table: str) -> bool:
+    """Whether a table may be kept for a while though more data have come."""
+    return table.startswith("analytics.")
 
 
 @dg.definitions

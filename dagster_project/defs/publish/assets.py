@@ -56,7 +56,7 @@ def learning_warehouse(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     with warehouse.writing(context) as settings:
         snapshot_id = make_snapshot_id(warehouse.run_id[:8])
-        state = planning.state_after(context, settings, snapshot_id)
+        state, built = planning.state_after(context, settings, snapshot_id), data_versions.read(settings)
         try:
             publication = publish(
                 settings,
@@ -65,7 +65,8 @@ def learning_warehouse(
                 versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
                 erased=erased_learners(settings),
                 identities=identity_files(CONTRACTS.values(), settings),
-                data_versions={name: built.version for name, built in data_versions.read(settings).items()},
+                data_versions={name: x.version for name, x in built.items()},
+                computed={name: (x.built_at, state.since.get(name, snapshot_id)) for name, x in built.items()},
                 beside={accepted.FILE: state.as_text()},
                 on_progress=context.log.info,
             )
