@@ -167,8 +167,10 @@ class Warehouse:
 
     home: Path
 
-    def dbt(self, *arguments: str, rebuild: dict | None = None) -> subprocess.CompletedProcess:
-        """Run dbt; `rebuild` is the var of that name, none at all when it is None."""
+    def dbt(
+        self, *arguments: str, rebuild: dict | None = None, slices: int | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run dbt; `rebuild` and `slices` are the vars of these names, none at all when they are None."""
         command = [sys.executable, "-m", "dbt.cli.main", *arguments]
         command += ["--project-dir", str(REPOSITORY / "dbt"), "--profiles-dir", str(REPOSITORY / "dbt")]
         command += [
@@ -178,13 +180,13 @@ class Warehouse:
             str(self.home / "logs"),
             "--no-use-colors",
         ]
-        if rebuild is not None:
-            command += ["--vars", json.dumps({"rebuild": rebuild})]
+        given = {"rebuild": rebuild, "slices": slices}
+        command += ["--vars", json.dumps({name: value for name, value in given.items() if value is not None})]
         environment = {**os.environ, "LEARNING_WAREHOUSE_HOME": str(self.home), "DO_NOT_TRACK": "1"}
         return subprocess.run(command, env=environment, cwd=self.home, capture_output=True, text=True, check=False)
 
-    def build(self, *arguments: str, rebuild: dict | None = None) -> None:
-        done = self.dbt(*(arguments or ["run"]), rebuild=rebuild)
+    def build(self, *arguments: str, rebuild: dict | None = None, slices: int | None = None) -> None:
+        done = self.dbt(*(arguments or ["run"]), rebuild=rebuild, slices=slices)
         assert done.returncode == 0, done.stdout[-4000:]
 
     def query(self, sql: str) -> list[tuple]:
