@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 REPOSITORY = Path(__file__).resolve().parent.parent
 PREFIX = "LEARNING_WAREHOUSE_"
 MINIMUM_KEY_LENGTH = 32
+MEMORY_SHARE = 0.6  # the rest is for Python, whose frames and models stand beside the engine
+LEAST_MEMORY = 256 << 20  # with less the engine can do nothing, however full the machine is
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 # Settings that are no more, and what takes their place.
 _ADDRESSES = "ALERT_ADDRESSES"
 REPLACED = {
@@ -50,7 +55,10 @@ class Settings(BaseSettings):
 
     home: Path = Field(REPOSITORY / "warehouse", description="Folder of all that a run writes")
     environment: Literal["demo", "production"] = Field("demo", description="Production refuses generated or weak keys")
-    memory_limit: str = Field("1GB", description="Memory limit of the engine, as DuckDB writes it")
+    memory_limit: str = Field(
+        default_factory=lambda: memory_for_engine(),
+        description="Memory limit of the engine, as DuckDB writes it; without it, 60 % of what is free at the start",
+    )
     threads: PositiveInt = Field(2, description="Threads of the engine")
     pseudonym_key: SecretStr | None = Field(None, description="Key of the pseudonyms; generated once for a demo")
     publication_key: SecretStr | None = Field(
@@ -252,6 +260,38 @@ class Settings(BaseSettings):
     def lock_file(self) -> Path:
         """Held by the one process that may write."""
         return self.home / "write.lock"
+
+
+@cache
+def memory_for_engine() -> str:
+    """Memory limit where none is set: a share of what is free now, the same for the whole life of the process.
+
+    In a container, of what its limit leaves.
+    """
+    import psutil
+
+    free = min([psutil.virtual_memory().available, *_left_by_control_groups(Path("/proc/self/cgroup"))])
+    return f"{max(LEAST_MEMORY, int(free * MEMORY_SHARE)) >> 20}MiB"
+
+
+def _left_by_control_groups(of_process: Path) -> Iterator[int]:
+    """Bytes that the limits of the process's control group (version 2) and of those around it leave.
+
+    Files that the kernel merely keeps at hand count as used there; it gives them up when memory is asked for.
+    """
+    try:
+        group = next(line[3:] for line in of_process.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    inner = CONTROL_GROUPS / group.strip("/")
+    for folder in (inner, *(outer for outer in inner.parents if outer.is_relative_to(CONTROL_GROUPS))):
+        try:
+            limit, used, details = ((folder / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
+        except OSError:  # the outermost group has no limit, and a container may not see its outer groups
+            continue
+        if limit.strip() != "max":
+            kept = dict(line.split() for line in details.splitlines()).get("inactive_file", 0)
+            yield max(0, int(limit) - int(used) + int(kept))
 
 
 def _fault_of_address(address: object, earlier: list) -> str | None:

@@ -6,7 +6,6 @@ The planted truth lies in `<warehouse>/truth/`, beside all that assets and model
 import argparse
 import importlib
 import json
-import os
 import statistics
 import threading
 import time
@@ -26,8 +25,6 @@ from dagster_project.settings import PREFIX, Settings
 from dagster_project.store.publish import DATABASE
 
 SOURCE = "campus"
-# Settings where the user has said nothing: more memory, and risk models of fewer learners to save a minute.
-DEFAULTS = {"memory_limit": "2GB", "at_risk_training_learners": "1500"}
 SHOWN = 5
 # What an event's row looks like that a device with a reset clock sent: everything else refused is malformed.
 OUT_OF_RANGE = "%outside of the permitted range%"
@@ -45,9 +42,6 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
             f"replace it. Give it another warehouse: {PREFIX}HOME=warehouse-demo make demo"
         )
         return 2
-    unset = {name: value for name, value in DEFAULTS.items() if name not in settings.model_fields_set}
-    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in unset.items()})
-    settings = Settings()
     # The definitions take ten seconds to import: meanwhile the university is made.
     keep_signals()
     threading.Thread(target=importlib.import_module, args=["dagster_project.definitions"], daemon=True).start()

@@ -120,13 +120,13 @@ def states(tmp_path_factory) -> States:
 
     warehouse.replace("other", "studentVle", other.tables["studentVle"])
     warehouse.deliver(with_other_references(full))
-    warehouse.build("run", rebuild={})
+    warehouse.build("run", rebuild={}, slices=2)
     references_changed = warehouse.tables()
 
     anew = MadeWarehouse(tmp_path_factory.mktemp("anew"))
     shutil.copytree(warehouse.home / "raw", anew.home / "raw", dirs_exist_ok=True)
-    # Seeds too, which a run leaves out.
-    anew.build("build", "--exclude-resource-type", "test", "unit_test")
+    # Seeds too, which a run leaves out. In slices: they are to make no difference.
+    anew.build("build", "--exclude-resource-type", "test", "unit_test", slices=3)
     return States(warehouse, built, events_changed, references_changed, anew.tables(), events_sql)
 
 

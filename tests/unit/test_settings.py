@@ -1,8 +1,10 @@
 """Settings: wrong ones are refused before anything is written."""
 
+import psutil
 import pytest
 from pydantic import ValidationError
 
+from dagster_project import settings as module
 from dagster_project.settings import Settings
 
 STRONG = "0123456789abcdef" * 4
@@ -41,6 +43,57 @@ def test_production_accepts_a_strong_key():
 def test_engines_side_by_side_share_memory_and_threads(limit, part):
     shared = Settings(memory_limit=limit, threads=3).share(2)
     assert (shared.memory_limit, shared.threads) == (part, 1)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with 10 GiB free on which the process's control group is /outer/inner."""
+    monkeypatch.delenv("LEARNING_WAREHOUSE_MEMORY_LIMIT", raising=False)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10 << 30})())
+    monkeypatch.setattr(module, "CONTROL_GROUPS", tmp_path)
+    of_process = tmp_path / "of_process"
+    of_process.write_text("4:memory:/other\n0::/outer/inner\n")
+    groups = module._left_by_control_groups
+    monkeypatch.setattr(module, "_left_by_control_groups", lambda _: groups(of_process))
+    (tmp_path / "outer/inner").mkdir(parents=True)
+    module.memory_for_engine.cache_clear()
+    yield tmp_path
+    module.memory_for_engine.cache_clear()
+
+
+def limit_group(folder, limit):
+    """A control group that uses 3 GiB, of which the kernel would give up one."""
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{3 << 30}\n")
+    (folder / "memory.stat").write_text(f"anon {2 << 30}\ninactive_file {1 << 30}\n")
+
+
+@pytest.mark.parametrize(
+    ("limits", "megabytes"),
+    [
+        ({}, 6144),
+        ({"outer/inner": "max"}, 6144),
+        ({"outer/inner": 4 << 30}, 1228),
+        ({"outer": 7 << 30, "outer/inner": 100 << 30}, 3072),
+        ({".": 7 << 30}, 3072),
+        ({"outer/inner": 2 << 30}, 256),
+    ],
+)
+def test_the_engine_gets_a_share_of_what_the_machine_and_the_container_have_free(machine, limits, megabytes):
+    for group, limit in limits.items():
+        limit_group(machine / group, limit)
+    assert Settings().memory_limit == f"{megabytes}MiB"
+
+
+def test_the_share_of_memory_is_settled_once_for_the_process_and_for_dbt_and_gives_way_to_a_setting(
+    machine, monkeypatch
+):
+    settings = Settings()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 30})())
+    assert Settings().memory_limit == settings.memory_limit
+    assert settings.environment_of_dbt()["LEARNING_WAREHOUSE_MEMORY_LIMIT"] == settings.memory_limit
+    monkeypatch.setenv("LEARNING_WAREHOUSE_MEMORY_LIMIT", "700MB")
+    assert Settings().memory_limit == "700MB"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
         (publication.snapshot_id, date(2013, 9, 1), date(2024, 6, 30), 4, 160, "1.11.16", "1.13.27", duckdb.__version__)
     ]
     assert query(database, "select * from _meta.tables where table_name = 'dim_learner'") == [
-        ("core", "dim_learner", 50, 'One row per learner; it\'s "quoted"', None)
+        ("core", "dim_learner", 50, 'One row per learner; it\'s "quoted"', None, None, None)
     ]
     assert query(
         database,

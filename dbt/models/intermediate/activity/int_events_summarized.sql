@@ -9,7 +9,10 @@
 
 -- Deleting first, and by date, empties a date that lost all its rows; dbt's delete+insert by key would keep them.
 -- Read as often as it is named below: reading costs less than keeping all events.
-{%- set deliveries = "(" ~ union_contracts("events", where=dates_to_rebuild("occurred_on")) ~ ")" %}
+{%- set asked = dates_to_rebuild("occurred_on") %}
+{%- set deliveries = "(" ~ union_contracts("events", where=asked ~ " and " ~ in_slice("occurred_on")) ~ ")" %}
+
+{{ in_slices(16000000, "(" ~ union_contracts("events", where=asked) ~ ")") }}
 
 with redelivered as (
     select

@@ -1,5 +1,7 @@
 -- Learners in courses, from registration to result. Grain: one row per source × learner × course × term.
 -- It knows how the course ended: for predictions take mart_learner_course_week, which does not.
+{{ in_slices(50000, ref("fct_course_enrollment")) }}
+
 with enrollments as (
     select
         fct_course_enrollment.*,
@@ -9,6 +11,7 @@ with enrollments as (
     from {{ ref("fct_course_enrollment") }} as fct_course_enrollment
     inner join {{ ref("dim_course_offering") }} as dim_course_offering
         on fct_course_enrollment.course_offering_key = dim_course_offering.course_offering_key
+    where {{ in_slice("fct_course_enrollment.course_offering_key") }}
 ),
 
 learners as (
@@ -101,6 +104,7 @@ activity as (
     from {{ ref("fct_daily_activity") }} as days
     left join points
         on days.course_enrollment_key = points.course_enrollment_key
+    where {{ in_slice("days.course_offering_key") }}
     group by days.course_enrollment_key
 ),
 
@@ -150,6 +154,7 @@ attempts as (
     from {{ ref("fct_submission") }} as fct_submission
     inner join items
         on fct_submission.course_item_key = items.course_item_key
+    where {{ in_slice("fct_submission.course_offering_key") }}
 ),
 
 assessments as (

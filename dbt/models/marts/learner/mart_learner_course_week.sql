@@ -19,10 +19,13 @@
 {%- set score_sums = ["scored_item_count", "score_share", "scored_weight_share", "earned_weight_share"] %}
 {%- set earlier_sums = ["earlier_course_count", "earlier_passed_course_count", "earlier_failed_course_count"] %}
 
+{{ in_slices(50000, ref("fct_course_enrollment")) }}
+
 with weeks as (
     select * from {{ ref("mart_course_week") }}
+    where {{ in_slice("course_offering_key") }}
     {%- if is_incremental() %}
-    where (course_offering_key, week_number) not in (select distinct course_offering_key, week_number from {{ this }})
+    and (course_offering_key, week_number) not in (select distinct course_offering_key, week_number from {{ this }})
     {%- endif %}
 ),
 
@@ -67,6 +70,7 @@ activity as (
     from {{ ref("fct_daily_activity") }} as fct_daily_activity
     inner join enrollments
         on fct_daily_activity.course_enrollment_key = enrollments.course_enrollment_key
+    where {{ in_slice("fct_daily_activity.course_offering_key") }}
 ),
 
 activity_entering as (
@@ -143,7 +147,8 @@ attempts as (
     inner join {{ ref("dim_course_item") }} as dim_course_item
         on fct_submission.course_item_key = dim_course_item.course_item_key
     where
-        dim_course_item.is_graded
+        {{ in_slice("fct_submission.course_offering_key") }}
+        and dim_course_item.is_graded
         and not dim_course_item.is_final_exam
 ),
 
