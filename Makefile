@@ -13,7 +13,7 @@ MANIFEST := dbt/target/manifest.json
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
 .PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
-  bench-statistics lock clean
+  bench-daily bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -75,6 +75,9 @@ chaos: setup  ## kill -9, full disks, damaged files and other faults, and what c
 
 bench: setup  ## the warehouse against a script written by hand: OULAD=path of the zip
 	$(BIN)/python -m benchmarks.oulad --zip "$(OULAD)"
+
+bench-daily: setup  ## what a day costs where nothing, one day or one model is new: [STUDENTS=17960] [OULAD=path of the zip]
+	$(BIN)/python -m benchmarks.daily $(if $(STUDENTS),--students "$(STUDENTS)") $(if $(OULAD),--oulad "$(OULAD)")
 
 bench-campus: setup  ## the simulated university at 1, 4 and 16 times the size of the report; long: [STUDENTS=17960]
 	$(BIN)/python -m benchmarks.campus $(if $(STUDENTS),--students "$(STUDENTS)")

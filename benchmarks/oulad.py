@@ -50,8 +50,11 @@ class Bench:
     def __init__(self, folder: Path, landing: Path) -> None:
         self.folder, self.landing = folder, landing.resolve()
 
-    def command(self, home: str, command: list[str]) -> Cost:
+    def command(self, home: str, command: list[str], project: Path = REPOSITORY) -> Cost:
         """Run a command in a warehouse and wait for it and its children; its last line may be a JSON report.
+
+        Args:
+            project: the code that it runs.
 
         Raises:
             SystemExit: it failed; with the end of what it wrote.
@@ -61,7 +64,7 @@ class Bench:
         with tempfile.TemporaryFile("w+") as output:
             started = time.monotonic()
             process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
+                command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,0 +1,125 @@
+"""What a day costs when nothing, little or one model is new: CPU seconds of `make run` and of the schedule's question.
+
+    python -m benchmarks.daily [--students 17960] [--oulad anonymisedData.zip] [--folder DIR]
+
+Every run is a process of its own, as a user starts it, on a warehouse that lives through the days. CPU seconds are user
+and system of the process and its children. The demo needs 20 GB in the folder.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.campus import hold_back_last_day, simulate
+from benchmarks.oulad import Bench, Cost
+from dagster_project.settings import REPOSITORY
+from dagster_project.simulate import STUDENTS
+
+GOALS = {"nothing new": 3, "schedule, nothing new": 10, "one new day": 150}
+PARTS = ("dagster_project", "dbt", "expectations", "uv.lock", "pyproject.toml", "benchmarks")
+SCHEDULE = """
+from datetime import datetime, timezone
+import dagster as dg
+from dagster_project.defs.automation import daily
+asked = daily(dg.build_schedule_context(scheduled_execution_time=datetime.now(timezone.utc)))
+assert isinstance(asked, dg.SkipReason), asked
+"""
+EDITED = "dbt/models/reporting/program_retention.sql"
+
+
+def run(bench: Bench, home: str, source: str, landing: Path | None = None, project: Path = REPOSITORY) -> Cost:
+    """`make run`; the report has what it said it makes, and seconds by step."""
+    command = [sys.executable, "-m", "dagster_project", "run", "--source", source]
+    cost = bench.command(home, [*command, *(["--landing", str(landing)] if landing else [])], project)
+    text = cost.report["text"]
+    said = re.search(r"^(\d+ of \d+ tables and pages|Nothing new)", text, re.MULTILINE)
+    seconds = re.search(r"^Seconds: (.*)$", text, re.MULTILINE)
+    return Cost(cost.cpu, cost.wall, cost.peak, {"said": said[1], "seconds": seconds[1] if seconds else ""})
+
+
+def state_of(home: Path) -> dict[str, int]:
+    """When each file of a warehouse was written, but for what every command copies there."""
+    return {str(x): x.stat().st_mtime_ns for x in home.rglob("*") if x.is_file() and x.name != "dagster.yaml"}
+
+
+def nothing_new(bench: Bench, home: str, source: str) -> list[tuple[str, Cost]]:
+    """A run and the schedule's question where nothing is new.
+
+    Raises:
+        SystemExit: one of them wrote something.
+    """
+    before = state_of(bench.folder / home)
+    found = [("nothing new", run(bench, home, source))]
+    if changed := [path for path, at in state_of(bench.folder / home).items() if before.get(path) != at]:
+        raise SystemExit(f"Nothing was new, and it wrote {changed}")
+    found.append(("schedule, nothing new", bench.command(home, [sys.executable, "-c", SCHEDULE])))
+    return found
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The code in a folder of its own, so that it can be edited."""
+    for part in PARTS:
+        if (REPOSITORY / part).is_dir():
+            shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("logs", "__pycache__"))
+        else:
+            shutil.copy(REPOSITORY / part, folder / part)
+    return folder
+
+
+def campus(bench: Bench, students: int) -> list[tuple[str, Cost]]:
+    """A first run, nothing, one day of events, nothing, one reporting model."""
+    landing, held = bench.folder / "landing", bench.folder / "held.parquet"
+    simulate(bench, "landing", students)
+    rows = hold_back_last_day(landing, held)
+    found = [(f"demo of {students:,}, first run", run(bench, "demo", "campus", landing))]
+    found += nothing_new(bench, "demo", "campus")
+    shutil.move(held, landing / "events" / "one-day.parquet")
+    found.append((f"one new day ({rows:,} events)", run(bench, "demo", "campus")))
+    found += nothing_new(bench, "demo", "campus")
+    project = copy_of_project(bench.folder / "project")
+    dbt = str(Path(sys.executable).parent / "dbt")
+    (project / EDITED).write_text((project / EDITED).read_text() + "-- edited\n")
+    bench.command("demo", [dbt, "--quiet", "parse", "--project-dir", "dbt", "--profiles-dir", "dbt"], project)
+    found.append(("one reporting model edited", run(bench, "demo", "campus", project=project)))
+    return found
+
+
+def oulad(bench: Bench, archive: Path) -> list[tuple[str, Cost]]:
+    """A first run, and nothing new."""
+    first = run(bench, "oulad", "oulad", archive)
+    return [("OULAD, first run", first), *nothing_new(bench, "oulad", "oulad")]
+
+
+def table(found: list[tuple[str, Cost]]) -> str:
+    """What was measured, beside the goals."""
+    lines = [f"{'':<36}{'CPU s':>8}{'wall s':>8}{'GiB':>6}  goal"]
+    for name, cost in found:
+        goal = next((f"<= {x}" for begin, x in GOALS.items() if name.startswith(begin)), "")
+        lines.append(f"{name:<36}{cost.cpu:>8.1f}{cost.wall:>8.1f}{cost.peak / 2**30:>6.2f}  {goal}")
+        if said := cost.report.get("said"):
+            lines.append(f"    {said}  {cost.report['seconds']}".rstrip())
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--students", type=int, default=STUDENTS, help="size of the demo; 0: leave it out")
+    parser.add_argument("--oulad", type=Path, help="the zip of OULAD; left out when not given")
+    parser.add_argument("--folder", type=Path, help="where the files go meanwhile; default: the temporary folder")
+    arguments = parser.parse_args()
+    print(f"DuckDB {duckdb.__version__}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="daily-bench-", dir=arguments.folder) as folder:
+        bench = Bench(Path(folder), Path(folder))
+        if arguments.oulad:
+            print(table(oulad(bench, arguments.oulad)), flush=True)
+        if arguments.students:
+            print(table(campus(bench, arguments.students)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
