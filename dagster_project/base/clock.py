@@ -24,7 +24,8 @@ def read(text: str) -> datetime:
 def now() -> datetime:
     """The present with its zone, UTC."""
     text = os.environ.get(VARIABLE)
-    return datetime.now(UTC) + _shift(text) if text else datetime.now(UTC)
+    shift = _shift(text) if text else timedelta()
+    return datetime.now(UTC) + shift
 
 
 def now_as_stored() -> datetime:

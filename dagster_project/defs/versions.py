@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -98,9 +98,9 @@ class _Nodes:
             return Node(_hash([_code_of(_function_of(definition)), self._publication_key]), (), step, checks)
         if name in NODES:
             return Node(self._dbt(NODES[name]["unique_id"]), parents, checks=checks)
-        code = [_code_of(_function_of(definition)), self._settings_of(*sorted(_needs_of(_function_of(definition))[1]))]
+        code = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if key in self.pages:
-            code = [code_of(self.pages[key]), self._settings_of(self.pages[key]), self._sources]
+            code = [code_of(self.pages[key]), self._settings_of([], [self.pages[key]]), self._sources]
         rhythm = RHYTHMS.get(step)
         return Node(_hash(code), parents, step, checks, rhythm, self._cohorts if rhythm else "")
 
@@ -122,8 +122,8 @@ class _Nodes:
 
         return read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"]
 
-    def _settings_of(self, *modules: str) -> dict:
-        text = "".join(_sources(*modules).values())
+    def _settings_of(self, texts: Sequence[str], modules: Iterable[str]) -> dict:
+        text = "".join([*texts, *_sources(*sorted(modules)).values()])
         return self._values(set(re.findall(r"settings\.([a-z_]+)", text)))
 
     def _values(self, names: Iterable[str]) -> dict:
@@ -142,7 +142,7 @@ class _Nodes:
         if check in self.tests:
             return self._dbt(self.tests[check])
         definition = self.graph.assets_def_for_key(check)
-        facts = [_code_of(_function_of(definition)), self._settings_of(*sorted(_needs_of(_function_of(definition))[1]))]
+        facts = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if definition.op.name.startswith("expectations_"):
             facts.append(content_hash(REPOSITORY / "expectations", [f"{name_of(check.asset_key)}.json"]))
         if check.name == "source_is_fresh":

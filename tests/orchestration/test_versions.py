@@ -1,0 +1,103 @@
+"""The nodes of a plan: every asset has one, and changes of code and settings reach those that they concern."""
+
+import pytest
+
+from dagster_project.defs import versions
+from dagster_project.defs.planning import plan_of, selection_of, whole_graph
+from dagster_project.defs.versions import PUBLICATION, key_of, name_of, nodes_of
+from dagster_project.ingest.sources import Source, register_source
+from dagster_project.settings import Settings
+
+OF_EVERY_RUN = {"ops.pipeline_checks", "ops.pipeline_status", "ops.pipeline_steps", "pages.pipeline_status"}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return whole_graph()
+
+
+def test_every_asset_is_a_node_or_made_by_every_run(graph, settings):
+    nodes = nodes_of(graph, settings)
+    assert {name_of(key) for key in graph.materializable_asset_keys} - set(nodes) == OF_EVERY_RUN
+    raw = {name for name, node in nodes.items() if node.is_raw}
+    assert raw == {name for name in nodes if name.startswith("raw_")}
+    for name, node in nodes.items():
+        assert {key_of(name)} | {key_of(x) for x in node.parents} <= set(graph.get_all_asset_keys())
+    # What one step makes is made together, but dbt makes what it is told.
+    assert len({node.step for name, node in nodes.items() if name.startswith("analytics.driver_")}) == 1
+    assert {nodes[name].step for name in nodes if name.startswith(("core.", "marts."))} == {""}
+
+
+def test_every_check_of_a_node_has_a_hash(graph, settings):
+    nodes = nodes_of(graph, settings)
+    known = {f"{name}:{check}" for name, node in nodes.items() for check in node.checks}
+    all_checks = {f"{name_of(check.asset_key)}:{check.name}" for check in graph.asset_check_keys}
+    assert {name for name in all_checks - known if name.partition(":")[0] not in OF_EVERY_RUN} == set()
+
+
+def different(graph, a: Settings, b: Settings) -> set[str]:
+    of_a, of_b = nodes_of(graph, a), nodes_of(graph, b)
+    return {name for name in of_a if of_a[name].code != of_b[name].code}
+
+
+def test_a_setting_reaches_what_uses_it(graph, settings):
+    other = settings.model_copy(update={"at_risk_alert_from": 0.7})
+    found = different(graph, settings, other)
+    assert "analytics.at_risk_scores" in found
+    assert not {name for name in found if name.startswith(("core.", "marts.", "analytics.driver", "analytics.skill"))}
+    other = settings.model_copy(update={"minimum_group_size": 12})
+    found = different(graph, settings, other)
+    assert {"analytics.driver_effects", "analytics.skill_benchmarks", "reporting.program_retention"} <= found
+    assert not {name for name in found if name.startswith(("core.", "raw_", "marts.mart_learner"))}
+
+
+@pytest.mark.parametrize("changed", [{"threads": 7}, {"memory_limit": "3GB"}, {"lock_timeout_seconds": 1.0}])
+def test_how_a_run_goes_changes_no_table(graph, settings, changed):
+    assert different(graph, settings, settings.model_copy(update=changed)) == set()
+
+
+def test_a_publication_key_reaches_the_publication(graph, settings):
+    other = Settings(home=settings.home, publication_key="0123456789abcdef0123456789abcdefXYZ")
+    assert different(graph, settings, other) == {PUBLICATION}
+
+
+def test_a_var_and_a_macro_reach_the_models_that_use_them(graph, settings, monkeypatch):
+    before = nodes_of(graph, settings)
+    variables = versions._Nodes(graph, settings)._variables | {"smallest_peer_group": 99}
+    monkeypatch.setattr(versions._Nodes, "_variables", variables)
+    after = nodes_of(graph, settings)
+    assert {name for name in before if before[name].code != after[name].code} == {"features.feature_course_weeks"}
+
+
+def test_a_library_reaches_everything_that_is_computed(graph, settings, monkeypatch):
+    before = nodes_of(graph, settings)
+    monkeypatch.setattr(versions, "SOFTWARE", ("pyproject.toml",))
+    after = nodes_of(graph, settings)
+    assert {name for name in before if before[name].code == after[name].code} == {x for x in before if before[x].is_raw}
+
+
+def test_two_steps_of_one_module_have_not_the_same_code(graph):
+    of = {x: versions._needs_of(versions._function_of(graph.get(key_of(x)).assets_def))[1] for x in STEPS}
+    assert "dagster_project.analyses.at_risk.training" in of["analytics.at_risk_models"]
+    assert "dagster_project.analyses.at_risk.training" not in of["analytics.at_risk_scores"]
+    assert "dagster_project.analyses.skills.gaps" not in of["analytics.skill_scales"]
+
+
+STEPS = ("analytics.at_risk_models", "analytics.at_risk_scores", "analytics.skill_scales")
+
+
+def test_an_empty_warehouse_is_made_whole_and_only_what_the_job_has(graph, settings, tmp_path):
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    (landing / "courses.csv").write_text("code_module,code_presentation,module_presentation_length\nAAA,2013J,268\n")
+    source = Source("uni_a", "oulad", landing)
+    register_source(settings, source, ["oulad"])
+    plan = plan_of(graph, settings, [source])
+    assert {name for name in plan.tables if name.startswith("raw_campus.")} == set()
+    assert {name for name in plan.kept if not name.startswith("raw_campus.")} == set()
+    from dagster_project.definitions import defs
+
+    keys = defs.resolve_job_def("run_oulad").asset_layer.selected_asset_keys
+    chosen = selection_of(plan, graph, keys)
+    assert chosen.assets == frozenset(keys)
+    assert chosen.checks == {check for check in graph.asset_check_keys if check.asset_key in keys}
