@@ -9,7 +9,7 @@ its checks. Decided here is what changed, nothing is looked up: `versions.py` ga
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 
@@ -111,6 +111,35 @@ def make_plan(
         arriving: raw tables that a load will change, with what it will find.
         everything: why all is made again, if it is.
     """
+    checks = {
+        f"{name}:{check}"
+        for name, node in nodes.items()
+        for check, code in node.checks.items()
+        if accepted.checks.get(f"{name}:{check}") != code
+    }
+    # What a step makes is made together, and a check that it judges on the way is judged by making it. That may change
+    # further tables, and so make further steps.
+    steps = {nodes[name].step for name in (check.partition(":")[0] for check in checks)} - {""}
+    while True:
+        found = _pass(nodes, built, accepted, now, arriving, everything, steps)
+        more = {nodes[name].step for name in found.tables} - {""} - steps
+        if not more:
+            break
+        steps |= more
+    checks |= {f"{name}:{check}" for name in found.tables for check in nodes[name].checks}
+    return replace(found, checks=checks)
+
+
+def _pass(
+    nodes: Mapping[str, Node],
+    built: Mapping[str, Built],
+    accepted: Accepted,
+    now: datetime,
+    arriving: Mapping[str, str],
+    everything: str,
+    steps: Set[str],
+) -> Plan:
+    """The plan where these steps are run in any case."""
     reasons: dict[str, str] = {}
     versions: dict[str, str] = {}
     changing: set[str] = set()
@@ -132,16 +161,19 @@ def make_plan(
             reason = "its code, or a setting that it uses, changed"
         elif parent or there.version != versions[name]:
             reason = f"{parent} changes" if parent else "what it reads changed"
-            if until := _kept_until(node, there, now):
+            if node.step not in steps and (until := _kept_until(node, there, now)):
                 reason, versions[name] = "", there.version
                 due.append(until)
         if reason:
             changing.add(name)
         elif accepted.versions.get(name) != versions[name]:
             reason = "it was not published yet"
+        elif node.step in steps:
+            reason = "it is made or judged together with another one"
         if reason:
             reasons[name] = reason
-    return _with_whole_steps(nodes, reasons, versions, accepted, min(due, default=None))
+    kept = {name: versions[name] for name in nodes if name not in reasons}
+    return Plan({name: reasons[name] for name in nodes if name in reasons}, set(), kept, min(due, default=None))
 
 
 def _kept_until(node: Node, there: Built, now: datetime) -> datetime | None:
@@ -149,31 +181,6 @@ def _kept_until(node: Node, there: Built, now: datetime) -> datetime | None:
         return None
     until = there.built_at + node.rhythm
     return until if now < until else None
-
-
-def _with_whole_steps(
-    nodes: Mapping[str, Node],
-    reasons: dict[str, str],
-    versions: Mapping[str, str],
-    accepted: Accepted,
-    due: datetime | None,
-) -> Plan:
-    """Adds what is made together with a table that is made, and the checks."""
-    checks = {
-        f"{name}:{check}"
-        for name, node in nodes.items()
-        for check, code in node.checks.items()
-        if accepted.checks.get(f"{name}:{check}") != code
-    }
-    steps = {nodes[name].step for name in reasons if nodes[name].step}
-    # A check that a step judges while it makes its tables is judged by making them.
-    steps |= {nodes[name].step for name in (x.partition(":")[0] for x in checks) if nodes[name].step}
-    for name, node in nodes.items():
-        if node.step in steps:
-            reasons.setdefault(name, "it is made or judged together with another one")
-    checks |= {f"{name}:{check}" for name in reasons for check in nodes[name].checks}
-    kept = {name: versions[name] for name in nodes if name not in reasons}
-    return Plan({name: reasons[name] for name in nodes if name in reasons}, checks, kept, due)
 
 
 def _in_order(nodes: Mapping[str, Node]) -> Iterable[str]:

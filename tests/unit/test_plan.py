@@ -141,3 +141,20 @@ def test_everything_is_everything():
     found = plan(graph(), everything="a learner is to be erased")
     assert set(found.tables) == set(graph())
     assert set(found.tables.values()) == {"a learner is to be erased"}
+
+
+def test_a_step_that_is_run_for_its_check_is_followed_by_what_reads_it():
+    """The effects wait for their week, and are made all the same, of more data: the report must not stay behind."""
+    nodes = graph()
+    built, accepted = settled(nodes)
+    loaded = nodes | {"raw.a": Node("a2", is_raw=True, step="load a", checks={"fresh": "f"})}
+    later, taken = settled(loaded)
+    waiting = {name: built[name] for name in ("effects", "placebos", "report")}
+    taken = Accepted(taken.versions | {name: accepted.versions[name] for name in waiting}, taken.checks)
+    judged = loaded | {
+        "placebos": Node("p", ("mart",), step="analysis", checks={"rare": "new"}, rhythm=WEEK, marker="3 cohorts")
+    }
+    assert not make_plan(loaded, later | waiting, taken, NOW, {})
+    found = make_plan(judged, later | waiting, taken, NOW, {})
+    assert set(found.tables) == {"effects", "placebos", "report"}
+    assert found.checks == {"placebos:rare"}
