@@ -246,6 +246,29 @@ def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month(settings):
     assert days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
 
 
+def test_where_nothing_is_new_the_schedule_says_so_and_asks_for_nothing(settings, monkeypatch):
+    monkeypatch.setattr(automation, "selected", lambda *_: None)
+    found = automation.daily(dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)))
+    assert isinstance(found, dg.SkipReason)
+    assert found.skip_message == automation.NOTHING_NEW
+
+
+def test_files_that_bring_nothing_new_start_nothing_and_are_known(ticks, monkeypatch):
+    monkeypatch.setattr(automation, "selected", lambda *_: None)
+    ticks.tick()
+    assert ticks.tick() == []
+    assert json.loads(ticks.cursor)["loaded"]["uni_a"]
+
+
+def test_a_run_is_asked_for_what_is_new_and_for_no_more(ticks):
+    ticks.tick()
+    (request,) = ticks.tick()
+    chosen = {".".join(key.path) for key in request.asset_selection}
+    assert "raw_oulad.courses" in chosen
+    assert not {name for name in chosen if name.startswith("raw_campus.")}
+    assert {check.asset_key for check in request.asset_check_keys} <= set(request.asset_selection)
+
+
 @pytest.fixture
 def asked(settings, landing):
     """Somebody of a source asked to be erased."""
