@@ -101,10 +101,6 @@ class _Nodes:
         code = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if key in self.pages:
             code = [code_of(self.pages[key]), self._settings_of([], [self.pages[key]]), self._sources]
-            # Every page tells how far the data reach, and whether they are too old.
-            parents += tuple(
-                f"{contract.schema}.{table.name}" for contract in CONTRACTS.values() for table in contract.tables
-            )
         rhythm = RHYTHMS.get(step)
         return Node(_hash(code), parents, step, checks, rhythm, self._cohorts if rhythm else "")
 

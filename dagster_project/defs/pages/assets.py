@@ -13,6 +13,10 @@ from dagster_project.report.pages import find_pages, page_name, write_page
 from dagster_project.store import versions
 
 
+HOW_FAR = "core.dim_source"
+"""Every page tells how far the data reach: it is made after what says so, and again when that changes."""
+
+
 def page_key(page: ModuleType) -> dg.AssetKey:
     """Key of the asset that writes a page."""
     return dg.AssetKey(["pages", page_name(page)])
@@ -24,7 +28,7 @@ def page_asset(page: ModuleType) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey(table.split(".")) for table in page.READS],
+        deps=[dg.AssetKey(table.split(".")) for table in dict.fromkeys((*page.READS, HOW_FAR))],
         description=page.__doc__,
         group_name="pages",
         kinds={"html"},
