@@ -111,7 +111,7 @@ class _Nodes:
         node = MANIFEST["nodes"][unique_id]
         facts = [node.get(x) for x in ("raw_code", "checksum", "description", "columns", "test_metadata", "contract")]
         facts.append({name: value for name, value in node["config"].items() if name != "post-hook"})
-        text = json.dumps(facts, sort_keys=True, default=str) + "".join(_macros(node))
+        text = json.dumps(facts, sort_keys=True, default=str) + "".join(_macros(tuple(node["depends_on"]["macros"])))
         variables = {x: self._variables[x] for x in re.findall(r"var\(\W*(\w+)", text) if x in self._variables}
         settings = {x.lower() for x in re.findall(rf"env_var\(\W*{PREFIX}(\w+)", text)}
         return _hash([text, variables, self._values(settings)])
@@ -177,8 +177,13 @@ class _Nodes:
 
 
 def _hash(facts: Any) -> str:
-    text = json.dumps(facts, sort_keys=True, default=str) + content_hash(REPOSITORY, SOFTWARE)
+    text = json.dumps(facts, sort_keys=True, default=str) + _software(SOFTWARE)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _software(files: tuple[str, ...]) -> str:
+    return content_hash(REPOSITORY, files)
 
 
 def _function_of(definition: dg.AssetsDefinition) -> FunctionType:
@@ -273,10 +278,11 @@ def _project_macros() -> dict[str, Mapping]:
     return {x: macro for x, macro in MANIFEST["macros"].items() if x.startswith("macro.learning_warehouse.")}
 
 
-def _macros(node: Mapping) -> list[str]:
-    """Texts of the project's macros that a node uses, with what these use, and with what each engine puts in place."""
+@cache
+def _macros(names: tuple[str, ...]) -> list[str]:
+    """Texts of the project's macros of these names, with what these use, and with what each engine puts in place."""
     found: dict[str, str] = {}
-    waiting = list(node["depends_on"]["macros"])
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in found or name not in _project_macros():

@@ -12,7 +12,6 @@ from dagster_project.report.page import About
 from dagster_project.report.pages import find_pages, page_name, write_page
 from dagster_project.store import versions
 
-
 HOW_FAR = "core.dim_source"
 """Every page tells how far the data reach: it is made after what says so, and again when that changes."""
 
