@@ -59,7 +59,7 @@
         {%- do return(named) -%}
     {%- endif -%}
     {%- set arrived = run_query(
-        "select distinct events.source, cast(events.occurred_on as varchar) from " ~ this ~ " as events"
+        "select distinct events.source, cast(events.occurred_on as " ~ dbt.type_string() ~ ") from " ~ this ~ " as events"
         ~ " inner join " ~ ref("int_course_items_offered") ~ " as items"
         ~ " on events.course_offering_key = items.course_offering_key and events.missing_item_id = items.item_id"
         ~ " where items.missing_reference is null order by 1, 2"

@@ -240,7 +240,7 @@ raw_rows:                         # one row per source × table of the contract 
 {% endmacro %}
 
 
-{# Columns and types of one entity, `source` first. #}
+{# Columns and types of one entity in the engine's words, `source` first. #}
 {% macro canonical_columns(entity) %}
     {% set entities = canonical_entities() %}
     {% if entity not in entities %}
@@ -249,8 +249,8 @@ raw_rows:                         # one row per source × table of the contract 
             ~ ". They are defined in macros/canonical/canonical_entities.sql."
         ) %}
     {% endif %}
-    {% set columns = {"source": "varchar"} %}
-    {% do columns.update(entities[entity]) %}
+    {% set columns = {"source": column_type("varchar")} %}
+    {% for name, type in entities[entity].items() %}{% do columns.update({name: column_type(type)}) %}{% endfor %}
     {% do return(columns) %}
 {% endmacro %}
 

@@ -37,6 +37,20 @@
 {%- endmacro %}
 
 
+{# Share of a group's rows for which a condition holds, of those that know it. Spark's mean of decimals has five digits. #}
+{% macro share_of(condition) %}
+    {{- return(adapter.dispatch("share_of")(condition)) -}}
+{% endmacro %}
+
+{% macro default__share_of(condition) -%}
+    avg(case when {{ condition }} then 1.0 when not {{ condition }} then 0.0 end)
+{%- endmacro %}
+
+{% macro spark__share_of(condition) -%}
+    avg(case when {{ condition }} then 1.0d when not {{ condition }} then 0.0d end)
+{%- endmacro %}
+
+
 {# Distinct texts of a group, in alphabetical order, joined by comma and blank. #}
 {% macro joined_text(expression) %}
     {{- return(adapter.dispatch("joined_text")(expression)) -}}

@@ -19,14 +19,14 @@ grouped as (
         source,
         course_offering_key,
         '{{ characteristic }}' as characteristic,
-        coalesce(cast({{ characteristic }} as varchar), 'not known') as group_name,
+        coalesce(cast({{ characteristic }} as {{ dbt.type_string() }}), 'not known') as group_name,
         count(*) as learner_count,
         count(is_passed) as followed_count,
         avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
         avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share,
         {{ quantile("active_days", 0.5) }} as median_active_days
     from learner_courses
-    group by source, course_offering_key, coalesce(cast({{ characteristic }} as varchar), 'not known')
+    group by source, course_offering_key, coalesce(cast({{ characteristic }} as {{ dbt.type_string() }}), 'not known')
     {%- if not loop.last %}
     union all
     {%- endif %}

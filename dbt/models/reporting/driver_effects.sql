@@ -92,10 +92,10 @@ select
             then
                 'First-year retention is ' || size_words || ' % ' || direction || ' (95 % interval ' || interval_words
                 || ') when "' || title || '" ' || contrast_words || ', with '
-                || cast(selected_control_count as varchar) || ' controls held; association, not proof.'
+                || cast(selected_control_count as {{ dbt.type_string() }}) || ' controls held; association, not proof.'
         else
             'No difference is shown when "' || title || '" ' || contrast_words || ': the 95 % interval of the change, '
-            || interval_words || ', holds zero, with ' || cast(selected_control_count as varchar)
+            || interval_words || ', holds zero, with ' || cast(selected_control_count as {{ dbt.type_string() }})
             || ' controls held; association, not proof.'
     end as sentence
 from worded

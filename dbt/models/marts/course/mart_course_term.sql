@@ -40,15 +40,15 @@ learners as (
         count(*) filter (where outcome = 'pass') as pass_count,
         count(*) filter (where outcome = 'fail') as fail_count,
         count(*) filter (where outcome = 'withdrawn') as withdrawn_count,
-        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
-        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share,
-        avg(case when is_first_item_on_time then 1.0 when not is_first_item_on_time then 0.0 end)
+        {{ share_of("is_passed") }} as passed_share,
+        {{ share_of("is_withdrawn") }} as withdrawn_share,
+        {{ share_of("is_first_item_on_time") }}
             as first_item_on_time_share,
         {{ quantile("click_count", 0.5) }} as median_click_count,
         {{ quantile("active_days", 0.5) }} as median_active_days,
         {{ quantile("weighted_score_share", 0.5) }} as median_weighted_score_share,
-        avg({{ exact("submitted_share") }}) as mean_submitted_share,
-        avg({{ exact("on_time_share") }}) as mean_on_time_share
+        cast(avg({{ exact("submitted_share") }}) as double) as mean_submitted_share,
+        cast(avg({{ exact("on_time_share") }}) as double) as mean_on_time_share
     from learner_courses
     group by course_offering_key
 )
@@ -71,9 +71,11 @@ select
     cast(coalesce(designs.graded_item_count, 0) as integer) as graded_item_count,
     coalesce(designs.has_final_exam, false) as has_final_exam,
     designs.first_due_day,
-    designs.quiz_weight_share / nullif(designs.coursework_weight_share, 0) as quiz_points_share,
-    designs.staff_graded_weight_share / nullif(designs.coursework_weight_share, 0) as staff_graded_points_share,
-    designs.maximum_item_weight_share / nullif(designs.coursework_weight_share, 0) as maximum_item_points_share,
+    cast(designs.quiz_weight_share as double) / nullif(designs.coursework_weight_share, 0) as quiz_points_share,
+    cast(designs.staff_graded_weight_share as double) / nullif(designs.coursework_weight_share, 0)
+        as staff_graded_points_share,
+    cast(designs.maximum_item_weight_share as double) / nullif(designs.coursework_weight_share, 0)
+        as maximum_item_points_share,
 
     ---------- learners
     cast(coalesce(learners.learner_count, 0) as integer) as learner_count,

@@ -253,7 +253,7 @@ select
     known_so_far.term_key,
     known_so_far.week_number,
     known_so_far.as_of_on,
-    7.0 * known_so_far.week_number / known_so_far.length_days as elapsed_share,
+    cast(7 * known_so_far.week_number as double) / known_so_far.length_days as elapsed_share,
     cast(known_so_far.registered_count as integer) as registered_count,
     cast(known_so_far.unregistered_count as integer) as unregistered_count,
     cast(known_so_far.registered_count - known_so_far.unregistered_count as integer) as enrolled_count,
@@ -263,7 +263,7 @@ select
     cast(
         {{ row_hash([
             "known_so_far.known_hash", "assignments.offering_hash", "assignments.items_hash", "source_hashes.source_hash",
-        ]) }} as varchar
+        ]) }} as {{ dbt.type_string() }}
     ) as inputs_hash
 from known_so_far
 inner join assignments

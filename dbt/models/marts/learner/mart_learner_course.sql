@@ -184,7 +184,8 @@ assessments as (
         ) as {{ point }}_weight_share,
         {%- endfor %}
         count(attempts.score_share) filter (where attempts.is_scored_last) as scored_item_count,
-        avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as mean_score_share,
+        cast(avg({{ exact("attempts.score_share") }}) filter (where attempts.is_scored_last) as double)
+            as mean_score_share,
         sum({{ exact("attempts.weight_share * attempts.score_share") }}) filter (where attempts.is_scored_last)
             as earned_weight_share,
         sum({{ exact("attempts.scored_weight_share") }}) filter (where attempts.is_scored_last) as scored_weight_share
@@ -200,7 +201,7 @@ assessments as (
 exams as (
     select
         course_enrollment_key,
-        avg({{ exact("score_share") }}) as exam_score_share
+        cast(avg({{ exact("score_share") }}) as double) as exam_score_share
     from attempts
     where
         is_final_exam
@@ -325,8 +326,10 @@ select
     assessments.mean_submission_lead_days,
     cast(coalesce(assessments.scored_item_count, 0) as integer) as scored_item_count,
     assessments.mean_score_share,
-    assessments.earned_weight_share / nullif(assessments.scored_weight_share, 0) as weighted_score_share,
-    coalesce(assessments.earned_weight_share, 0) / nullif(due_items.due_weight_share, 0) as earned_share,
+    cast(assessments.earned_weight_share as double) / nullif(assessments.scored_weight_share, 0)
+        as weighted_score_share,
+    cast(coalesce(assessments.earned_weight_share, 0) as double) / nullif(due_items.due_weight_share, 0)
+        as earned_share,
 
     ---------- hand-ins by the due day
     {%- for point in ["first_deadline", "midpoint", "end"] %}

@@ -77,7 +77,7 @@ courses as (
         sum(states.{{ column }}) as {{ column }},
         {%- endfor %}
         {%- for column in means %}
-        avg({{ exact("states." ~ column) }}) as {{ column }},
+        cast(avg({{ exact("states." ~ column) }}) as double) as {{ column }},
         {%- endfor %}
         -- Days since the course's own last day that the state knows, brought up to this week's.
         min(states.since_last_activity_days + {{ days_between("states.as_of_on", "weeks.as_of_on") }})

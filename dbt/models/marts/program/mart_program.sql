@@ -15,7 +15,7 @@ terms as (
     select
         program_key,
         count(*) as term_count,
-        avg(case when is_required then 1.0 when not is_required then 0.0 end) as required_term_share,
+        {{ share_of("is_required") }} as required_term_share,
         min(starts_on) as first_starts_on,
         max(ends_on) as last_ends_on
     from {{ ref("dim_term") }}
@@ -32,7 +32,7 @@ learners as (
         max({{ column }}) as {{ column }},
         {%- endfor %}
         count(is_reregistered_next_year) as followed_learner_count,
-        avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
+        {{ share_of("is_reregistered_next_year") }}
             as reregistered_next_year_share
     from {{ ref("mart_learner_program") }}
     group by program_key
@@ -42,8 +42,8 @@ enrollments as (
     select
         program_key,
         count(*) as enrollment_count,
-        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
-        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share
+        {{ share_of("is_passed") }} as passed_share,
+        {{ share_of("is_withdrawn") }} as withdrawn_share
     from {{ ref("mart_learner_course") }}
     group by program_key
 )

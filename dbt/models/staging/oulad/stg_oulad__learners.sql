@@ -17,7 +17,7 @@ first_description as (
     inner join enrollments
         on
             described.source = enrollments.source
-            and cast(described.id_student as varchar) = enrollments.learner_id
+            and cast(described.id_student as {{ dbt.type_string() }}) = enrollments.learner_id
             and described.code_module = enrollments.course_id
             and described.code_presentation = enrollments.term_id
     qualify row_number() over (
