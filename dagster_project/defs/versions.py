@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
+from dagster_project.analyses.quality import suite, validation
 from dagster_project.base.files import content_hash
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.in_use import CONTRACTS
@@ -34,6 +35,8 @@ ALWAYS = ("ops", "published")
 PACKAGE = "dagster_project"
 NOT_FOLLOWED = tuple(f"{PACKAGE}.{room}" for room in ("defs", "commands", "settings", "simulate"))
 """What hangs together with everything and computes nothing."""
+CHECKS = ".checks"
+"""Modules of `defs` that judge: what they do is part of the checks that they are called for."""
 SETTINGS_OF_RUNS = {
     *("home", "environment", "memory_limit", "threads", "clock", "lock_timeout_seconds", "pseudonym_key"),
     *("alert_addresses", "snapshots_kept", "publication_key", "maximum_file_bytes", "maximum_compression_ratio"),
@@ -90,19 +93,21 @@ class _Nodes:
         definition = self.graph.get(key).assets_def
         name, step = name_of(key), definition.op.name
         checks = {check.name: self._check(check) for check in self.checks.get(key, ())}
+        own = frozenset(x.name for x in self.checks.get(key, ()) if self.graph.assets_def_for_key(x).op.name == step)
         if contract := next((x for x in CONTRACTS.values() if x.schema == key.path[0]), None):
             state = table_state(contract, contract.table(key.path[1]), self.settings)
-            return Node(state, step=step, checks=checks, is_raw=True)
+            return Node(state, step=step, checks=checks, judged_on_the_way=own, is_raw=True)
         parents = tuple(sorted(name_of(parent) for parent in self.graph.get(key).parent_keys))
         if name == PUBLICATION:  # follows from everything, and is made by every run
-            return Node(_hash([_code_of(_function_of(definition)), self._publication_key]), (), step, checks)
+            code = _hash([_code_of(_function_of(definition)), self._publication_key])
+            return Node(code, (), step, checks, own)
         if name in NODES:
             return Node(self._dbt(NODES[name]["unique_id"]), parents, checks=checks)
         code = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if key in self.pages:
             code = [code_of(self.pages[key]), self._settings_of([], [self.pages[key]]), self._sources]
         rhythm = RHYTHMS.get(step)
-        return Node(_hash(code), parents, step, checks, rhythm, self._cohorts if rhythm else "")
+        return Node(_hash(code), parents, step, checks, own, rhythm, self._cohorts if rhythm else "")
 
     # --- code
 
@@ -142,9 +147,11 @@ class _Nodes:
         if check in self.tests:
             return self._dbt(self.tests[check])
         definition = self.graph.assets_def_for_key(check)
-        facts = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if definition.op.name.startswith("expectations_"):
-            facts.append(content_hash(REPOSITORY / "expectations", [f"{name_of(check.asset_key)}.json"]))
+            judges = (suite.__name__, validation.__name__)
+            table = content_hash(REPOSITORY / "expectations", [f"{name_of(check.asset_key)}.json"])
+            return _hash([[code_of(x) for x in judges], self._settings_of([], judges), table])
+        facts: list = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if check.name == "source_is_fresh":
             facts.append([x for x in self._stale if check.asset_key.path[1] in x])
         return _hash(facts)
@@ -227,7 +234,9 @@ def _needs_of(function: FunctionType) -> tuple[tuple[str, ...], frozenset[str]]:
                 waiting.append(used)
             elif used is not None and getattr(used, "__module__", None) != function.__module__:
                 modules.add(getattr(used, "__module__", None) or "")
-    ours = {x for x in modules if x.startswith(f"{PACKAGE}.") and not x.startswith(NOT_FOLLOWED)}
+    ours = {
+        x for x in modules if x.startswith(f"{PACKAGE}.") and (not x.startswith(NOT_FOLLOWED) or x.endswith(CHECKS))
+    }
     return tuple(texts[name] for name in sorted(texts)), frozenset(ours)
 
 

@@ -22,6 +22,7 @@ class Node:
         parents: "schema.table" of what it reads.
         step: of what must be made together with it; its own name where that is nothing.
         checks: hash of each check of it, by name.
+        judged_on_the_way: those of the checks that the step itself judges, so that it must be run for them.
         rhythm: how long it is kept though what it reads has changed.
         marker: what ends that time early when it changes, such as the number of cohorts with a known end.
         is_raw: whether it is loaded; its version is then `code`.
@@ -31,6 +32,7 @@ class Node:
     parents: tuple[str, ...] = ()
     step: str = ""
     checks: Mapping[str, str] = field(default_factory=dict)
+    judged_on_the_way: Set[str] = frozenset()
     rhythm: timedelta | None = None
     marker: str = ""
     is_raw: bool = False
@@ -119,7 +121,8 @@ def make_plan(
     }
     # What a step makes is made together, and a check that it judges on the way is judged by making it. That may change
     # further tables, and so make further steps.
-    steps = {nodes[name].step for name in (check.partition(":")[0] for check in checks)} - {""}
+    of_checks = (check.split(":", 1) for check in checks)
+    steps = {nodes[name].step for name, check in of_checks if check in nodes[name].judged_on_the_way} - {""}
     while True:
         found = _pass(nodes, built, accepted, now, arriving, everything, steps)
         more = {nodes[name].step for name in found.tables} - {""} - steps

@@ -12,7 +12,9 @@ WEEK = timedelta(days=7)
 
 def graph(**changes: Node) -> dict[str, Node]:
     nodes = {
-        "raw.a": Node("a1", is_raw=True, step="load a", checks={"fresh": "f"}),
+        "raw.a": Node(
+            "a1", is_raw=True, step="load a", checks={"fresh": "f", "usual": "v"}, judged_on_the_way={"fresh"}
+        ),
         "raw.b": Node("b1", is_raw=True, step="load b"),
         "staging.a": Node("s", ("raw.a",), checks={"unique": "u"}),
         "staging.b": Node("t", ("raw.b",)),
@@ -48,7 +50,7 @@ def test_a_first_run_makes_everything():
     found = make_plan(graph(), {}, Accepted(), NOW, {"raw.a": "a.csv"})
     assert set(found.tables) == set(graph())
     assert found.tables["raw.a"] == "a load will find a.csv"
-    assert found.checks == {"raw.a:fresh", "staging.a:unique", "mart:not_null", "mart:range"}
+    assert found.checks == {"raw.a:fresh", "raw.a:usual", "staging.a:unique", "mart:not_null", "mart:range"}
 
 
 def test_an_arriving_file_leads_to_what_reads_it_and_no_further_than_a_weekly_analysis():
@@ -79,7 +81,7 @@ def test_an_analysis_that_waits_is_due_though_nothing_more_arrives():
     """The day after: the mart was built from the new file, the effects were kept."""
     nodes = graph()
     built, accepted = settled(nodes)
-    loaded = nodes | {"raw.a": Node("a2", is_raw=True, step="load a", checks={"fresh": "f"})}
+    loaded = nodes | {"raw.a": Node("a2", is_raw=True, step="load a", checks={"fresh": "f", "usual": "v"})}
     later, accepted_later = settled(loaded, NOW + timedelta(days=1))
     kept = {name: built[name] for name in ("effects", "placebos", "report")}
     kept_versions = {name: accepted.versions[name] for name in kept}
@@ -102,9 +104,12 @@ def test_code_of_a_table_is_itself_and_what_hangs_on_it():
 def test_a_changed_check_is_judged_and_makes_no_table():
     found = plan(graph(mart=Node("m", ("staging.a",), checks={"not_null": "n", "range": "r2"})), graph())
     assert (set(found.tables), found.checks) == (set(), {"mart:range"})
-    # but for one that is judged by loading
-    found = plan(graph(**{"raw.a": Node("a1", is_raw=True, step="load a", checks={"fresh": "stale"})}), graph())
-    assert (set(found.tables), found.checks) == ({"raw.a"}, {"raw.a:fresh"})
+    # but for one that is judged by loading, and then with all that are
+    for changed, tables in (({"fresh": "stale", "usual": "v"}, {"raw.a"}), ({"fresh": "f", "usual": "w"}, set())):
+        raw = Node("a1", is_raw=True, step="load a", checks=changed, judged_on_the_way={"fresh"})
+        found = plan(graph(**{"raw.a": raw}), graph())
+        assert set(found.tables) == tables
+        assert found.checks == ({"raw.a:fresh", "raw.a:usual"} if tables else {"raw.a:usual"})
 
 
 @pytest.mark.parametrize("name", ["staging.b", "mart", "raw.b"])
@@ -147,12 +152,12 @@ def test_a_step_that_is_run_for_its_check_is_followed_by_what_reads_it():
     """The effects wait for their week, and are made all the same, of more data: the report must not stay behind."""
     nodes = graph()
     built, accepted = settled(nodes)
-    loaded = nodes | {"raw.a": Node("a2", is_raw=True, step="load a", checks={"fresh": "f"})}
+    loaded = nodes | {"raw.a": Node("a2", is_raw=True, step="load a", checks={"fresh": "f", "usual": "v"})}
     later, taken = settled(loaded)
     waiting = {name: built[name] for name in ("effects", "placebos", "report")}
     taken = Accepted(taken.versions | {name: accepted.versions[name] for name in waiting}, taken.checks)
     judged = loaded | {
-        "placebos": Node("p", ("mart",), step="analysis", checks={"rare": "new"}, rhythm=WEEK, marker="3 cohorts")
+        "placebos": Node("p", ("mart",), "analysis", {"rare": "new"}, {"rare"}, rhythm=WEEK, marker="3 cohorts")
     }
     assert not make_plan(loaded, later | waiting, taken, NOW, {})
     found = make_plan(judged, later | waiting, taken, NOW, {})
