@@ -51,6 +51,16 @@ def test_a_setting_reaches_what_uses_it(graph, settings):
     assert not {name for name in found if name.startswith(("core.", "raw_", "marts.mart_learner"))}
 
 
+def test_a_setting_that_a_check_judges_by_has_it_judged_again_and_makes_no_table(graph, settings):
+    before = nodes_of(graph, settings)
+    after = nodes_of(graph, settings.model_copy(update={"maximum_refused_share": 0.5}))
+    assert {name for name in before if before[name].code != after[name].code} == set()
+    for name, node in before.items():
+        assert (node.checks != after[name].checks) == node.is_raw
+    assert "refused_share_is_small" in before["raw_oulad.vle"].judged_on_the_way
+    assert "activity_type_is_known" not in before["raw_oulad.vle"].judged_on_the_way
+
+
 @pytest.mark.parametrize("changed", [{"threads": 7}, {"memory_limit": "3GB"}, {"lock_timeout_seconds": 1.0}])
 def test_how_a_run_goes_changes_no_table(graph, settings, changed):
     assert different(graph, settings, settings.model_copy(update=changed)) == set()
