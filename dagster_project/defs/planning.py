@@ -1,6 +1,7 @@
 """The plan of the next run, the part of Dagster's graph that it selects, and what a publication leaves for it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -141,6 +142,9 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
     }
     after = Accepted({name: version for name, version in taken.items() if version}, checks)
     left = make_plan(nodes, built, _with_unloaded(after, nodes, contracts), clock.now_as_stored(), {})
+    for source in _sources(settings):
+        with suppress(LandingError):  # hashed now, the files need not be read when the next run asks what is new
+            changed_tables(CONTRACTS[source.contract], source, settings)
     earlier = state.since if state else {}
     same = {name for name, version in after.versions.items() if before.versions.get(name) == version}
     since = {name: earlier.get(name, snapshot_id) if name in same else snapshot_id for name in after.versions}
