@@ -26,10 +26,11 @@ SCHEDULE = """
 import json, resource
 from datetime import datetime, timezone
 import dagster as dg
-import dagster_project.definitions
+from dagster_project.definitions import defs
 from dagster_project.defs.automation import daily
+repository = defs.get_repository_def()
 used = resource.getrusage(resource.RUSAGE_SELF)
-asked = daily(dg.build_schedule_context(scheduled_execution_time=datetime.now(timezone.utc)))
+asked = daily(dg.build_schedule_context(repository_def=repository, scheduled_execution_time=datetime.now(timezone.utc)))
 assert isinstance(asked, dg.SkipReason), asked
 after = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"tick": after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime}))

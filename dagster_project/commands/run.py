@@ -12,7 +12,7 @@ from dagster_project.base.memory import memory_watch
 from dagster_project.commands.environment import say
 from dagster_project.commands.gate import up_to_date
 from dagster_project.commands.interruption import keep_signals, last_words
-from dagster_project.settings import Settings
+from dagster_project.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, JobExecutionResult
@@ -76,15 +76,17 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
     say("Starting Dagster and dbt …")
 
     import dagster as dg
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
 
     from dagster_project.analyses.at_risk.subjects import SUBJECTS
     from dagster_project.contracts.in_use import CONTRACTS
-    from dagster_project.defs.automation import erasures_state
+    from dagster_project.definitions import defs
+    from dagster_project.defs.automation import erasures_state, job_name
     from dagster_project.defs.instance.failures import alert, problems_of
     from dagster_project.defs.instance.history import record_end
     from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
     from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
-    from dagster_project.defs.planning import confirm, plan_of, selection_of, whole_graph
+    from dagster_project.defs.planning import confirm, plan_of, selection_of
     from dagster_project.ingest.audit import refused_reasons
     from dagster_project.ingest.landing import landing_state
     from dagster_project.ingest.sources import register_source
@@ -101,14 +103,14 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
 
     with dg.DagsterInstance.get() as instance, last_words(cancel):
         fail_lost_runs(instance)
-        graph = whole_graph()
+        graph = defs.resolve_asset_graph()
         plan = plan_of(graph, settings, [source], everything)
         if not plan:
             say(_nothing_to_do(confirm(graph, settings)))
             return 0
-        job = dg.build_reconstructable_job(
-            "dagster_project.definitions", "contract_job", reconstructable_kwargs={"contract": source.contract}
-        )
+        # Of the whole repository: a step asks its graph for all that it has.
+        job = ReconstructableRepository.for_module("dagster_project.definitions", "defs", str(REPOSITORY))
+        job = job.get_reconstructable_job(job_name(source.contract))
         selection = selection_of(plan, graph, job.get_definition().asset_layer.selected_asset_keys)
         say(_told_plan(plan))
         arguments = run_request_arguments(source, settings, clock.today())

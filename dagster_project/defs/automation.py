@@ -71,7 +71,7 @@ run_all = dg.define_asset_job(
 def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Every night at three: yesterday's events of every source, and whatever else has landed, changed or become due."""
     settings = Settings()
-    chosen = selected(run_all.name, registered_sources(settings), settings)
+    chosen = selected(_repository(context), run_all.name, registered_sources(settings), settings)
     if chosen is None:
         return dg.SkipReason(NOTHING_NEW)
     yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
@@ -109,7 +109,7 @@ def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             reasons.append(f"{source.name}: its files changed since the last look")
         elif reason := _why_not_again(runs):
             reasons.append(f"{source.name}: {reason}")
-        elif request := _request(source, settings, LANDING_TAG, state, len(runs)):
+        elif request := _request(_repository(context), source, settings, LANDING_TAG, state, len(runs)):
             requests.append(request)
         else:
             cursor.loaded[source.name] = state
@@ -166,9 +166,18 @@ def _why_not_again(runs: Sequence[dg.DagsterRun]) -> str | None:
     return f"{ATTEMPTS} runs failed" if len(runs) >= ATTEMPTS else None
 
 
-def _request(source: Source, settings: Settings, tag: str, state: str, attempt: int) -> dg.RunRequest | None:
+def _repository(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext) -> dg.RepositoryDefinition:
+    """All definitions, which a tick of Dagster's always knows."""
+    if context.repository_def is None:
+        raise ValueError("a tick needs the repository: give `repository_def` to the context")
+    return context.repository_def
+
+
+def _request(
+    repository: dg.RepositoryDefinition, source: Source, settings: Settings, tag: str, state: str, attempt: int
+) -> dg.RunRequest | None:
     """A run of what is new of a source; None: nothing is."""
-    chosen = selected(job_name(source.contract), [source], settings)
+    chosen = selected(repository, job_name(source.contract), [source], settings)
     if chosen is None:
         return None
     arguments = run_request_arguments(source, settings, clock.today())
@@ -281,7 +290,7 @@ def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs = _runs_for(context.instance, source, ERASURES_TAG, state)
         if reason := _why_not_again(runs):
             reasons.append(f"{source.name}: {reason}")
-        elif request := _request(source, settings, ERASURES_TAG, state, len(runs)):
+        elif request := _request(_repository(context), source, settings, ERASURES_TAG, state, len(runs)):
             requests.append(request)
     return dg.SensorResult(run_requests=requests, skip_reason="; ".join(reasons) if reasons and not requests else None)
 

@@ -32,13 +32,6 @@ class Selection(NamedTuple):
     checks: frozenset[dg.AssetCheckKey]
 
 
-def whole_graph() -> Any:
-    """Dagster's graph of all assets: a job, while it runs, knows its own only."""
-    from dagster_project.definitions import defs
-
-    return defs.resolve_asset_graph()
-
-
 def plan_of(graph: Any, settings: Settings, sources: Sequence[Source], everything: str = "") -> Plan:
     """What a run must do that loads these sources.
 
@@ -107,13 +100,13 @@ def selection_of(plan: Plan, graph: Any, keys: Iterable[dg.AssetKey]) -> Selecti
     return Selection(assets, frozenset(checks))
 
 
-def selected(job_name: str, sources: Sequence[Source], settings: Settings) -> Selection | None:
+def selected(
+    repository: dg.RepositoryDefinition, job_name: str, sources: Sequence[Source], settings: Settings
+) -> Selection | None:
     """What a job is told to do for these sources; None: nothing is new."""
-    from dagster_project.definitions import defs
-
-    graph = whole_graph()
+    graph = repository.asset_graph
     plan = plan_of(graph, settings, sources)
-    return selection_of(plan, graph, defs.resolve_job_def(job_name).asset_layer.selected_asset_keys) if plan else None
+    return selection_of(plan, graph, repository.get_job(job_name).asset_layer.selected_asset_keys) if plan else None
 
 
 def _is_of_every_run(graph: Any, key: dg.AssetKey) -> bool:
@@ -126,7 +119,7 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
     A table that another run built and did not publish stays to be judged.
     """
     contracts = {source.contract for source in _sources(settings)}
-    nodes, built, _ = _what_there_is(whole_graph(), settings, contracts)
+    nodes, built, _ = _what_there_is(context.repository_def.asset_graph, settings, contracts)
     built[PUBLICATION] = _published(nodes[PUBLICATION])
     state = accepted.read(settings)
     before = state.accepted if state else Accepted()
@@ -212,7 +205,7 @@ def _due(plan: Plan, settings: Settings) -> tuple[datetime | None, str]:
 
 def report_kept(context: dg.AssetExecutionContext, settings: Settings) -> None:
     """Show in the UI that what this run did not make is up to date."""
-    graph = whole_graph()
+    graph = context.repository_def.asset_graph
     made = context.job_def.asset_layer.selected_asset_keys
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     for name in nodes:

@@ -19,11 +19,10 @@ from dagster_project.analyses.quality import suite, validation
 from dagster_project.base.files import content_hash
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.pages.assets import page_key
-from dagster_project.defs.transform.assets import MANIFEST, NODES, TRANSLATOR
+from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
 from dagster_project.ingest.changes import table_state
 from dagster_project.ingest.source_state import source_states
-from dagster_project.report.pages import find_pages
+from dagster_project.report.pages import find_pages, page_name
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 from dagster_project.store.plan import Node
 from dagster_project.store.warehouse import Warehouse
@@ -77,7 +76,7 @@ class _Nodes:
         self.checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
         for check in graph.asset_check_keys:
             self.checks.setdefault(check.asset_key, []).append(check)
-        self.pages = {page_key(page): page.__name__ for page in find_pages()}
+        self.pages = {dg.AssetKey(["pages", page_name(page)]): page.__name__ for page in find_pages()}
 
     def all(self) -> dict[str, Node]:
         keys = sorted(self.graph.materializable_asset_keys)

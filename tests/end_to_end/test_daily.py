@@ -21,10 +21,11 @@ from tests.models.made_source import contract_tables
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 PLAN = """
 import json
-from dagster_project.defs.planning import plan_of, whole_graph
+from dagster_project.definitions import defs
+from dagster_project.defs.planning import plan_of
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
-plan = plan_of(whole_graph(), Settings(), registered_sources(Settings()))
+plan = plan_of(defs.resolve_asset_graph(), Settings(), registered_sources(Settings()))
 print("PLAN" + json.dumps([sorted(plan.tables), sorted(plan.checks)]))
 """
 OF_EVERY_RUN = {

@@ -15,6 +15,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from dagster_project.definitions import defs
 from dagster_project.defs import automation
 from dagster_project.defs.instance.lost_runs import fail_lost_runs
 from dagster_project.defs.partitions import SOURCE_TAG
@@ -103,7 +104,11 @@ class Run:
             with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
                 fail_lost_runs(instance)
                 for _ in range(3):
-                    result = automation.landing(dg.build_sensor_context(instance=instance, cursor=cursor))
+                    result = automation.landing(
+                        dg.build_sensor_context(
+                            instance=instance, cursor=cursor, repository_def=defs.get_repository_def()
+                        )
+                    )
                     requests += result.run_requests or []
                     cursor = result.cursor
         return requests

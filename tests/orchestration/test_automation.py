@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import pytest
 
+from dagster_project.definitions import defs
 from dagster_project.defs import automation
 from dagster_project.defs.partitions import (
     ERASURES_TAG,
@@ -28,6 +29,7 @@ from dagster_project.ingest.sources import Source, register_source
 from dagster_project.privacy.erasure.request import request_file
 from tests.unit.landing_files import PERSONAL, Bench
 
+REPOSITORY = defs.get_repository_def()
 SOURCE = Source("uni_a", "oulad", None)
 LOADED = {"file_key": "k", "status": "loaded", "stored_hash": "s", "contract_hash": "c"}
 
@@ -104,7 +106,9 @@ class Ticks:
         self.cursor = None
 
     def tick(self) -> list[dg.RunRequest]:
-        result = self.sensor(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
+        result = self.sensor(
+            dg.build_sensor_context(instance=self.instance, cursor=self.cursor, repository_def=REPOSITORY)
+        )
         self.cursor = result.cursor
         return list(result.run_requests or [])
 
@@ -241,14 +245,18 @@ def test_what_failed_again_after_dagster_had_started_it_again_is_asked_for(ticks
 
 def test_daily_schedule_rebuilds_yesterday_and_not_its_whole_month(settings):
     night = datetime(2026, 1, 2, 3, tzinfo=UTC)
-    request = automation.daily(dg.build_schedule_context(scheduled_execution_time=night))
+    request = automation.daily(dg.build_schedule_context(repository_def=REPOSITORY, scheduled_execution_time=night))
     assert request.partition_key == "2026-01"
     assert days_of_run(request.tags) == (date(2026, 1, 1), date(2026, 1, 1))
 
 
 def test_where_nothing_is_new_the_schedule_says_so_and_asks_for_nothing(settings, monkeypatch):
     monkeypatch.setattr(automation, "selected", lambda *_: None)
-    found = automation.daily(dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)))
+    found = automation.daily(
+        dg.build_schedule_context(
+            repository_def=REPOSITORY, scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)
+        )
+    )
     assert isinstance(found, dg.SkipReason)
     assert found.skip_message == automation.NOTHING_NEW
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dagster_project.definitions import defs
 from dagster_project.defs import versions
-from dagster_project.defs.planning import plan_of, selection_of, whole_graph
+from dagster_project.defs.planning import plan_of, selection_of
 from dagster_project.defs.versions import PUBLICATION, key_of, name_of, nodes_of
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.settings import Settings
@@ -13,7 +14,7 @@ OF_EVERY_RUN = {"ops.pipeline_checks", "ops.pipeline_status", "ops.pipeline_step
 
 @pytest.fixture(scope="module")
 def graph():
-    return whole_graph()
+    return defs.resolve_asset_graph()
 
 
 def test_every_asset_is_a_node_or_made_by_every_run(graph, settings):
@@ -105,8 +106,6 @@ def test_an_empty_warehouse_is_made_whole_and_only_what_the_job_has(graph, setti
     plan = plan_of(graph, settings, [source])
     assert {name for name in plan.tables if name.startswith("raw_campus.")} == set()
     assert {name for name in plan.kept if not name.startswith("raw_campus.")} == set()
-    from dagster_project.definitions import defs
-
     keys = defs.resolve_job_def("run_oulad").asset_layer.selected_asset_keys
     chosen = selection_of(plan, graph, keys)
     assert chosen.assets == frozenset(keys)

@@ -15,11 +15,11 @@ from dagster_project.base import clock
 from dagster_project.base.errors import DbtError
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.making import built_now
+from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
 from dagster_project.defs.partitions import DAILY_EVENTS
-from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_manifest, dbt_project
+from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_project
 from dagster_project.defs.transform import dbt
 from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
-from dagster_project.defs.transform.translator import LayerTranslator
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.privacy.erasure.stages import unbuild
 from dagster_project.store import findings, versions
@@ -27,14 +27,7 @@ from dagster_project.store.plan import Built
 from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
-MANIFEST = dbt_manifest()
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
-TRANSLATOR = LayerTranslator()
-NODES = {
-    f"{node['schema']}.{node['name']}": node
-    for node in MANIFEST["nodes"].values()
-    if node["resource_type"] in ("model", "seed")
-}
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
 REPORTING = "path:models/reporting"

@@ -1,4 +1,4 @@
-"""How dbt's models look in Dagster: keys, groups, owners, partitions."""
+"""The models, seeds and tests of dbt's manifest, and how they look in Dagster: keys, groups, owners, partitions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
 from dagster_project.defs.partitions import DAILY_EVENTS, EVENT_MONTHS
-from dagster_project.defs.resources import OWNERS
+from dagster_project.defs.resources import OWNERS, dbt_manifest
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -32,3 +32,12 @@ class LayerTranslator(DagsterDbtTranslator):
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
         """Months for the daily summary of events; none for what is built whole."""
         return EVENT_MONTHS if self.get_asset_key(dbt_resource_props).path == DAILY_EVENTS.split(".") else None
+
+
+MANIFEST = dbt_manifest()
+TRANSLATOR = LayerTranslator()
+NODES = {
+    f"{node['schema']}.{node['name']}": node
+    for node in MANIFEST["nodes"].values()
+    if node["resource_type"] in ("model", "seed")
+}
