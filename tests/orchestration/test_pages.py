@@ -49,6 +49,7 @@ def test_a_page_waits_for_its_tables_and_is_written_where_publication_takes_it(s
     assert asset.asset_deps[asset.key] == {
         dg.AssetKey(["reporting", "driver_effects"]),
         dg.AssetKey(["analytics", "effects"]),
+        dg.AssetKey(["core", "dim_source"]),  # every page tells how far the data reach
     }
     assert written(settings, page) == "<html>Warehouse</html>"
     assert [path.name for path in settings.pages_dir.iterdir()] == ["drivers.html"]
