@@ -9,7 +9,7 @@ import dagster as dg
 
 from dagster_project.base import clock
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.versions import ALWAYS, PUBLICATION, key_of, name_of, nodes_of
+from dagster_project.defs.versions import ALWAYS, PUBLICATION, graph_of, key_of, name_of, nodes_of
 from dagster_project.ingest import identity
 from dagster_project.ingest.changes import changed_tables
 from dagster_project.ingest.landing import LandingError
@@ -119,7 +119,7 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
     A table that another run built and did not publish stays to be judged.
     """
     contracts = {source.contract for source in _sources(settings)}
-    nodes, built, _ = _what_there_is(context.repository_def.asset_graph, settings, contracts)
+    nodes, built, _ = _what_there_is(graph_of(context), settings, contracts)
     built[PUBLICATION] = _published(nodes[PUBLICATION])
     state = accepted.read(settings)
     before = state.accepted if state else Accepted()
@@ -205,7 +205,7 @@ def _due(plan: Plan, settings: Settings) -> tuple[datetime | None, str]:
 
 def report_kept(context: dg.AssetExecutionContext, settings: Settings) -> None:
     """Show in the UI that what this run did not make is up to date."""
-    graph = context.repository_def.asset_graph
+    graph = graph_of(context)
     made = context.job_def.asset_layer.selected_asset_keys
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     for name in nodes:

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import dagster as dg
+from dagster._check import CheckError
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from dagster_project.analyses.quality import suite, validation
@@ -54,6 +56,13 @@ def name_of(key: dg.AssetKey) -> str:
 def key_of(name: str) -> dg.AssetKey:
     """The asset of "schema.table"."""
     return dg.AssetKey(name.split("."))
+
+
+def graph_of(context: dg.AssetExecutionContext) -> Any:
+    """Dagster's graph of all assets; without a repository, of those that are made."""
+    with suppress(CheckError):
+        return context.repository_def.asset_graph
+    return context.job_def.asset_layer.asset_graph
 
 
 def nodes_of(graph: Any, settings: Settings) -> dict[str, Node]:
