@@ -21,6 +21,8 @@ LastWords = Callable[[], str]
 """Records what must be recorded; returns what stands and how to go on."""
 _last_words: list[LastWords] = [lambda: NOTHING_BEGUN]
 _stopping = threading.Lock()
+_terminal: list[int] = []
+"""The terminal itself, from when signals are taken on."""
 
 
 def take_signals() -> None:
@@ -30,6 +32,8 @@ def take_signals() -> None:
     end before what stands was recorded. SIGTERM is not, since programs are ended by it. What Python itself writes into
     a pipe at every signal that has a handler tells of it, and of Ctrl-C should a library unblock it.
     """
+    # While a step goes on, what is written goes to the terminal by way of a file and a program that follows it.
+    _terminal.append(os.dup(sys.stderr.fileno()))
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -75,7 +79,7 @@ def _read_signal(pipe: int) -> int:
 def _stop(number: signal.Signals) -> None:
     if not _stopping.acquire(blocking=False):
         return  # a second one does no harm
-    print(f"\n{SIGNALS[number]}: stopping …", file=sys.stderr, flush=True)
+    _tell(f"\n{SIGNALS[number]}: stopping …")
     told: list[str] = []
 
     def speak() -> None:
@@ -90,8 +94,13 @@ def _stop(number: signal.Signals) -> None:
     # dbt and what else was started: it does not see Ctrl-C, and would write on.
     children = psutil.Process().children(recursive=True)
     lines = told or ["What was loaded and published before stays so, and the same command goes on from there."]
-    print(f"Stopped by {SIGNALS[number]}. {lines[0]}", file=sys.stderr, flush=True)
+    _tell(f"Stopped by {SIGNALS[number]}. {lines[0]}")
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
     os._exit(128 + number)
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # nobody may be there any more to read it
+        os.write(_terminal[-1], f"{line}\n".encode())
