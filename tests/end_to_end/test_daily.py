@@ -148,11 +148,7 @@ def sql(days: Days) -> None:
 
 
 def code_of_an_analysis(days: Days) -> None:
-    days.edit(
-        "dagster_project/analyses/skills/gaps.py",
-        '"""',
-        '"""Edited. ',
-    )
+    days.edit("dagster_project/analyses/skills/gaps.py", '"""Courses for', '"""Edited. Courses for')
 
 
 def expectation(days: Days) -> None:
