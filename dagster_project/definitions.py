@@ -14,5 +14,5 @@ defs = dg.Definitions.merge(
 
 
 def contract_job(contract: str) -> dg.JobDefinition:
-    """The job that loads the sources of a contract and builds and publishes the warehouse, for `make run`."""
+    """The job that loads the sources of a contract and builds and publishes the warehouse."""
     return defs.resolve_job_def(job_name(contract))

@@ -22,6 +22,7 @@ def up_to_date(settings: Settings, source: "Source") -> "State | None":
     from dagster_project.ingest.ledger import Ledger
     from dagster_project.ingest.requests import Erasures
     from dagster_project.store import accepted
+    from dagster_project.store.plan import part_of
 
     state = accepted.read(settings)
     if state is None or not settings.build_database.exists():
@@ -38,7 +39,8 @@ def up_to_date(settings: Settings, source: "Source") -> "State | None":
     if Erasures(settings).at("asked", "unloaded", "unbuilt"):
         return None
     for table in contract.tables:
-        if state.versions.get(f"{contract.schema}.{table.name}") != table_state(contract, table, settings):
+        part = part_of(f"{contract.schema}.{table.name}", source.name)
+        if state.versions.get(part) != table_state(contract, table, settings, source.name):
             return None
     if state.code != accepted.code_hash() or changed_tables(contract, source, settings):
         return None

@@ -1,6 +1,6 @@
 """The plan of the next run, the part of Dagster's graph that it selects, and what a publication leaves for it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from dagster_project.ingest.source_state import next_stale
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
 from dagster_project.store import accepted, versions
-from dagster_project.store.plan import Accepted, Built, Node, Plan, make_plan, version_of
+from dagster_project.store.plan import Accepted, Built, Node, Plan, make_plan, part_of, version_of
 
 VERSION_TAG = "dagster/data_version"
 
@@ -52,7 +52,7 @@ def plan_of(graph: Any, settings: Settings, sources: Sequence[Source], everythin
         arriving |= {f"{contract.schema}.{table}": f"{reason} of {source.name}" for table, reason in found.items()}
     waiting = Erasures(settings).at("asked", "unloaded", "unbuilt")
     return make_plan(
-        *_what_there_is(graph, settings, {source.contract for source in sources}),
+        *_what_there_is(graph, settings, sources),
         clock.now_as_stored(),
         arriving,
         everything or ("a learner is to be erased" if waiting else ""),
@@ -60,23 +60,29 @@ def plan_of(graph: Any, settings: Settings, sources: Sequence[Source], everythin
 
 
 def _what_there_is(
-    graph: Any, settings: Settings, contracts: Collection[str]
+    graph: Any, settings: Settings, sources: Sequence[Source]
 ) -> tuple[dict[str, Node], dict[str, Built], Accepted]:
-    """Nodes, what is built, and what was published, for a run that loads these contracts."""
+    """Nodes, what is built, and what was published, for a run that loads these sources."""
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     state = accepted.read(settings)
-    taken = _with_unloaded(state.accepted if state else Accepted(), nodes, contracts)
+    taken = _with_unloaded(state.accepted if state else Accepted(), nodes, sources)
     if taken.versions.get(PUBLICATION) == version_of(nodes[PUBLICATION], {}):
         built[PUBLICATION] = _published(nodes[PUBLICATION])
     return nodes, built, taken
 
 
-def _with_unloaded(taken: Accepted, nodes: Mapping[str, Node], contracts: Collection[str]) -> Accepted:
-    """What was taken, raw tables of all other contracts included: it is not on this run to judge them."""
-    schemas = {CONTRACTS[contract].schema for contract in contracts}
+def _with_unloaded(taken: Accepted, nodes: Mapping[str, Node], sources: Sequence[Source]) -> Accepted:
+    """What was taken, all that other sources have in raw tables included: it is not on this run to judge that."""
+    names, schemas = {x.name for x in sources}, {CONTRACTS[x.contract].schema for x in sources}
     others = {name: node for name, node in nodes.items() if node.is_raw and name.partition(".")[0] not in schemas}
+    parts = {
+        part_of(name, source): version
+        for name, node in nodes.items()
+        for source, version in node.parts.items()
+        if source not in names
+    }
     return Accepted(
-        {**taken.versions, **{name: node.code for name, node in others.items()}},
+        {**taken.versions, **{name: node.code for name, node in others.items()}, **parts},
         {**taken.checks, **{f"{name}:{x}": code for name, node in others.items() for x, code in node.checks.items()}},
     )
 
@@ -113,19 +119,29 @@ def _is_of_every_run(graph: Any, key: dg.AssetKey) -> bool:
     return key.path[0] in ALWAYS or any(parent.path[0] == "ops" for parent in graph.get(key).parent_keys)
 
 
-def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_id: str) -> accepted.State:
+def state_after(
+    context: dg.AssetExecutionContext, settings: Settings, loaded: Sequence[Source], snapshot_id: str
+) -> accepted.State:
     """What a publication takes in this run: what the run made or judged as it is now, all else as it was taken before.
 
-    A table that another run built and did not publish stays to be judged.
+    A table that another run built and did not publish stays to be judged, and so does what another source loaded.
+
+    Args:
+        loaded: sources that the run works on.
     """
-    contracts = {source.contract for source in _sources(settings)}
-    nodes, built, _ = _what_there_is(graph_of(context), settings, contracts)
+    sources = _sources(settings)
+    nodes, built, _ = _what_there_is(graph_of(context), settings, sources)
     built[PUBLICATION] = _published(nodes[PUBLICATION])
     state = accepted.read(settings)
     before = state.accepted if state else Accepted()
     made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
     judged = context.run.asset_check_selection
     taken = {name: _version(nodes, built, name) if name in made else before.versions.get(name) for name in nodes}
+    names = {source.name for source in loaded}
+    for name, node in nodes.items():
+        for source, version in node.parts.items():
+            part = part_of(name, source)
+            taken[part] = version if name in made and source in names else before.versions.get(part)
     checks = {
         f"{name}:{check}": code
         for name, node in nodes.items()
@@ -134,8 +150,8 @@ def state_after(context: dg.AssetExecutionContext, settings: Settings, snapshot_
         or before.checks.get(f"{name}:{check}") == code
     }
     after = Accepted({name: version for name, version in taken.items() if version}, checks)
-    left = make_plan(nodes, built, _with_unloaded(after, nodes, contracts), clock.now_as_stored(), {})
-    for source in _sources(settings):
+    left = make_plan(nodes, built, _with_unloaded(after, nodes, sources), clock.now_as_stored(), {})
+    for source in sources:
         with suppress(LandingError):  # hashed now, the files need not be read when the next run asks what is new
             changed_tables(CONTRACTS[source.contract], source, settings)
     earlier = state.since if state else {}
@@ -152,8 +168,7 @@ def confirm(graph: Any, settings: Settings) -> accepted.State | None:
     state = accepted.read(settings)
     if state is None:
         return None
-    contracts = {source.contract for source in _sources(settings)}
-    nodes, built, taken = _what_there_is(graph, settings, contracts)
+    nodes, built, taken = _what_there_is(graph, settings, _sources(settings))
     left = make_plan(nodes, built, taken, clock.now_as_stored(), {})
     now = _state(settings, state.snapshot_id, state.accepted, state.since, left)
     accepted.write(settings, now)

@@ -24,6 +24,7 @@ from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
 from dagster_project.ingest.changes import table_state
 from dagster_project.ingest.source_state import source_states
+from dagster_project.ingest.sources import registered_sources
 from dagster_project.report.pages import find_pages, page_name
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 from dagster_project.store.plan import Node
@@ -103,8 +104,11 @@ class _Nodes:
         checks = {check.name: self._check(check) for check in self.checks.get(key, ())}
         own = frozenset(x.name for x in self.checks.get(key, ()) if self.graph.assets_def_for_key(x).op.name == step)
         if contract := next((x for x in CONTRACTS.values() if x.schema == key.path[0]), None):
-            state = table_state(contract, contract.table(key.path[1]), self.settings)
-            return Node(state, step=step, checks=checks, judged_on_the_way=own, is_raw=True)
+            table = contract.table(key.path[1])
+            sources = [source.name for source in registered_sources(self.settings, contract.name)]
+            parts = {source: table_state(contract, table, self.settings, source) for source in sources}
+            state = table_state(contract, table, self.settings)
+            return Node(state, (), step, checks, own, is_raw=True, parts=parts)
         parents = tuple(sorted(name_of(parent) for parent in self.graph.get(key).parent_keys))
         if name == PUBLICATION:  # follows from everything, and is made by every run
             code = _hash([_code_of(_function_of(definition)), self._publication_key])

@@ -61,10 +61,10 @@ def changed_tables(contract: Contract, source: Source, settings: Settings) -> di
     return found
 
 
-def table_state(contract: Contract, table: Table, settings: Settings) -> str:
-    """What the rows of a raw table, of all sources, were loaded from, as one hash."""
+def table_state(contract: Contract, table: Table, settings: Settings, source: str | None = None) -> str:
+    """What the rows of a raw table were loaded from, of one source or of all, as one hash."""
     ledger = Ledger(settings)
-    records = [asdict(record) for record in ledger.files(contract.name, table.name)]
+    records = [asdict(record) for record in ledger.files(contract.name, table.name, source)]
     sources = sorted({record["source"] for record in records})
     expired = {source: ledger.expired_rows(contract.name, table.name, source) for source in sources}
     text = json.dumps([records, expired], default=str, sort_keys=True)

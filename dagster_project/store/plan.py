@@ -26,6 +26,7 @@ class Node:
         rhythm: how long it is kept though what it reads has changed.
         marker: what ends that time early when it changes, such as the number of cohorts with a known end.
         is_raw: whether it is loaded; its version is then `code`.
+        parts: version of what each source has in a raw table: a run that works on some sources judges no others.
     """
 
     code: str
@@ -36,6 +37,7 @@ class Node:
     rhythm: timedelta | None = None
     marker: str = ""
     is_raw: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Built:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What the last publication took: versions by table and page, hashes of checks by "schema.table:check"."""
+    """What the last publication took: versions by table and page, hashes of checks by "schema.table:check".
+
+    Of a raw table with parts, the versions of these, by `part_of`.
+    """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=dict)
@@ -169,7 +174,7 @@ def _pass(
                 due.append(until)
         if reason:
             changing.add(name)
-        elif accepted.versions.get(name) != versions[name]:
+        elif not _is_published(name, node, versions[name], accepted):
             reason = "it was not published yet"
         elif node.step in steps:
             reason = "it is made or judged together with another one"
@@ -177,6 +182,17 @@ def _pass(
             reasons[name] = reason
     kept = {name: versions[name] for name in nodes if name not in reasons}
     return Plan({name: reasons[name] for name in nodes if name in reasons}, set(), kept, min(due, default=None))
+
+
+def part_of(name: str, source: str) -> str:
+    """Name of what a source has in a raw table."""
+    return f"{name}@{source}"
+
+
+def _is_published(name: str, node: Node, version: str, accepted: Accepted) -> bool:
+    if node.parts:
+        return all(accepted.versions.get(part_of(name, source)) == part for source, part in node.parts.items())
+    return accepted.versions.get(name) == version
 
 
 def _kept_until(node: Node, there: Built, now: datetime) -> datetime | None:

@@ -163,3 +163,13 @@ def test_a_step_that_is_run_for_its_check_is_followed_by_what_reads_it():
     found = make_plan(judged, later | waiting, taken, NOW, {})
     assert set(found.tables) == {"effects", "placebos", "report"}
     assert found.checks == {"placebos:rare"}
+
+
+def test_what_one_source_loaded_is_not_taken_with_what_another_one_did():
+    """Two universities on one contract: the run of one judges nothing of the other, whose load failed its checks."""
+    nodes = graph(**{"raw.a": Node("a1", (), "load a", is_raw=True, parts={"uni_a": "x1", "uni_b": "y2"})})
+    built, accepted = settled(nodes)
+    taken = Accepted(accepted.versions | {"raw.a@uni_a": "x1", "raw.a@uni_b": "y1"}, accepted.checks)
+    assert make_plan(nodes, built, taken, NOW, {}).tables == {"raw.a": "it was not published yet"}
+    taken = Accepted(accepted.versions | {"raw.a@uni_a": "x1", "raw.a@uni_b": "y2"}, accepted.checks)
+    assert not make_plan(nodes, built, taken, NOW, {})

@@ -56,7 +56,10 @@ def learning_warehouse(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     with warehouse.writing(context) as settings:
         snapshot_id = make_snapshot_id(warehouse.run_id[:8])
-        state, built = planning.state_after(context, settings, snapshot_id), data_versions.read(settings)
+        state, built = (
+            planning.state_after(context, settings, warehouse.sources(), snapshot_id),
+            data_versions.read(settings),
+        )
         try:
             publication = publish(
                 settings,
