@@ -7,7 +7,7 @@ import dagster as dg
 
 from dagster_project.base import clock
 from dagster_project.defs.resources import WarehouseResource
-from dagster_project.defs.versions import graph_of, name_of, nodes_of
+from dagster_project.defs.versions import graph_of, name_of, nodes_of_step
 from dagster_project.settings import Settings
 from dagster_project.store import versions
 from dagster_project.store.plan import Built, version_now
@@ -31,6 +31,6 @@ def making(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> G
 
 def built_now(context: dg.AssetExecutionContext, settings: Settings) -> dict[str, Built]:
     """What the tables and pages of a step will be, made from what there is at this moment, by name."""
-    nodes = nodes_of(graph_of(context), settings)
+    nodes = nodes_of_step(graph_of(context), settings, context.selected_asset_keys)
     names = {name_of(key) for key in context.selected_asset_keys} & set(nodes)
     return version_now(nodes, versions.read(settings), names, clock.now_as_stored())

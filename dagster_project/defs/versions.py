@@ -75,22 +75,28 @@ def nodes_of(graph: Any, settings: Settings) -> dict[str, Node]:
     return _Nodes(graph, settings).all()
 
 
+def nodes_of_step(graph: Any, settings: Settings, keys: Iterable[dg.AssetKey]) -> dict[str, Node]:
+    """What a step makes, and the raw tables that it reads: all that `version_now` asks for, without the checks."""
+    return _Nodes(graph, settings).of_step(keys)
+
+
 class _Nodes:
     def __init__(self, graph: Any, settings: Settings) -> None:
         self.graph, self.settings = graph, settings
-        self.tests = {
-            key: unique_id
-            for unique_id in MANIFEST["nodes"]
-            if (key := get_asset_check_key_for_test(MANIFEST, TRANSLATOR, unique_id, project=None))
-        }
         self.checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
-        for check in graph.asset_check_keys:
-            self.checks.setdefault(check.asset_key, []).append(check)
         self.pages = {dg.AssetKey(["pages", page_name(page)]): page.__name__ for page in find_pages()}
 
     def all(self) -> dict[str, Node]:
+        for check in self.graph.asset_check_keys:
+            self.checks.setdefault(check.asset_key, []).append(check)
         keys = sorted(self.graph.materializable_asset_keys)
         return {name_of(key): self._node(key) for key in keys if not self._is_of_every_run(key)}
+
+    def of_step(self, keys: Iterable[dg.AssetKey]) -> dict[str, Node]:
+        made = {key for key in keys if not self._is_of_every_run(key)}
+        schemas = {contract.schema for contract in CONTRACTS.values()}
+        raw = {x for key in made for x in self.graph.get(key).parent_keys if x.path[0] in schemas}
+        return {name_of(key): self._node(key) for key in sorted(made | raw)}
 
     def _is_of_every_run(self, key: dg.AssetKey) -> bool:
         """Its history, and the page that shows it."""
@@ -153,6 +159,12 @@ class _Nodes:
         return keyed_hash("fingerprint of the key", key.get_secret_value().encode()) if key else ""
 
     # --- checks
+
+    @cached_property
+    def tests(self) -> dict[dg.AssetCheckKey, str]:
+        """Tests of dbt by the check that Dagster has of each."""
+        found = {x: get_asset_check_key_for_test(MANIFEST, TRANSLATOR, x, project=None) for x in MANIFEST["nodes"]}
+        return {key: unique_id for unique_id, key in found.items() if key}
 
     def _check(self, check: dg.AssetCheckKey) -> str:
         """Hash of what a check judges by; of the freshness of a source also whether it is fresh."""

@@ -92,13 +92,15 @@ def version_of(node: Node, parents: Mapping[str, str]) -> str:
 def version_now(
     nodes: Mapping[str, Node], built: Mapping[str, Built], making: Set[str], now: datetime
 ) -> dict[str, Built]:
-    """What tables that are made at this moment become: of each, and not of what it would be after a whole run."""
-    versions: dict[str, str] = {}
+    """What tables that are made at this moment become: of each, and not of what it would be after a whole run.
+
+    Args:
+        nodes: those made, and the raw tables that they read.
+    """
+    versions = {name: x.version for name, x in built.items() if name not in making}
     for name in _in_order(nodes):
         if nodes[name].is_raw or name in making:
             versions[name] = version_of(nodes[name], versions)
-        elif name in built:
-            versions[name] = built[name].version
     return {name: Built(versions[name], nodes[name].code, now, nodes[name].marker) for name in nodes if name in making}
 
 
