@@ -69,6 +69,7 @@ course_items:                     # one row per course × version × item
     last_week: integer
     position: integer             # order within the course
     is_graded: boolean
+    is_logged: boolean            # whether events may name it; false: the source tells hand-ins only
     is_final_exam: boolean
     assignment_group: varchar     # of which only the best grades count
     weight_share: double          # weight in the course's result, 0 to 1
