@@ -18,6 +18,12 @@ learners:                         # one row per learner
     deprivation_band: varchar
     has_disability: boolean
 
+institutions:                     # one row per source
+    institution_id: varchar
+    institution_name: varchar
+    time_zone: varchar            # IANA name
+    passing_share: double         # share of the points from which an item counts as passed
+
 programs:                         # one row per program
     program_id: varchar
     program_name: varchar
@@ -26,6 +32,8 @@ programs:                         # one row per program
     level: varchar
     terms_per_year: integer
     terms_may_be_missed: integer
+    time_zone: varchar
+    passing_share: double
 
 terms:                            # one row per program × term
     program_id: varchar
@@ -102,11 +110,11 @@ submissions:                      # one row per learner × item × attempt
     term_id: varchar
     item_id: varchar
     attempt_number: integer
-    submitted_at: timestamp
-    submitted_on: date
+    submitted_at: timestamp       # UTC
+    submitted_on: date            # where a source gives days only
     score: double
     maximum_score: double
-    grade_released_on: date
+    grade_released_at: timestamp  # UTC
     graded_by: varchar            # automatic | staff | peer | board
     is_carried_over: boolean      # result of an earlier enrollment
 
@@ -121,7 +129,6 @@ events:                           # one row per delivery of an event, or of a co
     occurred_at: timestamp        # UTC; null: known by the day only
     occurred_on: date             # the raw partition: filters on it must reach read_parquet
     received_at: timestamp        # UTC; of several deliveries the first counts
-    known_on: date                # when it was received, never before it occurred
     click_count: integer
 
 questions:                        # one row per question × version
@@ -138,8 +145,7 @@ responses:                        # one row per answer to a question
     attempt_number: integer
     course_id: varchar
     item_id: varchar
-    answered_at: timestamp
-    answered_on: date
+    answered_at: timestamp        # UTC
     score: double
     maximum_score: double
 
@@ -175,8 +181,7 @@ support_tickets:                  # one row per ticket
     learner_id: varchar
     program_id: varchar
     ticket_type: varchar
-    opened_at: timestamp
-    opened_on: date
+    opened_at: timestamp          # UTC
 
 interventions:                    # one row per contact with a learner
     intervention_id: varchar
@@ -186,9 +191,8 @@ interventions:                    # one row per contact with a learner
     channel: varchar              # email | phone | chat | meeting | other
     topic: varchar                # activity | assignments | grades | plans | technical | other
     contacted_by: varchar         # role
-    contacted_at: timestamp
-    contacted_on: date
-    known_on: date
+    contacted_at: timestamp       # UTC
+    recorded_at: timestamp        # UTC; when it was entered in the log
 
 profiles:                         # one row per learner with a profile
     learner_id: varchar
@@ -327,7 +331,7 @@ from {{ relation }}
 #}
 {% macro first_known_flags() %}
     {% do return({
-        "is_first_known": "true",
+        "is_first_known": "event_count > 0",
         "is_first_task_known": "task_count > 0",
         "is_first_forum_known": "forum_view_count + forum_thread_count + forum_reply_count > 0",
         "is_first_posting_known": "forum_thread_count + forum_reply_count > 0",

@@ -4,6 +4,7 @@ with final as (
         "learners",
         "organizations",
         "organization_members",
+        "institutions",
         "programs",
         "terms",
         "program_enrollments",
