@@ -7,7 +7,9 @@
     pre_hook=["{{ find_stale_dates(this) }}", "{{ delete_stale_dates(this) }}"]
 ) }}
 
-{{ in_slices(4000000, ref("int_events_summarized")) }}
+{{ in_slices(
+    2000000, "(select 1 from " ~ ref("int_events_summarized") ~ " where " ~ is_stale_date("activity_on") ~ ")"
+) }}
 
 -- depends_on: {{ ref("int_events_resolved") }}
 with events as (

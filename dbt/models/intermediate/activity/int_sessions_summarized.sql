@@ -12,11 +12,24 @@
 -- Numbers stand in for keys on the way: with the keys' text, windows take several times as long.
 {%- set cap = (var("learning_idle_cap_minutes") * 60 * 1000000) | int %}
 
-{{ in_slices(1000000, ref("int_events_summarized")) }}
+{#- Slices by the number of events, in thousands: a row may have one of them or hundreds. #}
+{{ in_slices(
+    3000,
+    "(select unnest(range(cast(sum(event_count) // 1000 as bigint))) from " ~ ref("int_events_summarized")
+    ~ " where event_times is not null and " ~ is_stale_session("occurred_on") ~ ")"
+) }}
 
 with summaries as (
     select
-        *,
+        source,
+        course_enrollment_key,
+        learner_key,
+        course_offering_key,
+        occurred_on,
+        activity_on,
+        known_on,
+        missing_item_id,
+        event_times,
         {{ add_days("activity_on", 1) }} as next_on,
         {{ microseconds(day_begins_at(add_days("activity_on", 1), "time_zone")) }} as next_day_moment,
         {{ row_hash(session_inputs()) }} as events_hash,
@@ -122,7 +135,10 @@ known_summaries as (
     select
         known_days.occurred_on as day_on,
         known_days.known_on as as_known_on,
-        summaries.*
+        summaries.learner_number,
+        summaries.summary_number,
+        summaries.occurred_on,
+        summaries.next_day_moment
     from known_days
     inner join summaries
         on
