@@ -142,7 +142,8 @@ def state_after(
     state = accepted.read(settings)
     before = state.accepted if state else Accepted()
     made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
-    judged = context.run.asset_check_selection
+    # Of the job: the record of a run that a command begins names no checks.
+    judged = context.job_def.asset_check_selection
     taken = {name: _version(nodes, built, name) if name in made else before.versions.get(name) for name in nodes}
     names = {source.name for source in loaded}
     for name, node in nodes.items():
