@@ -233,7 +233,8 @@ def report_kept(context: dg.AssetExecutionContext, settings: Settings) -> None:
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     for name in nodes:
         version = _version(nodes, built, name)
-        if version and key_of(name) not in made and name != PUBLICATION:
+        is_there = bool(nodes[name].parts) if nodes[name].is_raw else name != PUBLICATION
+        if version and is_there and key_of(name) not in made:
             context.instance.report_runless_asset_event(
                 dg.AssetObservation(key_of(name), tags={VERSION_TAG: version}, metadata={"up to date": True})
             )
