@@ -32,10 +32,11 @@ STALE = """
 import json
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 from dagster_project.definitions import defs
 graph = defs.resolve_asset_graph()
 with dg.DagsterInstance.get() as instance:
-    status = CachingStaleStatusResolver(instance, graph).get_status
+    status = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance)).get_status
     stale = [x for x in graph.materializable_asset_keys if status(x) == StaleStatus.STALE]
     print("STALE" + json.dumps([".".join(x.path) for x in stale]))
 """
