@@ -21,10 +21,10 @@ learner_courses as (
         course_key,
         count(distinct learner_key) as learner_count,
         count(*) as enrollment_count,
-        avg(case when previous_attempt_count > 0 then 1.0 when previous_attempt_count = 0 then 0.0 end)
+        avg(cast(case when previous_attempt_count > 0 then 1 when previous_attempt_count = 0 then 0 end as double))
             as repeated_attempt_share,
-        avg(case when is_passed then 1.0 when not is_passed then 0.0 end) as passed_share,
-        avg(case when is_withdrawn then 1.0 when not is_withdrawn then 0.0 end) as withdrawn_share,
+        avg(cast(case when is_passed then 1 when not is_passed then 0 end as double)) as passed_share,
+        avg(cast(case when is_withdrawn then 1 when not is_withdrawn then 0 end as double)) as withdrawn_share,
         {{ quantile("click_count", 0.5) }} as median_click_count,
         {{ quantile("active_days", 0.5) }} as median_active_days,
         {{ quantile("weighted_score_share", 0.5) }} as median_weighted_score_share
