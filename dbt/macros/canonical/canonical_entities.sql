@@ -18,6 +18,12 @@ learners:                         # one row per learner
     deprivation_band: varchar
     has_disability: boolean
 
+institutions:                     # one row per source
+    institution_id: varchar
+    institution_name: varchar
+    time_zone: varchar            # IANA name
+    passing_share: double         # share of the points from which an item counts as passed
+
 programs:                         # one row per program
     program_id: varchar
     program_name: varchar
@@ -26,6 +32,8 @@ programs:                         # one row per program
     level: varchar
     terms_per_year: integer
     terms_may_be_missed: integer
+    time_zone: varchar
+    passing_share: double
 
 terms:                            # one row per program × term
     program_id: varchar
@@ -41,6 +49,9 @@ program_enrollments:              # one row per learner × program
     program_id: varchar
     admitted_on: date
     first_term_id: varchar
+    completed_on: date            # of the program
+    leave_from_on: date           # leave of absence
+    leave_to_on: date             # last day; null while it lasts
 
 courses:                          # one row per course
     course_id: varchar
@@ -50,6 +61,11 @@ courses:                          # one row per course
     level: varchar                # basic | intermediate | advanced
     is_required_for_progress: boolean
     language: varchar
+    passing_share: double
+
+program_courses:                  # one row per program × course that serves it beside the course's own program
+    program_id: varchar
+    course_id: varchar
 
 course_offerings:                 # one row per course × term
     course_id: varchar
@@ -71,15 +87,17 @@ course_items:                     # one row per course × version × item
     is_graded: boolean
     is_final_exam: boolean
     assignment_group: varchar     # of which only the best grades count
+    best_count: integer           # how many of them
     weight_share: double          # weight in the course's result, 0 to 1
     planned_minutes: double
     due_day: integer              # days after the start of the offering
     late_penalty_share: double
 
-course_enrollments:               # one row per learner × course × term
+course_enrollments:               # one row per learner × course × term × registration
     learner_id: varchar
     course_id: varchar
     term_id: varchar
+    registration_number: integer  # 1 for the first
     registered_on: date
     unregistered_on: date         # dropped, withdrawn
     completed_on: date

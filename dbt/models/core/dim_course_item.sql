@@ -21,6 +21,7 @@ select distinct
     is_graded,
     is_final_exam,
     assignment_group,
+    best_count,
     weight_share,
     planned_minutes,
     due_day,

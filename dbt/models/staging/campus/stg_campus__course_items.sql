@@ -18,6 +18,7 @@ final as (
         is_graded,
         false as is_final_exam,
         assignment_group,
+        best_count,
         weight as weight_share,
         minutes as planned_minutes,
         due_day,

@@ -12,7 +12,9 @@ final as (
         'degree' as program_type,
         level,
         terms_per_year,
-        terms_may_be_missed
+        terms_may_be_missed,
+        time_zone,
+        passing_share
     from programs
 )
 

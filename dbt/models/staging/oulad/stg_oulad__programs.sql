@@ -15,4 +15,4 @@ final as (
     group by source
 )
 
-{{ canonical_select("final", "programs", absent=["level", "terms_may_be_missed"]) }}
+{{ canonical_select("final", "programs", absent=["level", "terms_may_be_missed", "time_zone", "passing_share"]) }}
