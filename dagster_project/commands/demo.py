@@ -210,18 +210,11 @@ def found_dirt(connection: duckdb.DuckDBPyConnection, settings: Settings) -> dic
         "select count(*) from core.fct_submission where source = ? and attempt_number = 2",
         SOURCE,
     )
-    # Of an enrollment that was given up and taken up again, the newest row is the enrollment.
     count(
         "course_enrollments",
         "reenrollment",
-        """
-        select
-            (select max(distinct_row_count) from core.fct_duplicate_rows
-                where source = $source and table_name = 'course_enrollments')
-            - (select count(*) from core.fct_course_enrollment where source = $source)
-            - coalesce((select sum(row_count) from core.fct_held_rows
-                where source = $source and entity = 'course_enrollments'), 0)
-        """.replace("$source", f"'{SOURCE}'"),
+        "select count(*) from core.fct_course_registration where source = ? and registration_number > 1",
+        SOURCE,
     )
     return counts
 

@@ -17,7 +17,8 @@ submissions
     malformed            an extra row with a score or a date that is none, or with too few fields, to be refused
     unknown_reference    an extra row of an item that does not exist
 course_enrollments
-    reenrollment         learner × course × term twice: dropped before the start, then enrolled again; the newest counts
+    reenrollment         learner × course × term twice: dropped before the start, then enrolled again: two
+                         registrations, one enrollment
     malformed, unknown_reference   likewise (a date that is none; a course that does not exist)
 support_tickets
     unknown_reference    of a learner that does not exist

@@ -344,6 +344,17 @@ def _programs(folder: Path, population: Population, d: Directory, report: Report
     write_table(
         folder,
         report,
+        "institutions",
+        {
+            "institution_id": ["U1"],
+            "institution_name": ["Simulated University"],
+            "time_zone": ["UTC"],
+            "passing_share": [PASSING_GRADE / 100],
+        },
+    )
+    write_table(
+        folder,
+        report,
         "programs",
         {
             "program_id": list(programs.ids),
@@ -352,6 +363,8 @@ def _programs(folder: Path, population: Population, d: Directory, report: Report
             "level": list(programs.levels),
             "terms_per_year": programs.terms_per_year,
             "terms_may_be_missed": programs.terms_may_be_missed,
+            "time_zone": pa.nulls(len(programs.ids), pa.string()),
+            "passing_share": pa.nulls(len(programs.ids), pa.string()),
         },
     )
     write_table(
@@ -380,6 +393,7 @@ def _programs(folder: Path, population: Population, d: Directory, report: Report
             "program_id": np.array(programs.ids)[learners["program"]],
             "admitted_on": admitted,
             "first_term_id": terms.ids()[learners["first_term"]],
+            **{name: pa.nulls(n, pa.string()) for name in ("completed_on", "leave_from_on", "leave_to_on")},
         },
     )
 
@@ -406,6 +420,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
             "level": np.array(["", "basic", "intermediate", "advanced"])[level].tolist() + [None] * CHECKS,
             "is_required_for_progress": pa.array((rng.random(n) < 0.5).tolist() + [None] * CHECKS),
             "language": [programs.languages[p] if p >= 0 else "en" for p in designs.program] + ["en"] * CHECKS,
+            "passing_share": pa.nulls(n + CHECKS, pa.string()),
         },
     )
     begun = terms.start <= LAST
@@ -446,6 +461,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
                 "assignment_group": pa.array(
                     np.full(len(which), "best of"), pa.string(), mask=courses.item_group[which] == 0
                 ),
+                "best_count": pa.nulls(len(which), pa.string()),
             }
         )
 
@@ -518,7 +534,10 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
 
 
 def _shared_items(folder: Path, population: Population, d: Directory, rng: np.random.Generator, report: Report) -> None:
-    """Stackable open courses share 35 to 70 % of their items with a degree course, others at most 20 %."""
+    """Stackable open courses share 35 to 70 % of their items with a degree course, others at most 20 %.
+
+    What a second version replaces it replaces in both: the same share of it is shared.
+    """
     courses, designs = population.courses, population.courses.designs
     rows = []
     for number, c in enumerate(np.flatnonzero(designs.role == course.OPEN)):
@@ -531,6 +550,9 @@ def _shared_items(folder: Path, population: Population, d: Directory, rng: np.ra
         count = int(np.ceil(share * len(mine))) if into >= 0 else int(share * len(mine))
         rows += [(c, i, target, theirs[k % len(theirs)]) for k, i in enumerate(rng.permutation(mine)[:count])]
     open_course, open_item, target, item = (np.array(column) for column in zip(*rows, strict=True))
+    again = np.flatnonzero(d.has_second[target] & (d.item_code[item] != item))
+    open_course, open_item, target = (np.append(ids, ids[again]) for ids in (open_course, open_item, target))
+    item = np.append(item, d.item_code[item[again]])
     write_table(
         folder,
         report,

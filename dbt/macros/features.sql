@@ -20,6 +20,7 @@
         "program_load_median", "program_load_q75", "program_load_iqr", "terms_since_admitted_count", "season",
         "is_required_term", "has_open_completion", "has_open_paid_not_completed",
         "has_open_enrolled_not_completed", "has_stackable_enrollment", "has_stackable_completion",
+        "has_open_enrollment_any", "has_open_paid_enrollment_any", "has_open_completion_any",
         "courses_enrolled_count", "courses_dropped_count", "has_drop_after_deadline", "has_support_ticket",
         "has_payment_ticket", "has_technical_ticket", "has_academic_ticket", "has_enrollment_ticket",
     ]) %}
@@ -28,7 +29,7 @@
 
 {# Of the version of the course: columns of mart_course_version, in its order. #}
 {% macro design_columns() %}
-    {% set columns = ["offered_terms_share"] %}
+    {% set columns = [] %}
     {% for kind in assignment_kinds() %}{% do columns.append("has_" ~ kind) %}{% endfor %}
     {% do columns.append("has_hands_on") %}
     {% for kind in assignment_kinds() %}{% do columns.append(kind ~ "_item_share") %}{% endfor %}
@@ -61,7 +62,7 @@
 {% endmacro %}
 
 
-{# Of the course's learners: columns of mart_course and, without the learner of the row, of the retention analysis. #}
+{# Of the other learners of the offering, without the learner of the row: columns of the retention analysis. #}
 {% macro course_behaviour_columns() %}
     {% do return([
         "course_median_days_active", "course_learning_minutes_per_week", "learning_minutes_weekly_variation",

@@ -28,9 +28,12 @@ def make_campus() -> dict[str, list[dict]]:
     """Rows of the raw tables by name, without direct identifiers."""
     courses = [f"{program}-{name}" for program in PROGRAMS for name in COURSES]
     tables: dict[str, list[dict]] = {
+        "institutions": [
+            {"institution_id": "uni", "institution_name": "Uni", "time_zone": "Europe/Madrid", "passing_share": 0.5}
+        ],
         "programs": [
             {"program_id": p, "program_name": p.upper(), "university_name": "Uni", "level": "bachelor"}
-            | {"terms_per_year": 2, "terms_may_be_missed": 1}
+            | {"terms_per_year": 2, "terms_may_be_missed": 1, "time_zone": "Europe/Madrid", "passing_share": 0.5}
             for p in PROGRAMS
         ],
         "terms": [
@@ -42,13 +45,14 @@ def make_campus() -> dict[str, list[dict]]:
         ],
         "courses": [
             {"course_id": c, "course_name": c.title(), "course_type": kind, "program_id": program}
-            | {"level": "basic", "is_required_for_progress": kind == "degree", "language": "en"}
+            | {"level": "basic", "is_required_for_progress": kind == "degree", "language": "en", "passing_share": 0.5}
             for c, kind, program in (
                 *((c, "degree", c.split("-")[0]) for c in courses),
                 (OPEN, "open", None),
                 (CHECK, "skill_check", None),
             )
         ],
+        "program_courses": [{"program_id": PROGRAMS[1], "course_id": courses[0]}],
         "course_offerings": [
             {"course_id": c, "term_id": f"{c.split('-')[0]}-{t}", "version_id": "v1"}
             | {"starts_on": start, "ends_on": start + timedelta(TERM_DAYS - 1)}
@@ -99,6 +103,7 @@ def _items(course: str) -> list[dict]:
         | {"week": 1 + k, "position": k, "is_graded": kind in GRADED, "minutes": 20.0}
         | {"weight": 0.25 if kind in GRADED else None, "due_day": 7 * k + 6 if kind in GRADED else None}
         | {"late_penalty": 0.1 if kind in GRADED else None, "assignment_group": "work" if kind in GRADED else None}
+        | {"best_count": 3 if kind in GRADED else None}
         for k, kind in enumerate(KINDS)
     ]
 
@@ -114,6 +119,8 @@ def _add_learner(tables: dict[str, list[dict]], number: int) -> None:
     tables["program_enrollments"].append(
         {"learner_id": learner, "program_id": program, "first_term_id": f"{program}-{first}"}
         | {"admitted_on": TERMS[first] - timedelta(60)}
+        | {"completed_on": TERMS[first] + timedelta(300) if number % 12 == 1 else None}
+        | {"leave_from_on": date(2025, 8, 1), "leave_to_on": date(2025, 12, 31)}
     )
     if number % 2:
         tables["organization_members"].append(

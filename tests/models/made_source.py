@@ -168,9 +168,9 @@ class Warehouse:
     home: Path
 
     def dbt(
-        self, *arguments: str, rebuild: dict | None = None, slices: int | None = None
+        self, *arguments: str, rebuild: dict | None = None, slices: int | None = None, **variables: object
     ) -> subprocess.CompletedProcess:
-        """Run dbt; `rebuild` and `slices` are the vars of these names; without `rebuild` tables are made anew."""
+        """Run dbt; `rebuild`, `slices` and what follows are its vars; without `rebuild` tables are made anew."""
         command = [sys.executable, "-m", "dbt.cli.main", *arguments]
         command += ["--project-dir", str(REPOSITORY / "dbt"), "--profiles-dir", str(REPOSITORY / "dbt")]
         command += [
@@ -180,15 +180,17 @@ class Warehouse:
             str(self.home / "logs"),
             "--no-use-colors",
         ]
-        given = {"rebuild": rebuild, "slices": slices}
+        given = {"rebuild": rebuild, "slices": slices, **variables}
         command += ["--vars", json.dumps({name: value for name, value in given.items() if value is not None})]
         if rebuild is None and arguments[0] in ("run", "build"):
             command += ["--full-refresh"]
         environment = {**os.environ, "LEARNING_WAREHOUSE_HOME": str(self.home), "DO_NOT_TRACK": "1"}
         return subprocess.run(command, env=environment, cwd=self.home, capture_output=True, text=True, check=False)
 
-    def build(self, *arguments: str, rebuild: dict | None = None, slices: int | None = None) -> None:
-        done = self.dbt(*(arguments or ["run"]), rebuild=rebuild, slices=slices)
+    def build(
+        self, *arguments: str, rebuild: dict | None = None, slices: int | None = None, **variables: object
+    ) -> None:
+        done = self.dbt(*(arguments or ["run"]), rebuild=rebuild, slices=slices, **variables)
         assert done.returncode == 0, done.stdout[-4000:]
 
     def query(self, sql: str) -> list[tuple]:

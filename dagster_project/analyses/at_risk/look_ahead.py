@@ -32,8 +32,8 @@ KNOWN = {
     "dim_course_offering": "select * from {table} where {offerings}",
     "fct_course_enrollment": f"""
         select * replace (
-            {_until("unregistered_on", "unregistered_on")}, {_until("completed_on", "completed_on")},
-            {OUTCOME}, {_until("final_grade_share", "outcome_known_on")}
+            {_until("unregistered_on", "unregistered_on")}, {_until("last_dropped_on", "last_dropped_on")},
+            {_until("completed_on", "completed_on")}, {OUTCOME}, {_until("final_grade_share", "outcome_known_on")}
         )
         from {{table}}
         where registered_on < {{day}} and learner_key in (
@@ -41,9 +41,17 @@ KNOWN = {
             where course_offering_key in (select course_offering_key from dim_course_offering)
         )
     """,
-    "fct_program_enrollment": """
-        select * from {table}
-        where (admitted_on < {day} or admitted_on is null)
+    "fct_course_registration": f"""
+        select * replace (
+            {_until("unregistered_on", "unregistered_on")}, {_until("returned_on", "returned_on")},
+            {_until("completed_on", "completed_on")}
+        )
+        from {{table}}
+        where registered_on < {{day}} and learner_key in (select learner_key from fct_course_enrollment)
+    """,
+    "fct_program_enrollment": f"""
+        select * replace ({_until("completed_on", "completed_on")}) from {{table}}
+        where (admitted_on < {{day}} or admitted_on is null)
             and learner_key in (select learner_key from fct_course_enrollment)
     """,
     "fct_daily_activity": f"select * from {{table}} where known_on < {{day}} and {ENROLLMENTS}",
@@ -70,7 +78,8 @@ RECOUNTED = {
 }
 OFFERINGS = {
     COURSES.name: "course_offering_key in (select course_offering_key from cohort)",
-    PROGRAMS.name: "term_key in (select first_term_key from cohort)",
+    PROGRAMS.name: "course_offering_key in (select course_offering_key from build.core.dim_program_offering "
+    "where term_key in (select first_term_key from cohort))",
 }
 
 

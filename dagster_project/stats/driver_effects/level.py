@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STUDENT_GROUPS = ("STU", "ADM")
+OPEN_GROUPS = ("OPN", "OPN_STACKABLE_ENROLLED", "OPN_STACKABLE_COMPLETED")
+PRINTED_OPEN_GROUP = (
+    "OPN_PRINTED"  # the same open courses as the report counts them: in the place of these, never beside
+)
 FEW_VALUES = 5  # a driver with fewer distinct values has no dose-response
 RANGE = (0.025, 0.975)
 # Within one program nothing is left of programs; terms are the clusters that learners share.
@@ -59,6 +63,7 @@ class Driver:
     controls: list[str] = field(default_factory=list)
     student: list[str] = field(default_factory=list)
     sensitivity: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)  # controls that give way to those of `sensitivity`
     reason: str = ""
     sample: str | None = None
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))  # distinct values of the sample, ascending
@@ -150,7 +155,10 @@ class Level:
             allowed = [(c, g) for c, g in columns if verdict.get(g) == "yes" and c != driver.column]
             driver.controls = [c for c, _ in allowed]
             driver.student = [c for c, g in allowed if g in STUDENT_GROUPS]
-            driver.sensitivity = [c for c, g in columns if verdict.get(g) == "sensitivity" and c != driver.column]
+            doubtful = [(c, g) for c, g in columns if verdict.get(g) == "sensitivity" and c != driver.column]
+            driver.sensitivity = [c for c, _ in doubtful]
+            if PRINTED_OPEN_GROUP in {g for _, g in doubtful}:
+                driver.replaced = [c for c, g in allowed if g in OPEN_GROUPS]
         wanted = {c for driver in self.drivers for c in [*driver.controls, *driver.sensitivity]}
         self.controls = [c for c, _ in columns if c in wanted]
 

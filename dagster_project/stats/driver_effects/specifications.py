@@ -42,7 +42,8 @@ def specifications(level: Level) -> pd.DataFrame:
         within.append(level.model(f"{driver.id}|all eligible", driver, keep=driver.controls))
         chosen = selected[driver.id]
         if driver.sensitivity:
-            wider = level.model(f"{driver.id}|and doubtful controls", driver, keep=[*chosen, *driver.sensitivity])
+            kept = [c for c in chosen if c not in driver.replaced]
+            wider = level.model(f"{driver.id}|and doubtful controls", driver, keep=[*kept, *driver.sensitivity])
             within.append(wider)
         if driver.sample_rule == "not dropped" and _is_everywhere(level, driver):
             model = level.model(f"{driver.id}|dropped courses too", driver, keep=chosen)

@@ -49,6 +49,9 @@ program_enrollments:              # one row per learner × program
     program_id: varchar
     admitted_on: date
     first_term_id: varchar
+    completed_on: date            # of the program
+    leave_from_on: date           # leave of absence
+    leave_to_on: date             # last day; null while it lasts
 
 courses:                          # one row per course
     course_id: varchar
@@ -58,6 +61,11 @@ courses:                          # one row per course
     level: varchar                # basic | intermediate | advanced
     is_required_for_progress: boolean
     language: varchar
+    passing_share: double
+
+program_courses:                  # one row per program × course that serves it beside the course's own program
+    program_id: varchar
+    course_id: varchar
 
 course_offerings:                 # one row per course × term
     course_id: varchar
@@ -80,15 +88,17 @@ course_items:                     # one row per course × version × item
     is_logged: boolean            # whether events may name it; false: the source tells hand-ins only
     is_final_exam: boolean
     assignment_group: varchar     # of which only the best grades count
+    best_count: integer           # how many of them
     weight_share: double          # weight in the course's result, 0 to 1
     planned_minutes: double
     due_day: integer              # days after the start of the offering
     late_penalty_share: double
 
-course_enrollments:               # one row per learner × course × term
+course_enrollments:               # one row per learner × course × term × registration
     learner_id: varchar
     course_id: varchar
     term_id: varchar
+    registration_number: integer  # 1 for the first
     registered_on: date
     unregistered_on: date         # dropped, withdrawn
     completed_on: date

@@ -22,6 +22,7 @@ select distinct
     is_logged,
     is_final_exam,
     assignment_group,
+    best_count,
     weight_share,
     planned_minutes,
     due_day,

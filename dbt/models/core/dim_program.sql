@@ -1,16 +1,24 @@
 -- Programs of all sources. Grain: one row per source × program.
 with programs as (
     {{ union_contracts("programs") }}
+),
+
+institutions as (
+    {{ union_contracts("institutions") }}
 )
 
 select
-    source,
-    {{ entity_key(["program_id"]) }} as program_key,
-    program_id,
-    program_name,
-    university_name,
-    program_type,
-    level,
-    terms_per_year,
-    terms_may_be_missed
+    programs.source,
+    {{ entity_key(["program_id"], "programs") }} as program_key,
+    programs.program_id,
+    programs.program_name,
+    programs.university_name,
+    programs.program_type,
+    programs.level,
+    programs.terms_per_year,
+    programs.terms_may_be_missed,
+    coalesce(programs.time_zone, institutions.time_zone, 'UTC') as time_zone,
+    coalesce(programs.passing_share, institutions.passing_share) as passing_share
 from programs
+left join institutions
+    on programs.source = institutions.source

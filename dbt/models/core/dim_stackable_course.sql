@@ -1,44 +1,24 @@
 -- Open courses by the degree programs with which they share items. Grain: one row per source × open course × program.
-with items as (
-    select * from {{ ref("dim_course_item") }}
-),
-
-shared_items as (
-    select * from {{ ref("dim_shared_item") }}
-),
-
-courses as (
-    select * from {{ ref("dim_course") }}
-),
-
-sizes as (
+with shared as (
     select
-        course_key,
-        count(distinct item_id) as item_count
-    from items
-    group by course_key
-),
-
-shared as (
-    select
-        shared_items.source,
-        shared_items.open_course_key,
-        courses.program_key,
-        count(distinct shared_items.open_item_id) as shared_item_count
-    from shared_items
-    inner join courses
-        on shared_items.course_key = courses.course_key
-    group by shared_items.source, shared_items.open_course_key, courses.program_key
+        shared_content.*,
+        program_courses.program_key
+    from {{ ref("dim_shared_content") }} as shared_content
+    inner join {{ ref("dim_program_course") }} as program_courses
+        on shared_content.course_key = program_courses.course_key
 )
 
+-- The degree course with which it shares most, in the versions of both in which it does.
 select
-    shared.source,
-    shared.open_course_key,
-    shared.program_key,
-    shared.shared_item_count,
-    sizes.item_count,
-    shared.shared_item_count / cast(sizes.item_count as double) as shared_item_share,
-    shared.shared_item_count / cast(sizes.item_count as double) >= {{ var("stackable_item_share") }} as is_stackable
+    source,
+    open_course_key,
+    program_key,
+    shared_item_count,
+    item_count,
+    shared_item_share,
+    is_stackable
 from shared
-inner join sizes
-    on shared.open_course_key = sizes.course_key
+qualify row_number() over (
+    partition by open_course_key, program_key
+    order by shared_item_share desc, course_offering_key, open_course_version_key
+) = 1

@@ -12,5 +12,6 @@ select
     starts_on,
     ends_on,
     drop_deadline_on,
+    coalesce(drop_deadline_on, {{ add_days("starts_on", var("assumed_drop_days") - 1) }}) as last_drop_on,
     is_required
 from terms

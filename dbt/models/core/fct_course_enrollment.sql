@@ -18,6 +18,7 @@ select
     offerings.term_key,
     enrollments.registered_on,
     enrollments.unregistered_on,
+    enrollments.last_dropped_on,
     enrollments.completed_on,
     enrollments.is_paid,
     enrollments.outcome,

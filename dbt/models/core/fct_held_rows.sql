@@ -18,6 +18,38 @@ items as (
     where missing_reference is not null
 ),
 
+program_enrollments as (
+    select
+        source,
+        'program_enrollments' as entity,
+        missing_reference,
+        1 as row_count,
+        program_enrollment_key as example_key
+    from {{ ref("int_program_enrollments_resolved") }}
+    where missing_reference is not null
+),
+
+program_courses as (
+    select
+        served.source,
+        'program_courses' as entity,
+        case when courses.course_key is null then 'courses' else 'programs' end as missing_reference,
+        1 as row_count,
+        {{ entity_key(["program_id", "course_id"], "served") }} as example_key
+    from ({{ union_contracts("program_courses") }}) as served
+    left join {{ ref("dim_course") }} as courses
+        on
+            served.source = courses.source
+            and served.course_id = courses.course_id
+    left join {{ ref("dim_program") }} as programs
+        on
+            served.source = programs.source
+            and served.program_id = programs.program_id
+    where
+        courses.course_key is null
+        or programs.program_key is null
+),
+
 known_enrollments as (
     select * from {{ ref("fct_course_enrollment") }}
 ),
@@ -115,6 +147,10 @@ held as (
     select * from items
     union all
     select * from enrollments
+    union all
+    select * from program_enrollments
+    union all
+    select * from program_courses
     union all
     select * from submissions
     union all

@@ -1,29 +1,17 @@
 -- Learners in programs. Grain: one row per source × learner × program.
 with enrollments as (
-    {{ union_contracts("program_enrollments") }}
-),
-
-learners as (
-    select * from {{ ref("dim_learner") }}
-),
-
-terms as (
-    select * from {{ ref("dim_term") }}
+    select * from {{ ref("int_program_enrollments_resolved") }}
+    where missing_reference is null
 )
 
 select
-    enrollments.source,
-    {{ entity_key(["learner_id", "program_id"], "enrollments") }} as program_enrollment_key,
-    learners.learner_key,
-    terms.program_key,
-    terms.term_key as first_term_key,
-    enrollments.admitted_on
+    source,
+    program_enrollment_key,
+    {{ entity_key(["learner_id"]) }} as learner_key,
+    {{ entity_key(["program_id"]) }} as program_key,
+    {{ entity_key(["program_id", "first_term_id"]) }} as first_term_key,
+    admitted_on,
+    completed_on,
+    leave_from_on,
+    leave_to_on
 from enrollments
-inner join learners
-    on
-        enrollments.source = learners.source
-        and enrollments.learner_id = learners.learner_id
-inner join terms
-    on
-        enrollments.source = terms.source
-        and {{ entity_key(["program_id", "first_term_id"], "enrollments") }} = terms.term_key

@@ -12,7 +12,9 @@ dated as (
     select
         submissions.*,
         offerings.course_offering_key,
-        {{ add_days("offerings.starts_on", "submissions.due_day") }} as due_on,
+        -- A course in no term is taken at any time: nothing is due.
+        case when offerings.term_key is not null then {{ add_days("offerings.starts_on", "submissions.due_day") }} end
+            as due_on,
         coalesce(
             submissions.grade_released_on,
             -- A result carried over from an earlier enrollment was known before.

@@ -16,7 +16,9 @@ terms as (
 ends as (
     select
         program_enrollment_key,
-        1 - cast(is_retained as integer) as y
+        1 - cast(is_retained as integer) as y,
+        next_year_state,
+        retention_known_on
     from enrollments
 ),
 
@@ -33,15 +35,15 @@ final as (
             partition by weeks.source, {{ year_month("terms.starts_on") }}, weeks.week_number
         ) as left_share,
         ends.y,
-        -- The deadline to drop the courses of the term a year on has passed by then.
-        {{ add_days("terms.starts_on", var("retention_known_after_days")) }} as known_on,
+        ends.retention_known_on as known_on,
         cast(null as integer) as withdrawal_day,
         cast(10 * floor(weeks.age_years / 10) as integer) || 's' as age_group
     from weeks
     inner join terms on weeks.first_term_key = terms.term_key
     inner join ends on weeks.program_enrollment_key = ends.program_enrollment_key
-    -- Those who have left still count in left_share.
-    qualify weeks.is_enrolled
+    -- Those who have left still count in left_share, and so do those who graduated or took leave: they are no examples of
+    -- leaving, nor of staying.
+    qualify weeks.is_enrolled and coalesce(ends.next_year_state in ('retained', 'not_retained'), true)
 )
 
 -- All columns of the mart, whichever they are: a feature is a column there and nowhere else.

@@ -3,7 +3,8 @@
     "mart_learner_program": ["program_id"] + learner_program_columns() + ["is_retained"],
     "mart_course_version": design_columns(),
     "mart_learner_course": own_behaviour_columns(),
-    "mart_course": course_behaviour_columns(),
+    "mart_course_term": ["offered_terms_share"],
+    "mart_retention_learner_course": course_behaviour_columns(),
 } %}
 
 with

@@ -11,7 +11,8 @@ offerings as (
         max(starts_on) as last_starts_on,
         avg(length_days) as mean_length_days,
         avg(graded_item_count) as mean_graded_item_count,
-        bool_or(has_final_exam) as has_final_exam
+        bool_or(has_final_exam) as has_final_exam,
+        max_by(offered_terms_share, (starts_on, course_offering_key)) as offered_terms_share
     from {{ ref("mart_course_term") }}
     group by course_key
 ),
@@ -23,8 +24,8 @@ learner_courses as (
         count(*) as enrollment_count,
         avg(cast(case when previous_attempt_count > 0 then 1 when previous_attempt_count = 0 then 0 end as double))
             as repeated_attempt_share,
-        avg(cast(case when is_passed then 1 when not is_passed then 0 end as double)) as passed_share,
-        avg(cast(case when is_withdrawn then 1 when not is_withdrawn then 0 end as double)) as withdrawn_share,
+        bool_or(is_self_paced) as is_self_paced,
+        {{ outcome_figures() }},
         {{ quantile("click_count", 0.5) }} as median_click_count,
         {{ quantile("active_days", 0.5) }} as median_active_days,
         {{ quantile("weighted_score_share", 0.5) }} as median_weighted_score_share
@@ -64,8 +65,8 @@ learning as (
     select
         course_key,
         count(learning_hours) as learner_count,
-        {{ quantile("days_active", 0.5) }} as course_median_days_active,
-        cast(avg({{ exact("learning_hours * 60 / week_count") }}) as double) as course_learning_minutes_per_week
+        {{ quantile("days_active", 0.5) }} as median_days_active,
+        cast(avg({{ exact("learning_hours * 60 / week_count") }}) as double) as learning_minutes_per_week
     from ended
     group by course_key
 ),
@@ -130,6 +131,7 @@ select
     coalesce(offerings.has_final_exam, false) as has_final_exam,
 
     ---------- design of the latest version
+    offerings.offered_terms_share,
     {%- for column in design_columns() %}
     latest_versions.{{ column }},
     {%- endfor %}
@@ -141,14 +143,21 @@ select
     learner_courses.median_click_count,
     learner_courses.median_active_days,
     learner_courses.median_weighted_score_share,
+    {%- for count in ["final_outcome_count", "running_count"] %}
+    cast(case when not learner_courses.is_self_paced then learner_courses.{{ count }} end as integer) as {{ count }},
+    {%- endfor %}
     learner_courses.passed_share,
     learner_courses.withdrawn_share,
+    {%- for count in ["completed_count", "not_completed_count"] %}
+    cast(case when learner_courses.is_self_paced then learner_courses.{{ count }} end as integer) as {{ count }},
+    {%- endfor %}
+    learner_courses.completed_share,
 
     ---------- learning, all learners
-    learning.course_median_days_active,
-    learning.course_learning_minutes_per_week,
-    learning_patterns.learning_minutes_weekly_variation,
-    learning_patterns.learning_minutes_centroid
+    learning.median_days_active as all_learners_median_days_active,
+    learning.learning_minutes_per_week as all_learners_learning_minutes_per_week,
+    learning_patterns.learning_minutes_weekly_variation as all_learners_learning_minutes_weekly_variation,
+    learning_patterns.learning_minutes_centroid as all_learners_learning_minutes_centroid
 from courses
 left join offerings
     on courses.course_key = offerings.course_key

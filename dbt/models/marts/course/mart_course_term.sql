@@ -3,6 +3,14 @@ with offerings as (
     select * from {{ ref("dim_course_offering") }}
 ),
 
+versions as (
+    select * from {{ ref("mart_course_version") }}
+),
+
+program_offerings as (
+    select * from {{ ref("dim_program_offering") }}
+),
+
 learner_courses as (
     select * from {{ ref("mart_learner_course") }}
 ),
@@ -20,13 +28,7 @@ designs as (
         {%- endfor %}
         count(*) filter (where is_graded and not is_final_exam) as graded_item_count,
         bool_or(is_final_exam) as has_final_exam,
-        min(due_day) filter (where is_graded and not is_final_exam) as first_due_day,
-        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam) as coursework_weight_share,
-        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'quiz')
-            as quiz_weight_share,
-        sum({{ exact("weight_share") }}) filter (where is_graded and not is_final_exam and kind = 'staff_graded')
-            as staff_graded_weight_share,
-        max(weight_share) filter (where is_graded and not is_final_exam) as maximum_item_weight_share
+        min(due_day) filter (where is_graded and not is_final_exam) as first_due_day
     from items
     group by course_version_key
 ),
@@ -40,8 +42,7 @@ learners as (
         count(*) filter (where outcome = 'pass') as pass_count,
         count(*) filter (where outcome = 'fail') as fail_count,
         count(*) filter (where outcome = 'withdrawn') as withdrawn_count,
-        {{ share_of("is_passed") }} as passed_share,
-        {{ share_of("is_withdrawn") }} as withdrawn_share,
+        {{ outcome_figures() }},
         {{ share_of("is_first_item_on_time") }}
             as first_item_on_time_share,
         {{ quantile("click_count", 0.5) }} as median_click_count,
@@ -62,6 +63,7 @@ select
     offerings.starts_on,
     offerings.ends_on,
     offerings.length_days,
+    program_offerings.offered_terms_share,
 
     ---------- design
     cast(coalesce(designs.content_item_count, 0) as integer) as content_item_count,
@@ -71,11 +73,9 @@ select
     cast(coalesce(designs.graded_item_count, 0) as integer) as graded_item_count,
     coalesce(designs.has_final_exam, false) as has_final_exam,
     designs.first_due_day,
-    cast(designs.quiz_weight_share as double) / nullif(designs.coursework_weight_share, 0) as quiz_points_share,
-    cast(designs.staff_graded_weight_share as double) / nullif(designs.coursework_weight_share, 0)
-        as staff_graded_points_share,
-    cast(designs.maximum_item_weight_share as double) / nullif(designs.coursework_weight_share, 0)
-        as maximum_item_points_share,
+    versions.quiz_weight_share,
+    versions.staff_graded_weight_share,
+    versions.max_item_weight,
 
     ---------- learners
     cast(coalesce(learners.learner_count, 0) as integer) as learner_count,
@@ -88,13 +88,24 @@ select
     learners.median_weighted_score_share,
 
     ---------- results
-    cast(coalesce(learners.distinction_count, 0) as integer) as distinction_count,
-    cast(coalesce(learners.pass_count, 0) as integer) as pass_count,
-    cast(coalesce(learners.fail_count, 0) as integer) as fail_count,
-    cast(coalesce(learners.withdrawn_count, 0) as integer) as withdrawn_count,
+    {%- for count in [
+        "distinction_count", "pass_count", "fail_count", "withdrawn_count", "final_outcome_count", "running_count",
+    ] %}
+    cast(case when offerings.term_key is not null then coalesce(learners.{{ count }}, 0) end as integer) as {{ count }},
+    {%- endfor %}
     learners.passed_share,
-    learners.withdrawn_share
+    learners.withdrawn_share,
+    {%- for count in ["completed_count", "not_completed_count"] %}
+    cast(case when offerings.term_key is null then coalesce(learners.{{ count }}, 0) end as integer) as {{ count }},
+    {%- endfor %}
+    learners.completed_share
 from offerings
+left join versions
+    on offerings.course_version_key = versions.course_version_key
+left join program_offerings
+    on
+        offerings.course_offering_key = program_offerings.course_offering_key
+        and offerings.program_key = program_offerings.program_key
 left join designs
     on offerings.course_version_key = designs.course_version_key
 left join learners

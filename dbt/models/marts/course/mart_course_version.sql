@@ -79,35 +79,46 @@ versions as (
         taught.week_count
 ),
 
+-- Of a group of which the best k of n count each item has the nth part of the group's weight, and the kth if it counts.
+grouped as (
+    select
+        *,
+        count(*) over assignments as group_item_count,
+        sum({{ exact("weight_share") }}) over assignments as group_weight_share
+    from items
+    where is_graded
+    window assignments as (
+        partition by course_version_key, coalesce(assignment_group, course_item_key)
+    )
+),
+
+counted as (
+    select
+        course_item_key,
+        case
+            when assignment_group is not null and best_count between 1 and group_item_count - 1
+                then cast(group_weight_share as double) / group_item_count
+            else weight_share
+        end as weight_share,
+        case
+            when assignment_group is not null and best_count between 1 and group_item_count - 1
+                then cast(group_weight_share as double) / best_count
+            else weight_share
+        end as counted_weight_share
+    from grouped
+),
+
 weighed as (
     select
         items.*,
         versions.week_count,
-        {{ exact("items.weight_share / nullif(versions.weight_sum, 0)") }} as weight
+        {{ exact("counted.weight_share / nullif(versions.weight_sum, 0)") }} as weight,
+        {{ exact("counted.counted_weight_share / nullif(versions.weight_sum, 0)") }} as counted_weight
     from items
     inner join versions
         on items.course_version_key = versions.course_version_key
-),
-
----------- the terms of the program until the last one that taught the version
-
-offered as (
-    select
-        versions.course_version_key,
-        count(*) filter (where course_offerings.course_offering_key is not null) / cast(count(*) as double)
-            as offered_terms_share
-    from versions
-    inner join {{ ref("dim_course") }} as dim_course
-        on versions.course_key = dim_course.course_key
-    inner join {{ ref("dim_term") }} as dim_term
-        on
-            dim_course.program_key = dim_term.program_key
-            and versions.last_starts_on >= dim_term.starts_on
-    left join offerings as course_offerings
-        on
-            versions.course_key = course_offerings.course_key
-            and dim_term.term_key = course_offerings.term_key
-    group by versions.course_version_key
+    left join counted
+        on items.course_item_key = counted.course_item_key
 ),
 
 first_due as (
@@ -144,14 +155,14 @@ designs as (
         count(*) filter (
             where is_graded and kind in ('staff_graded', 'peer_graded', 'programming', 'discussion', 'team')
         ) as hands_on_item_count,
-        count(*) filter (where is_graded and late_penalty_share is not null) as late_penalty_item_count,
+        count(*) filter (where is_graded and late_penalty_share > 0) as late_penalty_item_count,
         count(*) filter (where is_graded and assignment_group is not null) as grouped_item_count,
 
-        max(weight) filter (where is_graded) as max_item_weight,
-        count(weight) filter (where is_graded) as weighed_item_count,
-        count(*) filter (where is_graded and weight <= 0.05) as small_weight_count,
-        count(*) filter (where is_graded and weight > 0.05 and weight <= 0.15) as medium_weight_count,
-        count(*) filter (where is_graded and weight > 0.15) as large_weight_count,
+        max(counted_weight) filter (where is_graded) as max_item_weight,
+        count(counted_weight) filter (where is_graded) as weighed_item_count,
+        count(*) filter (where is_graded and counted_weight < 0.05) as small_weight_count,
+        count(*) filter (where is_graded and counted_weight >= 0.05 and counted_weight < 0.15) as medium_weight_count,
+        count(*) filter (where is_graded and counted_weight >= 0.15) as large_weight_count,
 
         {%- for kind in lesson_kinds() %}
         count(*) filter (where not is_graded and kind = '{{ kind }}') as {{ kind }}_count,
@@ -217,7 +228,6 @@ select
     cast(versions.offering_count as integer) as offering_count,
     versions.first_starts_on,
     versions.last_starts_on,
-    offered.offered_terms_share,
 
     ---------- types of assignments
     {%- for kind in assignment_kinds() %}
@@ -231,8 +241,7 @@ select
     end as {{ kind }}_item_share,
     {%- endfor %}
     {%- for kind in assignment_kinds() %}
-    case when sources.has_graded_{{ kind }} then cast(designs.{{ kind }}_weight as double) end
-        as {{ kind }}_weight_share,
+    case when designs.weighed_item_count > 0 then cast(designs.{{ kind }}_weight as double) end as {{ kind }}_weight_share,
     {%- endfor %}
 
     ---------- rules and weights
@@ -303,7 +312,5 @@ inner join designs
     on versions.course_version_key = designs.course_version_key
 left join pacing
     on versions.course_version_key = pacing.course_version_key
-left join offered
-    on versions.course_version_key = offered.course_version_key
 left join first_due
     on versions.course_version_key = first_due.course_version_key

@@ -34,6 +34,11 @@ enrollments as (
     where registered_on is not null
 ),
 
+-- Who drops a course and enters it again is out of it in between.
+registrations as (
+    select * from {{ ref("fct_course_registration") }}
+),
+
 learners as (
     select * from {{ ref("dim_learner") }}
 ),
@@ -116,9 +121,18 @@ facts as (
     select
         course_enrollment_key,
         unregistered_on as known_on,
-        {{ row_hash(["'unregistered'", "unregistered_on"]) }} as fact_hash
-    from enrollments
+        {{ row_hash(["'unregistered'", "registration_number", "unregistered_on"]) }} as fact_hash
+    from registrations
     where unregistered_on is not null
+
+    union all
+
+    select
+        course_enrollment_key,
+        returned_on as known_on,
+        {{ row_hash(["'returned'", "registration_number", "returned_on"]) }} as fact_hash
+    from registrations
+    where returned_on is not null
 
     union all
 
@@ -204,13 +218,28 @@ known as (
     union all
 
     select
-        course_offering_key,
-        greatest(unregistered_on, registered_on) as known_on,
+        registrations.course_offering_key,
+        greatest(registrations.unregistered_on, enrollments.registered_on) as known_on,
         0 as registered_count,
         1 as unregistered_count,
         0 as known_hash
-    from enrollments
-    where unregistered_on is not null
+    from registrations
+    inner join enrollments
+        on registrations.course_enrollment_key = enrollments.course_enrollment_key
+    where registrations.unregistered_on is not null
+
+    union all
+
+    select
+        registrations.course_offering_key,
+        greatest(registrations.returned_on, enrollments.registered_on) as known_on,
+        0 as registered_count,
+        -1 as unregistered_count,
+        0 as known_hash
+    from registrations
+    inner join enrollments
+        on registrations.course_enrollment_key = enrollments.course_enrollment_key
+    where registrations.returned_on is not null
 ),
 
 known_by_week as (

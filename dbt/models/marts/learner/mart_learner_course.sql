@@ -7,10 +7,15 @@ with enrollments as (
         fct_course_enrollment.*,
         dim_course_offering.starts_on,
         dim_course_offering.ends_on,
-        dim_course_offering.course_version_key
+        dim_course_offering.course_version_key,
+        dim_course.passing_share,
+        -- In no term, a course is taken at any time.
+        fct_course_enrollment.term_key is null as is_self_paced
     from {{ ref("fct_course_enrollment") }} as fct_course_enrollment
     inner join {{ ref("dim_course_offering") }} as dim_course_offering
         on fct_course_enrollment.course_offering_key = dim_course_offering.course_offering_key
+    inner join {{ ref("dim_course") }} as dim_course
+        on fct_course_enrollment.course_key = dim_course.course_key
     where {{ in_slice("fct_course_enrollment.course_offering_key") }}
 ),
 
@@ -47,12 +52,7 @@ sources as (
         coalesce(activity_of_sources.tells_learning_time, false) as tells_learning_time,
         coalesce(activity_of_sources.tells_forum, false) as tells_forum,
         dim_source.source in (select distinct submissions.source from {{ ref("fct_submission") }} as submissions)
-            as tells_submissions,
-        case dim_source.contract
-            {%- for contract, share in var("passing_score_share").items() %}
-            when '{{ contract }}' then {{ share }}
-            {%- endfor %}
-        end as passing_score_share
+            as tells_submissions
     from {{ ref("dim_source") }} as dim_source
     left join activity_of_sources
         on dim_source.source = activity_of_sources.source
@@ -119,6 +119,7 @@ due_items as (
     select
         items.course_version_key,
         count(*) as due_item_count,
+        count(items.due_day) as dated_item_count,
         sum({{ exact("coalesce(items.weight_share, 0)") }}) as due_weight_share,
         sum({{ exact("items.weight_share") }}) filter (where items.due_day <= versions.first_due_day)
             as first_deadline_weight_share,
@@ -263,15 +264,34 @@ select
     ---------- how it ended
     enrollments.unregistered_on,
     {{ days_between("enrollments.starts_on", "enrollments.unregistered_on") }} as unregistered_day,
+    enrollments.last_dropped_on,
     enrollments.outcome,
     enrollments.outcome_known_on,
-    -- Where nothing is left to wait for, what is told of the outcome is all there will be.
-    enrollments.outcome is not null
-    and (enrollments.ends_on is null or coalesce(enrollments.ends_on <= sources.last_data_on, false))
-        as is_outcome_final,
-    enrollments.outcome in ('pass', 'distinction') as is_passed,
-    enrollments.outcome = 'withdrawn' as is_withdrawn,
-    enrollments.outcome in ('fail', 'withdrawn') as is_failed_or_withdrawn,
+    enrollments.is_self_paced,
+    case
+        when enrollments.is_self_paced and enrollments.completed_on is not null then 'completed'
+        when enrollments.is_self_paced then 'not_completed'
+        when enrollments.outcome in ('pass', 'distinction') then 'passed'
+        when enrollments.outcome = 'fail' then 'failed'
+        when enrollments.outcome = 'withdrawn' then 'withdrawn'
+        when coalesce(enrollments.ends_on <= sources.last_data_on, false) then 'not_told'
+        else 'running'
+    end as outcome_state,
+    -- A course in a term must have ended; one taken at any time may be completed yet.
+    case
+        when enrollments.is_self_paced then enrollments.completed_on is not null
+        else
+            enrollments.outcome is not null
+            and (enrollments.ends_on is null or coalesce(enrollments.ends_on <= sources.last_data_on, false))
+    end as is_outcome_final,
+    case when enrollments.is_self_paced then enrollments.completed_on is not null end as is_completed,
+    case
+        when enrollments.is_self_paced and enrollments.completed_on is not null then true
+        when not enrollments.is_self_paced then enrollments.outcome in ('pass', 'distinction')
+    end as is_passed,
+    case when not enrollments.is_self_paced then enrollments.outcome = 'withdrawn' end as is_withdrawn,
+    case when not enrollments.is_self_paced then enrollments.outcome in ('fail', 'withdrawn') end
+        as is_failed_or_withdrawn,
     enrollments.final_grade_share,
     case when not coalesce(enrollments.outcome = 'withdrawn', false) then 100 * enrollments.final_grade_share end
         as final_grade_percent,
@@ -317,11 +337,17 @@ select
     cast(coalesce(due_items.due_item_count, 0) as integer) as due_item_count,
     cast(coalesce(assessments.submitted_item_count, 0) as integer) as submitted_item_count,
     cast(coalesce(assessments.carried_over_item_count, 0) as integer) as carried_over_item_count,
-    cast(coalesce(assessments.late_item_count, 0) as integer) as late_item_count,
+    case
+        when not enrollments.is_self_paced and due_items.dated_item_count > 0
+            then cast(coalesce(assessments.late_item_count, 0) as integer)
+    end as late_item_count,
     coalesce(assessments.submitted_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0)
         as submitted_share,
-    coalesce(assessments.on_time_item_count, 0) / nullif(cast(due_items.due_item_count as double), 0) as on_time_share,
-    case when versions.first_due_day is not null then coalesce(assessments.is_first_item_on_time, false) end
+    case
+        when not enrollments.is_self_paced
+            then coalesce(assessments.on_time_item_count, 0) / nullif(cast(due_items.dated_item_count as double), 0)
+    end as on_time_share,
+    case when points.first_due_on is not null then coalesce(assessments.is_first_item_on_time, false) end
         as is_first_item_on_time,
     assessments.mean_submission_lead_days,
     cast(coalesce(assessments.scored_item_count, 0) as integer) as scored_item_count,
@@ -345,10 +371,10 @@ select
             then coalesce(assessments.is_first_on_time, false)
     end as is_first_on_time,
     case
-        when sources.tells_submissions and points.first_due_on is not null and sources.passing_score_share is not null
+        when sources.tells_submissions and points.first_due_on is not null and enrollments.passing_share is not null
             then
                 coalesce(assessments.is_first_on_time, false)
-                and assessments.first_score_share >= sources.passing_score_share
+                and assessments.first_score_share >= enrollments.passing_share
     end as has_passed_first,
     exams.exam_score_share
 from enrollments

@@ -57,6 +57,36 @@ enrollments as (
     where fct_course_enrollment.registered_on is not null
 ),
 
+-- Registrations that were dropped: the last one for good as far as is known, earlier ones until the learner came back.
+drops as (
+    select
+        enrollments.enrollment_number,
+        enrollments.course_offering_key,
+        registrations.unregistered_on,
+        registrations.returned_on
+    from {{ ref("fct_course_registration") }} as registrations
+    inner join enrollments
+        on registrations.course_enrollment_key = enrollments.course_enrollment_key
+    where registrations.unregistered_on is not null
+),
+
+last_drops as (
+    select * from drops
+    where returned_on is null
+),
+
+weeks_between as (
+    select distinct
+        drops.enrollment_number,
+        weeks.week_number
+    from drops
+    inner join weeks
+        on
+            drops.course_offering_key = weeks.course_offering_key
+            and drops.unregistered_on < weeks.as_of_on
+            and drops.returned_on >= weeks.as_of_on
+),
+
 ---------- activity
 
 activity as (
@@ -295,12 +325,18 @@ learner_weeks as (
         enrollments.enrollment_number,
         enrollments.offering_number,
         weeks.week_number,
-        coalesce(enrollments.unregistered_on >= weeks.as_of_on, true) as is_enrolled
+        coalesce(last_drops.unregistered_on >= weeks.as_of_on, true) and weeks_between.week_number is null as is_enrolled
     from weeks
     inner join enrollments
         on
             weeks.course_offering_key = enrollments.course_offering_key
             and weeks.week_number >= enrollments.first_week
+    left join last_drops
+        on enrollments.enrollment_number = last_drops.enrollment_number
+    left join weeks_between
+        on
+            enrollments.enrollment_number = weeks_between.enrollment_number
+            and weeks.week_number = weeks_between.week_number
 ),
 
 -- The newest recent one of those in the log by then.
@@ -485,7 +521,9 @@ select
     weeks.next_due_days,
     cast(so_far.submitted_item_count as integer) as submitted_item_count,
     cast(so_far.carried_over_item_count as integer) as carried_over_item_count,
-    cast(so_far.late_item_count as integer) as late_item_count,
+    case
+        when weeks.due_item_count > 0 or weeks.next_due_days is not null then cast(so_far.late_item_count as integer)
+    end as late_item_count,
     cast(weeks.due_item_count - so_far.due_submitted_item_count as integer) as missing_item_count,
     so_far.due_submitted_item_count / nullif(cast(weeks.due_item_count as double), 0) as submitted_share,
     so_far.on_time_item_count / nullif(cast(weeks.due_item_count as double), 0) as on_time_share,

@@ -49,20 +49,26 @@ course_weeks as (
         ) as term_week
     from {{ ref("mart_learner_course_week") }} as course_weeks
     inner join first_terms
+        on course_weeks.learner_key = first_terms.learner_key
+    inner join {{ ref("dim_program_offering") }} as offerings
         on
-            course_weeks.learner_key = first_terms.learner_key
-            and course_weeks.term_key = first_terms.first_term_key
+            course_weeks.course_offering_key = offerings.course_offering_key
+            and first_terms.first_term_key = offerings.term_key
 ),
 
 latest as (
     select * from course_weeks
-    qualify row_number() over (partition by course_enrollment_key, term_week order by as_of_on desc) = 1
+    qualify row_number() over (
+        partition by program_enrollment_key, course_enrollment_key, term_week
+        order by as_of_on desc
+    ) = 1
 ),
 
 states as (
     select
         *,
-        lead(term_week) over (partition by course_enrollment_key order by term_week) as next_term_week
+        lead(term_week) over (partition by program_enrollment_key, course_enrollment_key order by term_week)
+            as next_term_week
     from latest
 ),
 

@@ -1,5 +1,6 @@
 -- Rows of the retention analysis: courses of the first term of learners whose first year is over.
 -- Grain: one row per source × learner × program × course of the first term.
+{{ in_slices(100000, ref("mart_learner_course")) }}
 
 with learner_programs as (
     select * from {{ ref("mart_learner_program") }}
@@ -14,37 +15,65 @@ versions as (
     select * from {{ ref("mart_course_version") }}
 ),
 
+program_offerings as (
+    select * from {{ ref("dim_program_offering") }}
+),
+
+learner_courses as (
+    select
+        *,
+        coalesce(is_withdrawn, false) as is_dropped
+    from {{ ref("mart_learner_course") }}
+    where {{ in_slice("course_offering_key") }}
+),
+
 enrollments as (
     select
         learner_programs.program_enrollment_key,
         learner_courses.*,
-        offerings.course_version_key,
-        offerings.starts_on,
-        versions.week_count,
-        coalesce(learner_courses.is_withdrawn, false) as is_dropped
+        program_offerings.offered_terms_share,
+        offerings.course_version_key
     from learner_programs
-    inner join {{ ref("mart_learner_course") }} as learner_courses
+    inner join learner_courses
+        on learner_programs.learner_key = learner_courses.learner_key
+    inner join program_offerings
         on
-            learner_programs.learner_key = learner_courses.learner_key
-            and learner_programs.program_key = learner_courses.program_key
-            and learner_programs.first_term_key = learner_courses.term_key
+            learner_courses.course_offering_key = program_offerings.course_offering_key
+            and learner_programs.program_key = program_offerings.program_key
+            and learner_programs.first_term_key = program_offerings.term_key
+    inner join offerings
+        on learner_courses.course_offering_key = offerings.course_offering_key
+),
+
+-- All learners of these offerings, whatever their program and term.
+takers as (
+    select
+        learner_courses.course_enrollment_key,
+        learner_courses.course_offering_key,
+        learner_courses.days_active,
+        learner_courses.learning_hours,
+        learner_courses.is_dropped,
+        offerings.starts_on,
+        versions.week_count
+    from learner_courses
     inner join offerings
         on learner_courses.course_offering_key = offerings.course_offering_key
     left join versions
         on offerings.course_version_key = versions.course_version_key
+    where learner_courses.course_offering_key in (select enrollments.course_offering_key from enrollments)
 ),
 
----------- the course's other learners: median of their days. Without one value, the middle of a sorted list moves by at
----------- most one place, so three or four values of each course are enough.
+---------- the offering's other learners: median of their days. Without one value, the middle of a sorted list moves by
+---------- at most one place, so three or four values of each offering are enough.
 
 ranked as (
     select
         course_enrollment_key,
-        course_key,
+        course_offering_key,
         days_active,
-        row_number() over (partition by course_key order by days_active, course_enrollment_key) as place,
-        count(*) over (partition by course_key) as learner_count
-    from enrollments
+        row_number() over (partition by course_offering_key order by days_active, course_enrollment_key) as place,
+        count(*) over (partition by course_offering_key) as learner_count
+    from takers
     where days_active is not null
 ),
 
@@ -59,13 +88,13 @@ middles as (
 
 middle_values as (
     select
-        course_key,
+        course_offering_key,
         max(days_active) filter (where place = lower_place) as lower_days,
         max(days_active) filter (where place = lower_place + 1) as next_to_lower_days,
         max(days_active) filter (where place = upper_place) as upper_days,
         max(days_active) filter (where place = upper_place + 1) as next_to_upper_days
     from middles
-    group by course_key
+    group by course_offering_key
 ),
 
 medians as (
@@ -83,8 +112,8 @@ medians as (
         ) / cast(2 as double) as course_median_days_active
     from middles
     inner join middle_values
-        on middles.course_key = middle_values.course_key
-    where middles.learner_count > 1
+        on middles.course_offering_key = middle_values.course_offering_key
+    where middles.learner_count > {{ var("smallest_course_group") }}
 ),
 
 ---------- their learning time, of those who stayed
@@ -92,52 +121,54 @@ medians as (
 minutes as (
     select
         course_enrollment_key,
-        course_key,
+        course_offering_key,
         week_count,
         case when is_dropped then 0 else 1 end as is_counted,
         case when is_dropped then 0 else {{ exact("learning_hours * 60 / week_count") }} end as minutes_per_week
-    from enrollments
+    from takers
     where learning_hours is not null
 ),
 
 means as (
     select
         course_enrollment_key,
-        course_key,
+        course_offering_key,
         week_count,
-        sum(is_counted) over (partition by course_key) - is_counted as other_count,
-        sum(minutes_per_week) over (partition by course_key) - minutes_per_week as other_minutes_per_week
+        sum(is_counted) over (partition by course_offering_key) - is_counted as other_count,
+        sum(minutes_per_week) over (partition by course_offering_key) - minutes_per_week as other_minutes_per_week
     from minutes
+    qualify sum(is_counted) over (partition by course_offering_key) - is_counted >= {{ var("smallest_course_group") }}
 ),
 
 own_weeks as (
     select
-        enrollments.course_enrollment_key,
-        enrollments.course_key,
-        cast(floor({{ days_between("enrollments.starts_on", "days.activity_on") }} / 7.0) as integer) + 1 as week,
+        takers.course_enrollment_key,
+        takers.course_offering_key,
+        cast(floor({{ days_between("takers.starts_on", "days.activity_on") }} / 7.0) as integer) + 1 as week,
         sum(days.learning_seconds) as learning_seconds
     from {{ ref("fct_daily_activity") }} as days
-    inner join enrollments
-        on days.course_enrollment_key = enrollments.course_enrollment_key
+    inner join takers
+        on days.course_enrollment_key = takers.course_enrollment_key
     where
-        not enrollments.is_dropped
+        {{ in_slice("days.course_offering_key") }}
+        and not takers.is_dropped
         and days.learning_seconds is not null
-        and days.activity_on >= enrollments.starts_on
-        and {{ days_between("enrollments.starts_on", "days.activity_on") }} < 7 * enrollments.week_count
+        and days.activity_on >= takers.starts_on
+        and {{ days_between("takers.starts_on", "days.activity_on") }} < 7 * takers.week_count
     group by
-        enrollments.course_enrollment_key,
-        enrollments.course_key,
-        cast(floor({{ days_between("enrollments.starts_on", "days.activity_on") }} / 7.0) as integer) + 1
+        takers.course_enrollment_key,
+        takers.course_offering_key,
+        cast(floor({{ days_between("takers.starts_on", "days.activity_on") }} / 7.0) as integer) + 1
 ),
 
 course_weeks as (
     select
-        course_key,
+        course_offering_key,
         week,
         sum(learning_seconds) as learning_seconds
     from own_weeks
     group by
-        course_key,
+        course_offering_key,
         week
 ),
 
@@ -149,13 +180,11 @@ other_weeks as (
         course_weeks.week,
         {{ exact(
             "(course_weeks.learning_seconds - coalesce(own_weeks.learning_seconds, 0)) "
-            ~ "/ cast(60 * nullif(means.other_count, 0) as double)"
+            ~ "/ cast(60 * means.other_count as double)"
         ) }} as learning_minutes
     from means
     inner join course_weeks
-        on
-            means.course_key = course_weeks.course_key
-            and means.week_count >= course_weeks.week
+        on means.course_offering_key = course_weeks.course_offering_key
     left join own_weeks
         on
             means.course_enrollment_key = own_weeks.course_enrollment_key
@@ -181,12 +210,13 @@ select
     enrollments.course_key,
     enrollments.course_version_key,
     enrollments.course_offering_key,
-    enrollments.program_key,
+    learner_programs.program_key,
     learner_programs.first_term_key,
     learner_programs.program_id,
 
     ---------- outcome of the learner, and of the course
     learner_programs.is_retained,
+    learner_programs.is_graduated,
     enrollments.is_dropped,
 
     ---------- learner × program
@@ -195,6 +225,7 @@ select
     {%- endfor %}
 
     ---------- design of the version taught
+    enrollments.offered_terms_share,
     {%- for column in design_columns() %}
     versions.{{ column }},
     {%- endfor %}
@@ -206,7 +237,7 @@ select
 
     ---------- behaviour of the course's other learners
     medians.course_median_days_active,
-    cast(means.other_minutes_per_week as double) / nullif(means.other_count, 0) as course_learning_minutes_per_week,
+    cast(means.other_minutes_per_week as double) / means.other_count as course_learning_minutes_per_week,
     patterns.learning_minutes_weekly_variation,
     patterns.learning_minutes_centroid
 from enrollments

@@ -7,7 +7,7 @@ courses as (
     select
         program_key,
         count(*) as course_count
-    from {{ ref("dim_course") }}
+    from {{ ref("dim_program_course") }}
     group by program_key
 ),
 
@@ -32,20 +32,24 @@ learners as (
         max({{ column }}) as {{ column }},
         {%- endfor %}
         count(is_reregistered_next_year) as followed_learner_count,
-        {{ share_of("is_reregistered_next_year") }}
-            as reregistered_next_year_share
+        {{ share_of("is_reregistered_next_year") }} as reregistered_next_year_share,
+        count(is_retained) as retention_followed_learner_count,
+        {{ share_of("is_retained") }} as retained_share,
+        {{ share_of("is_retained_without_graduates") }} as retained_without_graduates_share,
+        case when count(is_graduated) > 0 then count(*) filter (where is_graduated) end as graduated_count
     from {{ ref("mart_learner_program") }}
     group by program_key
 ),
 
 enrollments as (
     select
-        program_key,
+        program_courses.program_key,
         count(*) as enrollment_count,
-        {{ share_of("is_passed") }} as passed_share,
-        {{ share_of("is_withdrawn") }} as withdrawn_share
-    from {{ ref("mart_learner_course") }}
-    group by program_key
+        {{ outcome_figures() }}
+    from {{ ref("mart_learner_course") }} as learner_courses
+    inner join {{ ref("dim_program_course") }} as program_courses
+        on learner_courses.course_key = program_courses.course_key
+    group by program_courses.program_key
 )
 
 select
@@ -68,10 +72,16 @@ select
     cast(coalesce(learners.learner_count, 0) as integer) as learner_count,
     cast(coalesce(enrollments.enrollment_count, 0) as integer) as enrollment_count,
     learners.mean_first_term_course_count,
+    cast(coalesce(enrollments.final_outcome_count, 0) as integer) as final_outcome_count,
+    cast(coalesce(enrollments.running_count, 0) as integer) as running_count,
     enrollments.passed_share,
     enrollments.withdrawn_share,
     cast(coalesce(learners.followed_learner_count, 0) as integer) as followed_learner_count,
-    learners.reregistered_next_year_share
+    learners.reregistered_next_year_share,
+    cast(coalesce(learners.retention_followed_learner_count, 0) as integer) as retention_followed_learner_count,
+    learners.retained_share,
+    learners.retained_without_graduates_share,
+    cast(learners.graduated_count as integer) as graduated_count
 from programs
 left join courses
     on programs.program_key = courses.program_key

@@ -20,13 +20,13 @@ offered as (
 
 open_learners as (
     select
-        stackable_courses.program_key,
-        enrollments.learner_key,
-        bool_or(enrollments.completed_on is not null) as is_completer
-    from stackable_courses
-    inner join {{ ref("fct_course_enrollment") }} as enrollments
-        on stackable_courses.open_course_key = enrollments.course_key
-    group by stackable_courses.program_key, enrollments.learner_key
+        stackable.program_key,
+        registrations.learner_key,
+        bool_or(registrations.completed_on is not null) as is_completer
+    from {{ ref("fct_stackable_registration") }} as stackable
+    inner join {{ ref("fct_course_registration") }} as registrations
+        on stackable.course_registration_key = registrations.course_registration_key
+    group by stackable.program_key, registrations.learner_key
 ),
 
 open_content as (

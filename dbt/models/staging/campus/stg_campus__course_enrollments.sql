@@ -1,15 +1,6 @@
--- Enrollments in courses, and how they ended. Grain: one row per source × learner × course × term.
+-- Enrollments in courses, and how they ended. Grain: one row per source × learner × course × term × enrollment.
 with enrollments as (
     {{ deduplicated("raw_campus", "course_enrollments") }}
-),
-
--- Of several enrollments of a learner in the same course and term the last one counts.
-latest as (
-    select * from enrollments
-    qualify row_number() over (
-        partition by source, learner_id, course_id, term_id
-        order by enrolled_at desc
-    ) = 1
 ),
 
 final as (
@@ -18,17 +9,22 @@ final as (
         learner_id,
         course_id,
         term_id,
+        row_number() over (
+            partition by source, learner_id, course_id, term_id
+            order by enrolled_at
+        ) as registration_number,
         cast(enrolled_at as date) as registered_on,
         dropped_on as unregistered_on,
         completed_on,
         is_paid,
+        -- Who leaves after the completion has completed.
         case
-            when dropped_on is not null then 'withdrawn'
             when completed_on is not null then 'pass'
+            when dropped_on is not null then 'withdrawn'
             when final_grade is not null then 'fail'
         end as outcome,
         final_grade / 100 as final_grade_share
-    from latest
+    from enrollments
 )
 
 {{ canonical_select("final", "course_enrollments", absent=["studied_credits", "previous_attempt_count"]) }}

@@ -19,6 +19,7 @@ final as (
         true as is_logged,
         false as is_final_exam,
         assignment_group,
+        best_count,
         weight as weight_share,
         minutes as planned_minutes,
         due_day,

@@ -9,6 +9,7 @@ with final as (
         "terms",
         "program_enrollments",
         "courses",
+        "program_courses",
         "course_offerings",
         "course_items",
         "shared_items",

@@ -31,6 +31,7 @@ joined as (
 final as (
     select
         *,
+        1 as registration_number,
         {{ add_days("starts_on", "date_registration") }} as registered_on,
         {{ add_days("starts_on", "date_unregistration") }} as unregistered_on
     from joined

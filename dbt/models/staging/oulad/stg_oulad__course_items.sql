@@ -63,5 +63,5 @@ final as (
 {{ canonical_select(
     "final",
     "course_items",
-    absent=["item_name", "position", "assignment_group", "planned_minutes", "late_penalty_share"]
+    absent=["item_name", "position", "assignment_group", "best_count", "planned_minutes", "late_penalty_share"]
 ) }}

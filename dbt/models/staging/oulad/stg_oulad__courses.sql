@@ -14,4 +14,4 @@ final as (
     group by source, code_module
 )
 
-{{ canonical_select("final", "courses", absent=["level", "is_required_for_progress", "language"]) }}
+{{ canonical_select("final", "courses", absent=["level", "is_required_for_progress", "language", "passing_share"]) }}
