@@ -1,7 +1,7 @@
 """Write-audit-publish: after every blocking check has passed, the public schemas and the pages become a snapshot."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from importlib.metadata import version
 
 import dagster as dg
@@ -14,6 +14,7 @@ from dagster_project.defs.pages.assets import page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
 from dagster_project.defs.transform.assets import ANALYTICS, PUBLIC_MODELS
 from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.source_state import source_states
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.privacy.erasure.stages import erased_learners, finish
 from dagster_project.privacy.identifier_search import identity_files
@@ -60,11 +61,15 @@ def learning_warehouse(
             planning.state_after(context, settings, warehouse.sources(), snapshot_id),
             data_versions.read(settings),
         )
+        ends = {state.name: state.last_data_on for state in source_states(CONTRACTS, settings)}
         try:
             publication = publish(
                 settings,
                 snapshot_id,
-                sources_info=[_describe(source, warehouse.ledger) for source in registered_sources(settings)],
+                sources_info=[
+                    _describe(source, warehouse.ledger, ends.get(source.name))
+                    for source in registered_sources(settings)
+                ],
                 versions={"dagster": version("dagster"), "dbt": version("dbt-core")},
                 erased=erased_learners(settings),
                 identities=identity_files(CONTRACTS.values(), settings),
@@ -117,13 +122,13 @@ def _identifiers_found(error: PublishedIdentifierError) -> dg.AssetCheckResult:
     )
 
 
-def _describe(source: Source, ledger: Ledger) -> SourceInfo:
+def _describe(source: Source, ledger: Ledger, last_data_on: date | None) -> SourceInfo:
     loaded = [file for file in ledger.files(source.contract, source=source.name) if file.status == "loaded"]
     return SourceInfo(
         source=source.name,
         contract=source.contract,
         first_event_on=min((file.first_date for file in loaded if file.first_date), default=None),
-        last_event_on=max((file.last_date for file in loaded if file.last_date), default=None),
+        last_event_on=last_data_on,
         file_count=len(loaded),
         row_count=sum(file.accepted for file in loaded),
         refused_count=sum(file.refused for file in loaded),
