@@ -281,7 +281,8 @@ def test_reassigning_nothing_finds_nothing_with_the_models_own_error(tables, mon
     table = fits.table.set_index("model")
     learners = swap_learners(fits, [1], stratum="program_term", unit="learner_id", draws=3)
     learners |= swap_learners(fits, [2], stratum="program_term", draws=3)
-    for name, draws in {"design": swap_clusters(fits, 0, draws=3), "own": learners[1], "by term": learners[2]}.items():
+    courses = swap_clusters(fits, [0], draws=3)
+    for name, draws in {"design": courses[0], "own": learners[1], "by term": learners[2]}.items():
         assert draws.effects == pytest.approx(np.zeros(3), abs=1e-9 * table.loc[name, "std_error"]), name
         assert draws.std_errors == pytest.approx(np.full(3, table.loc[name, "std_error"]), rel=1e-8), name
 

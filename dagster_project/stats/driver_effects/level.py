@@ -261,7 +261,7 @@ class Level:
             outcome=self.columns.outcome,
             controls=columns,
             absorb=absorb,
-            jackknife=False,
+            std_error="cluster",
             draws=1,
         ).table
 
