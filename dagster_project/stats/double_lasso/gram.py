@@ -284,8 +284,20 @@ class ClusterGrams:
 
     def project(self, weights: np.ndarray) -> ClusterGrams:
         """The same of linear combinations of the columns, ``weights`` (columns of the design, q)."""
-        used = np.flatnonzero(weights[self.columns].any(axis=1))
-        weights = weights[self.columns[used]]
+        weights = weights[self.columns]
+        row, column = np.nonzero(weights)
+        if np.array_equal(np.sort(column), np.arange(weights.shape[1])) and (weights[row, column] == 1).all():
+            picked = row[np.argsort(column)]  # each combination is one of the columns: nothing to multiply
+            return ClusterGrams(
+                np.arange(len(picked)),
+                self.scatter[:, picked[:, None], picked],
+                self.cell_cluster,
+                self.cell_group,
+                self.cell_rows,
+                self.cell_sums[:, picked],
+            )
+        used = np.flatnonzero(weights.any(axis=1))
+        weights = weights[used]
         return ClusterGrams(
             np.arange(weights.shape[1]),
             weights.T @ self.scatter[:, used[:, None], used] @ weights,
