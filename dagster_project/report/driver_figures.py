@@ -33,7 +33,7 @@ def draw_figure(rows: pd.DataFrame, number: int) -> str | None:
 
     Args:
         rows: estimated drivers of the figure, in their order: title, unit, contrast_low, contrast_high, percent,
-            percent_low, percent_high, printed_percent_low, printed_percent_high
+            percent_low, percent_high, finding, printed_percent_low, printed_percent_high
         number: of the report
 
     Returns:
@@ -172,16 +172,21 @@ def _forest(figure: Any, rows: pd.DataFrame) -> None:
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.axvline(0, color=INK, linewidth=1.0, zorder=1)
     for place, row in zip(y, rows.to_dict("records"), strict=True):
-        sure = row["percent_low"] * row["percent_high"] > 0
-        color = OURS if sure else UNSURE
+        color = UNSURE if row["finding"] == "not shown" else OURS
+        is_shown = row["finding"] == "shown"
         if pd.notna(row["printed_percent_low"]):
             printed = [row["printed_percent_low"], row["printed_percent_high"]]
             axes.plot(printed, [place + 0.26] * 2, color=PRINTED, linewidth=2.2, solid_capstyle="butt", zorder=2)
             axes.plot(
                 np.mean(printed), place + 0.26, marker="D", markersize=5.5, color=PRINTED, zorder=3, clip_on=False
             )
-        axes.plot([row["percent_low"], row["percent_high"]], [place] * 2, color=color, linewidth=3.2, zorder=2)
-        axes.plot(row["percent"], place, marker="o", markersize=8, color=color, zorder=4, markeredgecolor="white")
+        width = 1.4 if row["finding"] == "hint" else 3.2
+        axes.plot([row["percent_low"], row["percent_high"]], [place] * 2, color=color, linewidth=width, zorder=2)
+        filled, edge = ("white", color) if row["finding"] == "hint" else (color, "white")
+        axes.plot(
+            row["percent"], place, marker="o", markersize=8, color=filled, zorder=4, markeredgecolor=edge,
+            markeredgewidth=1.4,
+        )  # fmt: skip
         figure_y = axes.transData.transform((0, place))[1] / (figure.dpi * height)
         figure.text(0.41, figure_y + 0.075 / height, row["title"], ha="right", va="center", fontsize=9, color=INK)
         figure.text(
@@ -189,7 +194,7 @@ def _forest(figure: Any, rows: pd.DataFrame) -> None:
         )
         figure.text(
             0.855, figure_y + 0.075 / height, percent_words(row["percent"]), va="center", fontsize=10.5,
-            color=color if sure else MUTED, fontweight="bold",
+            color=color if is_shown else MUTED, fontweight="bold" if is_shown else "normal",
         )  # fmt: skip
         figure.text(0.855, figure_y - 0.105 / height, interval_words(row), va="center", fontsize=7.8, color=MUTED)
     axes.set_yticks([])
@@ -206,11 +211,11 @@ def _forest(figure: Any, rows: pd.DataFrame) -> None:
 
 def _legend(figure: Any, height: float, has_printed: bool) -> None:
     place = 1 - 0.15 / height
-    figure.text(0.425, place, "●", color=OURS, fontsize=9, va="center")
-    figure.text(0.445, place, "ours, 95 % interval (grey: holds zero)", color=MUTED, fontsize=7.8, va="center")
-    if has_printed:
-        figure.text(0.715, place, "◆", color=PRINTED, fontsize=8, va="center")
-        figure.text(0.733, place, "printed in the report", color=MUTED, fontsize=7.8, va="center")
+    marks = [(0.425, "●", OURS, "shown"), (0.505, "○", OURS, "hint"), (0.57, "●", UNSURE, "not shown, 95 % interval")]
+    marks += [(0.76, "◆", PRINTED, "printed in the report")] if has_printed else []
+    for x, mark, color, words in marks:
+        figure.text(x, place, mark, color=color, fontsize=9, va="center")
+        figure.text(x + 0.019, place, words, color=MUTED, fontsize=7.8, va="center")
 
 
 def percent_words(value: float, digits: int = 1) -> str:
@@ -224,6 +229,12 @@ def percent_words(value: float, digits: int = 1) -> str:
 def interval_words(row: dict[str, Any]) -> str:
     """Both ends of the confidence interval, in percent."""
     return f"{percent_words(row['percent_low'])} to {percent_words(row['percent_high'])}"
+
+
+def levels_words(row: dict[str, Any]) -> str:
+    """How many of 100 stay at the contrast's two ends, all else as it is: "72 → 81 of 100"."""
+    low, high = (round(100 * min(max(row[f"retention_at_{end}"], 0.0), 1.0)) for end in ("low", "high"))
+    return f"{low} → {high} of 100"
 
 
 def contrast_words(row: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagster_project.report import driver_figures as figures
-from dagster_project.report.driver_figures import contrast_words, interval_words, percent_words
+from dagster_project.report.driver_figures import contrast_words, interval_words, levels_words, percent_words
 from dagster_project.report.page import About, is_missing, records, render
 
 if TYPE_CHECKING:
@@ -20,14 +20,13 @@ READS = (
     "analytics.driver_dose_response",
     "analytics.driver_placebos",
 )
-SURE = 0.05  # Romano-Wolf p below which a driver is a finding among all of them
 STRONGEST = 6  # drivers told at the top
 KINDS_OF_PLACEBOS = ("program", "design", "course", "own")
 
 
 def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     """The page, from the tables of `READS`."""
-    worded = warehouse.read("reporting.driver_effects", where="program_name is null")
+    worded = warehouse.read("reporting.driver_effects", where="program_key is null")
     full = warehouse.read("analytics.driver_effects", where="program_key is null")
     more = [name for name in full.columns if name not in worded.columns or name in ("source", "driver_id")]
     effects = worded.merge(full[more], on=["source", "driver_id"]).sort_values(["source", "position"])
@@ -47,18 +46,18 @@ def _section(source: str, rows: pd.DataFrame, tables: dict[str, pd.DataFrame]) -
     estimated = rows[rows["status"] == "estimated"]
     titles = dict(zip(estimated["driver_id"], estimated["title"], strict=True))
     units = dict(zip(estimated["driver_id"], estimated["unit"], strict=True))
-    sure = estimated[estimated["romano_wolf_p"] < SURE]
-    strongest = sure.reindex(sure["percent"].abs().sort_values(ascending=False).index).head(STRONGEST)
+    shown = estimated[estimated["finding"] == "shown"]
+    strongest = shown.reindex(shown["percent"].abs().sort_values(ascending=False).index).head(STRONGEST)
     missing = rows[rows["status"] != "estimated"]
     limits = rows[rows["excluded_beyond_percent"].notna()].sort_values("excluded_beyond_percent")
-    hidden = estimated[estimated["robustness_value_of_interval"] > 0]
+    hidden = estimated[estimated["finding"].isin(["shown", "hint"])]
     return {
         "source": source,
         "learners": estimated[estimated["level"] == "learner_program"]["row_count"].max(),
         "courses": estimated[estimated["level"] == "learner_course"]["row_count"].max(),
         "base": estimated["outcome_mean"].iloc[0],
         "estimated_count": len(estimated),
-        "sure_count": len(sure),
+        "counts": {word: int((estimated["finding"] == word).sum()) for word in ("shown", "hint", "not shown")},
         "strongest": [_told(row) for row in records(strongest)],
         "example": _example(estimated),
         "figures": [
@@ -100,9 +99,10 @@ def _told(row: dict) -> dict:
     return row | words | {
         "contrast": contrast_words(row),
         "interval": interval_words(row),
+        "levels": levels_words(row),
         "points": percent_words(row["points"]).removesuffix(" %"),
         "is_less": row["percent"] < 0,
-        "is_sure": row["percent_low"] * row["percent_high"] > 0,
+        "is_shown": row["finding"] == "shown",
         "p_value": "< .001" if row["romano_wolf_p"] < 0.001 else f"{row['romano_wolf_p']:.3f}".lstrip("0"),
         "printed": row["printed_effect"] if isinstance(row["printed_effect"], str) else "–",
         "controls": row["selected_controls"] if isinstance(row["selected_controls"], str) else "",
@@ -110,17 +110,12 @@ def _told(row: dict) -> dict:
 
 
 def _example(estimated: pd.DataFrame) -> dict:
-    """The strongest driver, with the shares retained at both of its ends, and how sure figures are."""
-    row = estimated.loc[estimated["percent"].abs().idxmax()]
-    low, high = (
-        row["outcome_mean"] + row["effect"] * (row[end] - row["driver_mean"])
-        for end in ("contrast_low", "contrast_high")
-    )
+    """The strongest driver of those that are shown, if any is, and how sure figures are."""
+    shown = estimated[estimated["finding"] == "shown"]
+    row = estimated.loc[(shown if len(shown) else estimated)["percent"].abs().idxmax()]
     rare = estimated[(estimated["unit"] == "yes_no") & (estimated["level"] == "learner_program")]
     judged = rare if len(rare) else estimated
     return _told(row.to_dict()) | {
-        "low": low,
-        "high": high,
         "size": abs(row["percent"]),
         "width": 2 * judged["percent_std_error"].median(),
     }

@@ -58,25 +58,43 @@ def suppress(size, margins, *, minimum: int = MINIMUM) -> pd.Series:
 
 
 class SharedMeans:
-    """Means of samples that overlap, so that no two of them tell the mean of the few persons who are in one alone.
+    """Means of samples that overlap, so that no two of them tell the mean of the few rows that are in one alone.
 
-    A sample that has nearly as many persons as an earlier one has that one's mean: of two means only those are told
-    apart whose samples differ by ``minimum`` persons at least. Ask for the largest samples first.
+    A sample has its own mean. Only where fewer than ``minimum`` rows tell it from a larger sample that is told, those
+    in one of the two alone counted, both have the mean of the larger one. Sizes say nothing: two samples of one size
+    may have no row in common.
     """
 
-    def __init__(self, minimum: int = MINIMUM) -> None:
+    def __init__(self, samples: int, minimum: int = MINIMUM) -> None:
         self._minimum = minimum
-        self._told: list[tuple[int, float]] = []
+        self._shared = np.zeros((samples, samples), dtype=np.int64)  # rows that are in both
+        self._sums = np.zeros(samples)
 
-    def of(self, size: int, mean: float) -> float:
-        """The mean to publish of a sample of `size` persons; missing stays missing."""
-        if mean is None or not np.isfinite(mean):
-            return mean
-        for told_size, told in self._told:
-            if abs(told_size - size) < self._minimum:
-                return told
-        self._told.append((size, mean))
-        return mean
+    def add(self, member: np.ndarray, values: np.ndarray) -> None:
+        """Take in rows: ``member`` (samples, rows) says who is in which sample, ``values`` (rows,) are the outcomes."""
+        inside = member.astype(np.float64)
+        self._shared += (inside @ inside.T).astype(np.int64)
+        self._sums += inside @ values
+
+    def told(self) -> np.ndarray:
+        """(samples,) number of the sample whose mean each sample has."""
+        sizes = np.diag(self._shared)
+        told = np.arange(len(sizes))
+        larger: list[int] = []
+        for sample in np.argsort(-sizes, kind="stable"):
+            apart = [(sizes[sample] + sizes[other] - 2 * self._shared[sample, other], other) for other in larger]
+            nearest = min(apart, default=(self._minimum, sample))
+            if nearest[0] < self._minimum:
+                told[sample] = nearest[1]
+            else:
+                larger.append(int(sample))
+        return told
+
+    def means(self) -> np.ndarray:
+        """(samples,) the mean to publish of each sample; missing where it has no rows."""
+        sizes = np.diag(self._shared)
+        own = np.divide(self._sums, sizes, out=np.full(len(sizes), np.nan), where=sizes > 0)
+        return np.where(sizes > 0, own[self.told()], np.nan)
 
 
 def _complement(size, sums, hidden, minimum) -> int | None:

@@ -132,7 +132,7 @@ def test_the_page_tells_every_driver_and_needs_no_network(built):
     with duckdb.connect(str(built.settings.build_database)) as connection:
         connection.execute(
             "create or replace table reporting.driver_effects as select effects.*, catalogue.figure, title, unit, "
-            "null as program_name, printed_effect, printed_percent_low, printed_percent_high, 'a sentence' as sentence "
+            "printed_effect, printed_percent_low, printed_percent_high, 'a sentence' as sentence "
             "from analytics.driver_effects as effects inner join marts.driver_catalogue as catalogue using (driver_id) "
             "where program_key is null"
         )
@@ -145,3 +145,18 @@ def test_the_page_tells_every_driver_and_needs_no_network(built):
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "<script" not in page
     assert page.count("data:image/svg+xml") == 11
+
+
+def test_words_and_colours_of_the_page_follow_the_finding(built):
+    effects = Warehouse(built.settings).read(TABLES["effects"], where="program_key is null and source = 'uni_a'")
+    counts = effects["finding"].value_counts()
+    assert counts.get("shown", 0) > 0
+    page = unescape(make_page(Warehouse(built.settings)))
+    assert page.count('class="number sure') == counts["shown"]
+    assert len(re.findall('<div class="card[ "]', page)) == min(counts["shown"], 6)
+    for word in ("shown", "hint", "not shown"):
+        of_driver = [row for row in page.split("<tr>") if f"<td>{word}</td>" in row and "→" in row]
+        assert len(of_driver) == counts.get(word, 0), word
+    strongest = effects[effects["finding"] == "shown"].sort_values("percent", key=abs).iloc[-1]
+    low, high = (round(100 * strongest[f"retention_at_{end}"]) for end in ("low", "high"))
+    assert f"<b>{low} → {high} of 100 stay</b>" in page

@@ -102,7 +102,7 @@ def make_everything(settings) -> dict[str, str]:
         create schema if not exists reporting; create schema if not exists core; create schema if not exists marts;
         create or replace table reporting.organization_skills (organization_key varchar, is_shown boolean);
         create or replace table reporting.driver_effects
-            (source varchar, driver_id varchar, program_name varchar, position integer, status varchar, reason varchar);
+            (source varchar, driver_id varchar, program_key varchar, position integer, status varchar, reason varchar);
         create or replace table core.dim_learner as select 'x' as source, 'x:1' as learner_key, '1' as learner_id;
         create or replace table marts.mart_learner_course as select source, learner_key from core.dim_learner;
         """,

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.stats.double_lasso import design as design_module
+from dagster_project.stats.double_lasso import gram
+from dagster_project.stats.double_lasso.fits import Model, fit_models
 from dagster_project.stats.double_lasso.many import double_lasso_many
 from dagster_project.stats.double_lasso.one import double_lasso
 from dagster_project.stats.double_lasso.task import Requirements
@@ -132,19 +134,106 @@ def test_text_may_come_as_a_dictionary_that_differs_by_batch(data, table):
 
 
 def test_order_of_batches_is_irrelevant(data, table):
-    # whole learners move together: with more than 1,000 of them a stream must keep their rows together
     parts = [data.iloc[start : start + 300] for start in range(0, len(data), 300)]
     shuffled = pd.concat([parts[i] for i in np.random.default_rng(1).permutation(len(parts))])
     close(double_lasso_many(shuffled, **SETTINGS), table, 1e-10)
     assert not shuffled.index.equals(data.index)
 
 
-def test_a_table_in_memory_need_not_be_ordered_by_learner_but_a_stream_must(data, table):
+def test_neither_a_table_in_memory_nor_a_stream_need_be_ordered_by_learner(data, table):
     shuffled = data.sample(frac=1, random_state=2)
     close(double_lasso_many(shuffled, **SETTINGS), table, 1e-10)
     arrow = pa.Table.from_pandas(shuffled, preserve_index=False)
-    with pytest.raises(ValueError, match=r"'learner' has 1,500 values.*order the stream by 'learner'"):
-        double_lasso_many(lambda: iter(arrow.to_batches()), **SETTINGS)
+    close(double_lasso_many(lambda: iter(arrow.to_batches(max_chunksize=700)), **SETTINGS), table, 1e-10)
+
+
+@pytest.mark.parametrize("few_clusters", [1000, 10_000], ids=["learners in their order", "arrays over learners"])
+def test_sums_in_slices_of_the_clusters_give_the_same(data, table, monkeypatch, few_clusters):
+    """Every sum by cluster that memory does not hold at once is taken in parts, a pass each."""
+    calls = []
+    arrow = pa.Table.from_pandas(data, preserve_index=False)
+
+    def batches():
+        calls.append(1)
+        return iter(arrow.to_batches())
+
+    monkeypatch.setattr(design_module, "FEW_CLUSTERS", few_clusters)
+    whole = double_lasso_many(batches, **SETTINGS)
+    passes = len(calls)
+    monkeypatch.setattr(gram, "SLICE_BYTES", 60_000)
+    sliced = double_lasso_many(batches, **SETTINGS)
+    close(sliced, whole, 1e-12)
+    close(sliced, table, 1e-10)
+    assert len(calls) - passes > 2 * passes
+
+
+def test_more_clusters_than_memory_holds_in_two_columns_that_no_order_serves():
+    """5,000 courses x 6,000 program x terms, the shape of a large group of universities, row after row at random."""
+    rng = np.random.default_rng(8)
+    n = 40_000
+    course, term = rng.integers(0, 5000, n), rng.integers(0, 20, n)
+    frame = pd.DataFrame({"program": course % 300, "course": course, "program_term": course % 300 * 20 + term})
+    frame["learner"] = np.arange(n) // 2
+    design = rng.standard_normal(5000)
+    frame["design"], frame["own"] = design[course], rng.standard_normal(n)
+    frame["rare"] = np.arange(n) < 3
+    frame["x"] = rng.standard_normal(n)
+    frame["retained"] = (0.1 * frame["own"] + frame["x"] + rng.standard_normal(n) > 0) * 1.0
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    table = double_lasso_many(
+        lambda: iter(arrow.to_batches(max_chunksize=5000)),
+        outcome="retained",
+        drivers=["design", "own", "x", "rare"],
+        controls=["x"],
+        absorb="program",
+        cluster={"design": "course", "own": ("learner", "course"), "x": "program_term", "rare": "course"},
+        wild_bootstrap="program",
+        draws=99,
+    ).set_index("driver")
+    assert table["status"].tolist() == ["estimated", "estimated", "estimated", "not estimable"]
+    assert "too rare" in table.loc["rare", "reason"]
+    assert table.loc["design", "n_clusters"] == len(np.unique(course))
+    assert table.loc["x", "n_clusters"] == len(frame["program_term"].unique())
+    assert table.loc[["design", "x"], "std_error_kind"].tolist() == ["jackknife", "jackknife"]
+    assert table["std_error"][:3].to_numpy() == pytest.approx(table["std_error_robust"][:3].to_numpy(), rel=0.1)
+
+
+def test_published_double_selection_has_heteroskedastic_loadings_and_clustered_errors(data):
+    """Belloni, Chernozhukov and Hansen (2014): what is selected as without clusters, the error as with them."""
+    settings = {"outcome": "retained", "drivers": ["days"], "controls": NUMBERS, "absorb": "program"}
+    plain = double_lasso_many(data, **settings).iloc[0]
+    clustered = double_lasso_many(data, cluster="course", std_error="cluster", **settings).iloc[0]
+    published = double_lasso_many(
+        data, cluster="course", loadings="heteroskedastic", std_error="cluster", **settings
+    ).iloc[0]
+    assert published["selected_for_driver"] == plain["selected_for_driver"]
+    assert published["effect"] == plain["effect"]
+    assert published["std_error_kind"] == clustered["std_error_kind"] == "cluster"
+    assert published["std_error"] == published["std_error_cluster"]
+    # without the refit the penalty itself shows in the effect
+    settings |= {"method": "partialling_out", "post": False}
+    effects = [
+        double_lasso_many(data, cluster="course", loadings=loadings, **settings)["effect"][0]
+        for loadings in ("heteroskedastic", "cluster")
+    ]
+    assert effects[0] == double_lasso_many(data, **settings)["effect"][0]
+    assert effects[0] != pytest.approx(effects[1], rel=1e-4)
+
+
+def test_fits_tell_their_intervals_and_a_summary(data):
+    fits = fit_models(
+        data.assign(one=1.0),
+        [Model("first", "days", ["x0", "x2"]), Model("second", "one", ["x0"])],
+        outcome="retained",
+        controls=["x0", "x2"],
+    )
+    (row, _) = fits.table.to_dict("records")
+    assert fits.conf_int().loc["first"].tolist() == pytest.approx([row["conf_low"], row["conf_high"]])
+    assert fits.conf_int(0.5).loc["first"].diff().iloc[1] < row["conf_high"] - row["conf_low"]
+    assert fits.conf_int().loc["second"].isna().all()
+    summary = fits.summary()
+    assert f"{row['effect']:.5g}" in summary
+    assert "second: not estimable, the driver is constant" in summary
 
 
 def test_passes_do_not_grow_with_the_number_of_drivers(data):
@@ -363,6 +452,14 @@ def test_infinite_controls_stop_only_the_drivers_that_may_use_them(data):
     assert table["reason"][0] == "control 'x4' has 3 infinite values"
 
 
+def test_a_control_like_an_identifier_stops_only_the_drivers_that_may_use_it(data):
+    table = double_lasso_many(
+        data, outcome="retained", drivers=["days", "hours"], controls=["x0", "learner"], eligible={"hours": ["x0"]}
+    )
+    assert table["status"].tolist() == ["not estimable", "estimated"]
+    assert table["reason"][0].startswith("control 'learner' has more than 1,000 levels like an identifier")
+
+
 def test_all_drivers_unfit_is_still_a_table(data):
     table = double_lasso_many(data.assign(one=1.0), outcome="retained", drivers=["one"], controls=["x0"])
     assert table["status"].tolist() == ["not estimable"]
@@ -382,14 +479,14 @@ def test_requirements_can_be_changed(data):
         ({"drivers": ["country"]}, "'country' holds .*; an outcome or driver must be a number"),
         ({"controls": ["x0", "x0"]}, r"named once.*\['x0'\]"),
         ({"controls": ["retained"]}, "the outcome is no driver or control"),
-        ({"controls": ["learner"]}, "'learner' has more than 1,000 levels: it looks like an identifier"),
         ({"eligible": {"days": ["x0", "zzz"]}}, r"eligible of 'days' names columns .*\['zzz'\]"),
         ({"eligible": {"weeks": ["x0"]}}, r"eligible names drivers .*\['weeks'\]"),
         ({"cluster": ("learner", "course", "program")}, "one or two different columns"),
         ({"cluster": "maybe"}, "'maybe' is null in 2 rows"),
         ({"sample": "course"}, "Sample column 'course' holds int64; a boolean was expected"),
         ({"method": "ridge"}, "'double_selection' or 'partialling_out'"),
-        ({"wild_bootstrap": "learner"}, "more than 1,000 values"),
+        ({"loadings": "robust"}, "loadings: 'heteroskedastic' or 'cluster' was expected, found 'robust'"),
+        ({"std_error": "HC1"}, "std_error: 'jackknife' or 'cluster' was expected, found 'HC1'"),
     ],
 )
 def test_mistakes_are_named(data, change, message):

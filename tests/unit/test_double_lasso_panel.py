@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dagster_project.stats.double_lasso import design as design_module
+from dagster_project.stats.double_lasso import estimate as estimate_module
 from dagster_project.stats.double_lasso.design import array_design
 from dagster_project.stats.double_lasso.gram import moments, score_squares
 from dagster_project.stats.double_lasso.many import double_lasso_many
@@ -209,6 +210,8 @@ def test_many_clusters_streamed_give_the_same_as_an_array_over_them(data, monkey
     shuffled = data.sample(frac=1, random_state=1)
     few = double_lasso(*arrays(shuffled), absorb=shuffled["program"], clusters=shuffled[CLUSTERS[clusters]].to_numpy())
     monkeypatch.setattr(design_module, "FEW_CLUSTERS", 100)
+    monkeypatch.setattr(design_module, "JACKKNIFE_CLUSTERS", 100)
+    monkeypatch.setattr(estimate_module, "JACKKNIFE_CLUSTERS", 100)
     monkeypatch.setattr(design_module, "BLOCK_ROWS", 64)
     many = double_lasso(*arrays(shuffled), absorb=shuffled["program"], clusters=shuffled[CLUSTERS[clusters]].to_numpy())
     assert many.selected.tolist() == few.selected.tolist()
@@ -217,6 +220,32 @@ def test_many_clusters_streamed_give_the_same_as_an_array_over_them(data, monkey
     assert "jackknife" not in many.std_errors
     for kind, value in many.std_errors.items():
         assert value == pytest.approx(few.std_errors[kind], rel=1e-10)
+
+
+def test_the_kind_of_error_is_a_choice_of_its_own(data):
+    """The sandwich where it is asked for; the lassos' loadings do not follow the errors."""
+    fit = double_lasso(*arrays(data), absorb=data["program"], clusters=data["course"])
+    plain = double_lasso(*arrays(data), absorb=data["program"], clusters=data["course"], std_error="cluster")
+    assert (fit.std_error_kind, plain.std_error_kind) == ("jackknife", "cluster")
+    assert plain.std_error == plain.std_errors["cluster"] == fit.std_errors["cluster"]
+    assert plain.effect == fit.effect
+    published = double_lasso(
+        *arrays(data), absorb=data["program"], clusters=data["course"], loadings="heteroskedastic", std_error="cluster"
+    )
+    alone = double_lasso(*arrays(data), absorb=data["program"])
+    assert published.selected.tolist() == alone.selected.tolist()
+    assert published.effect == alone.effect
+    assert published.std_error == published.std_errors["cluster"] != alone.std_error
+
+
+def test_a_fit_has_a_summary_to_read(data):
+    fit = double_lasso(*arrays(data), absorb=data["program"], clusters=data["course"])
+    summary = fit.summary(0.9)
+    assert "1,800 rows, 42 clusters" in summary
+    assert "jackknife *" in summary
+    low, high = fit.conf_int(0.9)
+    assert f"{low:.6g} to {high:.6g}" in " ".join(summary.split())
+    assert "t with 35 degrees" in summary
 
 
 def brute_force_wild_p(data, driver, selected, cluster):

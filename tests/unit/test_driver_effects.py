@@ -20,6 +20,7 @@ from dagster_project.stats.driver_effects.effects import shrink
 from dagster_project.stats.driver_effects.falsification import placebo_errors
 from dagster_project.stats.driver_effects.level import Columns, Driver
 from dagster_project.stats.driver_effects.logit import logit_percents
+from dagster_project.stats.driver_effects.percent import finding
 from dagster_project.stats.driver_effects.placebos import swap_clusters, swap_learners
 from dagster_project.stats.driver_effects.specifications import SPECIFICATIONS
 
@@ -72,6 +73,72 @@ def test_the_percent_is_the_printed_formula_and_its_interval_agrees_with_the_p_v
     moved = 100 * (rows["effect"] + step) * span / (base + step * (rows["contrast_low"] - rows["driver_mean"]))
     slope = ((moved - rows["percent"]) / step).abs()
     assert rows["percent_std_error"].to_numpy() == pytest.approx((slope * rows["std_error"]).to_numpy(), rel=1e-3)
+
+
+def test_levels_points_and_percent_are_one_figure(found):
+    rows = found.effects[found.effects["status"] == "estimated"].astype({"percent": float})
+    levels = rows[["retention_at_low", "retention_at_high"]].astype(float)
+    change = levels["retention_at_high"] - levels["retention_at_low"]
+    assert rows["points"].astype(float).to_numpy() == pytest.approx(100 * change.to_numpy())
+    assert rows["percent"].to_numpy() == pytest.approx((100 * change / levels["retention_at_low"]).to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("family_p", "low", "high", "word"),
+    [
+        (0.05, 0.1, 9.0, "shown"),
+        (0.051, 0.1, 9.0, "hint"),
+        (0.4, -9.0, -0.1, "hint"),
+        (0.4, -0.1, 9.0, "not shown"),
+        (1.0, 0.0, 9.0, "not shown"),
+    ],
+)
+def test_three_words_say_what_a_figure_shows(family_p, low, high, word):
+    assert finding(family_p, low, high) == word
+
+
+def test_every_estimate_has_its_word_and_what_has_none_has_no_word(found):
+    rows = found.effects
+    estimated = rows[rows["status"] == "estimated"]
+    words = [finding(*x) for x in estimated[["romano_wolf_p", "percent_low", "percent_high"]].itertuples(index=False)]
+    assert estimated["finding"].tolist() == words
+    assert rows.loc[rows["status"] != "estimated", "finding"].isna().all()
+    assert {"shown", "not shown"} <= set(overall(found)["finding"].dropna())
+
+
+def test_rows_by_program_are_one_family_of_their_own(found):
+    """By themselves one in twenty of them would be a finding by chance; what is shown holds for all of them at once."""
+    rows = found.effects[found.effects["program_key"].notna() & (found.effects["status"] == "estimated")]
+    family, alone = rows["romano_wolf_p"].astype(float), rows["p_value"].astype(float)
+    assert len(rows) > 50
+    assert (family >= alone).all()
+    # nearly as Bonferroni has it, for programs share nobody
+    smallest = alone.to_numpy().argmin()
+    assert family.iloc[smallest] >= min(1.0, 0.2 * len(rows) * alone.iloc[smallest])
+    claimed = (rows["percent_low"] > 0) | (rows["percent_high"] < 0)
+    assert (rows["finding"] == "shown").sum() < claimed.sum()
+    assert rows[["shrunken_percent_low", "shrunken_percent", "shrunken_percent_high"]].notna().all(axis=None)
+
+
+def test_every_figure_rests_on_the_mean_of_its_own_sample(tables, found):
+    """Samples of nearly one size are not one sample: a share of quizzes above 0 and a course that was not dropped."""
+    catalogue = seeds()["catalogue"].set_index("driver_id")
+    rows = found.effects[found.effects["status"] == "estimated"]
+    seen = set()
+    for row in rows.to_dict("records"):
+        frame = tables[row["level"]].to_pandas()
+        if isinstance(row["program_key"], str):
+            frame = frame[frame["program_id"] == row["program_key"]]
+        values, rule = frame[catalogue.loc[row["driver_id"], "mart_column"]], catalogue.loc[row["driver_id"], "sample"]
+        kept = values.notna()
+        kept &= (values > 0) if rule == "share > 0" else True
+        kept &= ~frame["is_dropped"].fillna(False).astype(bool) if rule == "not dropped" else True
+        own = frame.loc[kept, "is_retained"].astype(float).mean()
+        assert row["row_count"] == kept.sum()
+        # a mean that is shared is that of a sample with fewer than ten rows more
+        assert row["outcome_mean"] == pytest.approx(own, abs=9 / kept.sum())
+        seen.add(abs(row["outcome_mean"] - own) < 1e-12)
+    assert True in seen
 
 
 def test_a_row_drawn_by_hand(tables, found):
@@ -175,6 +242,30 @@ def test_a_university_too_small_for_any_figure_gets_reasons_only(tables):
     assert missing["reason"].notna().all()
 
 
+def test_more_than_a_thousand_first_terms_and_courses_stop_nothing(tables):
+    """60 programs x 18 first terms and 1,200 courses, in an order that serves neither."""
+    many = {}
+    for level, table in tables.items():
+        frame = table.to_pandas()
+        place = frame["learner_id"].astype("category").cat.codes
+        frame["program_id"], frame["first_term_id"] = (
+            "P" + (place % 60).astype(str),
+            "T" + (place // 60 % 18).astype(str),
+        )
+        if "course_id" in frame:
+            frame["course_id"] = frame["program_id"] + "C" + (np.arange(len(frame)) % 20).astype(str)
+        many[level] = pa.Table.from_pandas(frame.sort_values(["program_id", "learner_id"]), preserve_index=False)
+    chosen = seeds()
+    asked = chosen["catalogue"]["driver_id"].isin(["courses_enrolled", "has_quiz", "days_active"])
+    chosen["catalogue"] = chosen["catalogue"][asked]
+    batches = {level: partial(pa.Table.to_batches, table, max_chunksize=1000) for level, table in many.items()}
+    rows = overall(driver_effects(batches, **chosen, columns=COLUMNS, placebo_draws=3, by_program=False))
+    assert set(rows["status"]) == {"estimated"}
+    assert rows.loc["courses_enrolled", "cluster_count"] > 1000
+    assert rows.loc["days_active", "cluster_count"] > 1000
+    assert rows.loc[["courses_enrolled", "has_quiz"], "std_error_kind"].tolist() == ["jackknife", "jackknife"]
+
+
 def test_a_driver_without_its_column_says_so(tables):
     table = tables["learner_program"].drop_columns(["has_open_completion"])
     found = driver_effects(
@@ -204,6 +295,21 @@ def test_the_specification_curve_runs_from_naive_to_all_eligible(tables, found):
     assert rows.loc["days_active", "course_term_percent"] == pytest.approx(
         curve.loc[("days_active", "course and term absorbed"), "percent"]
     )
+
+
+@pytest.mark.parametrize(("driver_id", "cluster"), [("has_quiz", "course_id"), ("open_completion", "program_term")])
+def test_the_curve_has_the_errors_of_the_published_figure(tables, found, driver_id, cluster):
+    row = overall(found).loc[driver_id]
+    curve = found.specifications.set_index(["driver_id", "specification"])
+    assert row["std_error_kind"] == "jackknife"
+    frame = tables[row["level"]].to_pandas()
+    frame["program_term"] = frame["program_id"] + frame["first_term_id"]
+    column = seeds()["catalogue"].set_index("driver_id").loc[driver_id, "mart_column"]
+    model = Model("m", column, cluster=[cluster])
+    for specification, absorb in (("naive", None), ("program only", "program_id")):
+        fit = fit_models(frame, [model], outcome="is_retained", controls=[], absorb=absorb, draws=1).table.iloc[0]
+        assert fit["std_error_kind"] == "jackknife"
+        assert curve.loc[(driver_id, specification), "std_error"] == pytest.approx(fit["std_error"], rel=1e-9)
 
 
 def test_dose_response_counts_every_row_and_starts_at_zero(tables, found):
@@ -281,7 +387,11 @@ def test_reassigning_nothing_finds_nothing_with_the_models_own_error(tables, mon
     table = fits.table.set_index("model")
     learners = swap_learners(fits, [1], stratum="program_term", unit="learner_id", draws=3)
     learners |= swap_learners(fits, [2], stratum="program_term", draws=3)
-    for name, draws in {"design": swap_clusters(fits, 0, draws=3), "own": learners[1], "by term": learners[2]}.items():
+    for name, draws in {
+        "design": swap_clusters(fits, [0], draws=3)[0],
+        "own": learners[1],
+        "by term": learners[2],
+    }.items():
         assert draws.effects == pytest.approx(np.zeros(3), abs=1e-9 * table.loc[name, "std_error"]), name
         assert draws.std_errors == pytest.approx(np.full(3, table.loc[name, "std_error"]), rel=1e-8), name
 

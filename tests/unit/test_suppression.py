@@ -77,9 +77,35 @@ def test_margins_that_cross_do_not_reveal_a_group_that_each_of_them_hides():
     assert determined([4, 20, 30, 5, 40, 50], margins, reason.notna().to_numpy()) == []
 
 
+def told_means(samples, outcomes, minimum: int = 10) -> list[float]:
+    """Means of samples, given as row numbers, that take their rows in two batches."""
+    member = np.array([np.isin(np.arange(len(outcomes)), sample) for sample in samples])
+    means = SharedMeans(len(samples), minimum)
+    for part in (slice(0, 150), slice(150, None)):
+        means.add(member[:, part], outcomes[part])
+    return means.means().tolist()
+
+
 def test_means_of_samples_that_nearly_agree_are_one_and_tell_nothing_of_the_few_between():
-    outcomes = np.random.default_rng(3).random(400) < 0.7
-    means = SharedMeans(minimum=10)
-    shown = [(size, means.of(size, outcomes[:size].mean())) for size in (400, 399, 392, 385, 300, 299)]
-    assert [told for _, told in shown] == [outcomes[:size].mean() for size in (400, 400, 400, 385, 300, 300)]
-    assert np.isnan(means.of(5, np.nan))
+    outcomes = (np.random.default_rng(3).random(400) < 0.7).astype(float)
+    sizes = (400, 399, 392, 385, 300, 299)
+    told = told_means([np.arange(size) for size in sizes], outcomes)
+    assert told == [outcomes[:size].mean() for size in (400, 400, 400, 385, 300, 300)]
+    assert told_means([np.arange(size) for size in reversed(sizes)], outcomes) == told[::-1]
+
+
+def test_samples_of_one_size_with_other_people_have_their_own_means():
+    # The first and the last 200 of 400: as many people, none of them the same, .25 and .75 of whom stayed.
+    outcomes = np.r_[np.tile([1.0, 0, 0, 0], 50), np.tile([1.0, 1, 1, 0], 50)]
+    assert told_means([np.arange(200), np.arange(200, 400)], outcomes) == [0.25, 0.75]
+    # Six leave and six others come: twelve people tell the two apart, and each has its own mean.
+    moved = np.arange(6, 206)
+    assert told_means([np.arange(200), moved], outcomes) == [0.25, outcomes[moved].mean()]
+    # Four and four: eight people would be told of, so that there is one mean.
+    assert told_means([np.arange(200), np.arange(4, 204)], outcomes) == [0.25, 0.25]
+
+
+def test_a_sample_without_rows_has_no_mean():
+    told = told_means([np.arange(50), []], np.ones(400))
+    assert told[0] == 1
+    assert np.isnan(told[1])

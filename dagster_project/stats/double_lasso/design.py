@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192
-FEW_CLUSTERS = 1000  # up to here an array over all clusters fits; above, rows must come cluster by cluster
+FEW_CLUSTERS = 1000  # with more, rows that come cluster by cluster need no array over all clusters
+JACKKNIFE_CLUSTERS = 10_000  # up to here each cluster is left out in turn; above, that changes nothing but the time
 RARE_LEVEL = 30  # levels of a categorical control with fewer rows are pooled
 MOST_LEVELS = 1000  # a categorical control with more is taken for an identifier
 
@@ -73,13 +74,17 @@ def array_design(
     controls: np.ndarray,
     groups: np.ndarray | None,
     clusters: Sequence[np.ndarray],
+    *,
+    jackknife: bool = False,
 ) -> Design:
-    """Design of one driver from arrays: controls are columns 0 to p - 1, then the driver and the outcome."""
+    """Design of one driver from arrays: controls are columns 0 to p - 1, then the driver and the outcome.
+
+    With ``jackknife`` the clusters are to be left out in turn.
+    """
     n, p = controls.shape
     codes = [np.unique(keys, return_inverse=True)[1].reshape(-1) for keys in clusters]
     counts = [int(code.max()) + 1 for code in codes]
-    contiguous = [count > FEW_CLUSTERS for count in counts]
-    whole = _one_contiguous(contiguous, [f"clusters[:, {d}]" for d in range(len(counts))], counts)
+    whole = _whole(counts, [_may_be_whole(count, jackknife) for count in counts])
     order = slice(None) if whole is None else np.argsort(codes[whole], kind="stable")
     group = np.zeros(n, dtype=np.int64) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     columns = np.column_stack([controls, driver, outcome])[order]
@@ -102,7 +107,7 @@ def array_design(
         n_groups=int(group.max()) + 1,
         n_samples=1,
         n_clusters=counts,
-        contiguous=contiguous,
+        contiguous=[d == whole for d in range(len(counts))],
         blocks=lambda: iter(kept),
     )
 
@@ -116,30 +121,35 @@ def table_design(
     absorb: str | None,
     clusters: Sequence[str],
     samples: Sequence[str | None],
+    jackknife: Collection[str] = (),
+    numbered: Collection[str] = (),
 ) -> TableDesign:
     """Design of many drivers from a table or a stream; ``samples`` are boolean columns, None for all rows.
 
+    Of the cluster columns, ``jackknife`` are to be left out in turn, and ``numbered`` must have the same number in
+    every block.
+
     Raises:
-        ValueError: a column is missing or of a wrong type, a key is null, a categorical control has too many levels, or
-            a stream is not ordered by a cluster column with many clusters. The message says what to do.
+        ValueError: a column is missing or of a wrong type, or a key is null. The message says what to do.
     """
     wanted = [outcome, *drivers, *controls, absorb, *clusters, *samples]
     names = list(dict.fromkeys(name for name in wanted if name is not None))
     batches, table = _batches(data, names)
     description = _describe(batches, names, outcome, drivers, controls, absorb, clusters, samples)
     counts = [len(description.keys[name]) for name in clusters]
-    contiguous = [count > FEW_CLUSTERS for count in counts]
-    whole = _one_contiguous(contiguous, clusters, counts)
-    if whole is not None and description.runs[clusters[whole]] != counts[whole]:
+    fit = [
+        name not in numbered and _may_be_whole(count, name in jackknife)
+        for name, count in zip(clusters, counts, strict=True)
+    ]
+    if table is None:
+        for d, name in enumerate(clusters):
+            fit[d] = fit[d] and description.runs[name] == counts[d]
+    whole = _whole(counts, fit)
+    if table is not None and whole is not None and description.runs[clusters[whole]] != counts[whole]:
         name = clusters[whole]
-        if table is None:
-            raise ValueError(
-                f"Cluster column '{name}' has {counts[whole]:,} values, but the stream comes back to some of them "
-                f"({description.runs[name]:,} runs). With more than {FEW_CLUSTERS:,} clusters the rows of a cluster "
-                f"must follow each other: order the stream by '{name}'."
-            )
         table = table.take(pa.array(np.argsort(_keys(table[name].combine_chunks(), name), kind="stable")))
         batches, _ = _batches(table, names)
+    contiguous = [d == whole for d in range(len(clusters))]
     layout = _Layout(description, outcome, drivers, controls, absorb, clusters, contiguous, samples)
 
     passes = itertools.count(2)  # the description was the first
@@ -172,17 +182,25 @@ def table_design(
             name: f"control '{name}' has {found.infinite:,} infinite values"
             for name, found in description.numbers.items()
             if name in controls and found.infinite
+        }
+        | {
+            name: f"control '{name}' has more than {MOST_LEVELS:,} levels like an identifier: leave it out, absorb it"
+            for name in controls
+            if name in description.levels and len(description.levels[name]) > MOST_LEVELS
         },
         not_finite={name: description.not_finite[name] for name in [outcome, *drivers]},
     )
 
 
-def _one_contiguous(contiguous: Sequence[bool], names: Sequence[str], counts: Sequence[int]) -> int | None:
-    many = [d for d, is_many in enumerate(contiguous) if is_many]
-    if len(many) > 1:
-        found = ", ".join(f"{names[d]}: {counts[d]:,}" for d in many)
-        raise ValueError(f"Only one cluster column may have more than {FEW_CLUSTERS:,} values, found {found}.")
-    return many[0] if many else None
+def _may_be_whole(count: int, jackknife: bool) -> bool:
+    """Whether so many clusters may go without an array over all of them."""
+    return count > (JACKKNIFE_CLUSTERS if jackknife else FEW_CLUSTERS)
+
+
+def _whole(counts: Sequence[int], fit: Sequence[bool]) -> int | None:
+    """The dimension whose clusters blocks hold whole: the one with most clusters of those that are fit for it."""
+    found = [d for d, is_fit in enumerate(fit) if is_fit]
+    return max(found, key=lambda d: counts[d]) if found else None
 
 
 def _batches(data: Any, names: list[str]) -> tuple[Batches, pa.Table | None]:
@@ -282,16 +300,13 @@ def _describe(
             if _is_text(column.type):
                 if name == outcome or name in drivers:
                     raise ValueError(f"Column '{name}' holds {column.type}; an outcome or driver must be a number.")
-                values, codes = _encoded(column)
                 levels = found.levels.setdefault(name, Counter())
+                if len(levels) > MOST_LEVELS:
+                    continue
+                values, codes = _encoded(column)
                 for value, count in zip(values, np.bincount(codes, minlength=len(values)), strict=True):
                     if count:
                         levels[value] += int(count)
-                if len(levels) > MOST_LEVELS:
-                    raise ValueError(
-                        f"Control '{name}' has more than {MOST_LEVELS:,} levels: it looks like an identifier. Leave "
-                        "it out, or absorb it."
-                    )
                 continue
             usable = found.numbers.setdefault(name, _Number()).add(_floats(column, name))
             if usable is not None and name in found.not_finite:
@@ -339,7 +354,7 @@ class _Layout:
                 missing = description.numbers[name].missing
                 if missing >= RARE_LEVEL:
                     self.indicator_of[name] = self._add(f"{name} is missing", missing / description.rows)
-            else:
+            elif len(description.levels[name]) <= MOST_LEVELS:
                 self._add_levels(name, description.levels[name])
             self.control_columns[name] = list(range(first, len(self.columns)))
         self.n_controls = len(self.columns)

@@ -8,8 +8,67 @@ import numpy as np
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.design import Design
-from dagster_project.stats.double_lasso.gram import ClusterGrams, Dimensions, Moments
+from dagster_project.stats.double_lasso.gram import ClusterGrams, Dimensions, Moments, SampleGrams
+from dagster_project.stats.double_lasso.inference import WildBootstrap
 from dagster_project.stats.double_lasso.task import Options, Requirements, Task
+
+Grams = Mapping[tuple[int, int], SampleGrams]  # by (sample, cluster dimension)
+
+
+class ClusterSums:
+    """What the errors of one regression take from the clusters of one dimension, part by part."""
+
+    def __init__(self, task: Task, sample: Moments, weights: np.ndarray, *, jackknife: bool, wild: bool) -> None:
+        self.task, self.sample, self.weights, self.jackknife = task, sample, weights, jackknife
+        self.total = weights.T @ sample.scatter @ weights
+        self.wild = WildBootstrap(self.total) if wild else None
+        self.slopes_by_part: list[np.ndarray] = []
+        self.largest = 0.0  # of the driver's sum of squares that a cluster has
+
+    def add(self, grams: ClusterGrams) -> None:
+        """Take in a part of the clusters, with all columns that any regression uses."""
+        squares = grams.project(self.task.driver_weights[:, None]).scatter[:, 0, 0]
+        self.largest = max(self.largest, float(squares.max()))
+        if not (self.jackknife or self.wild):
+            return
+        projected = grams.project(self.weights)
+        self.slopes_by_part.append(inference.leave_one_out(self.total, projected, self.sample.group_rows))
+        if self.wild:
+            self.wild.add(projected)
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """The effect without each cluster in turn; nan where there is none."""
+        return np.concatenate(self.slopes_by_part)
+
+
+def final_weights(design: Design, outcome: int, task: Task, options: Options) -> np.ndarray:
+    """Weights (columns of the design, q) of the columns of the final regression: controls, driver, outcome."""
+    if options.method == "partialling_out":
+        return np.column_stack([task.driver_weights, task.residual_weights + task.effect * task.driver_weights])
+    return np.eye(len(design.columns))[:, [*task.selected, task.driver, outcome]]
+
+
+def add_clusters(
+    design: Design, outcome: int, tasks: Sequence[Task], samples: Sequence[Moments], grams: Grams, options: Options
+) -> dict[tuple[int, int], ClusterSums]:
+    """Sums by task (its position) and dimension that its errors ask about; each part of the clusters is seen once."""
+    found: dict[tuple[int, int], ClusterSums] = {}
+    for (sample, dimension), parts in grams.items():
+        asked = []
+        for position, task in enumerate(tasks):
+            is_wild = dimension == options.wild
+            if task.sample == sample and not task.reason and (is_wild or dimension in task.dims):
+                is_jackknife = options.std_error == "jackknife" and task.dims == (dimension,)
+                weights = final_weights(design, outcome, task, options)
+                asked.append(position)
+                found[position, dimension] = ClusterSums(
+                    task, samples[sample], weights, jackknife=is_jackknife, wild=is_wild
+                )
+        for part in parts:
+            for position in asked:
+                found[position, dimension].add(part)
+    return found
 
 
 def standard_errors(
@@ -18,12 +77,14 @@ def standard_errors(
     task: Task,
     sample: Moments,
     meat: dict[Dimensions, float],
-    grams: dict[tuple[int, int], ClusterGrams],
+    grams: Grams,
+    clusters: Mapping[int, ClusterSums],
     options: Options,
 ) -> None:
     """Fill in a task's standard errors, robustness value and benchmark, or the reason why there is no estimate.
 
-    ``meat`` has the task's sum of squared scores by dimensions, ``grams`` the scatter by (sample, cluster dimension).
+    ``meat`` has the task's sum of squared scores by dimensions, ``grams`` the scatter by (sample, cluster dimension),
+    ``clusters`` what the task takes from it by dimension.
     """
     n, groups, squares = task.n, sample.groups, task.driver_squares
     residual_squares = float(task.residual_weights @ sample.scatter @ task.residual_weights)
@@ -35,27 +96,20 @@ def standard_errors(
     task.std_errors["heteroskedastic"] = float(np.sqrt(meat[()] * n / (n - spent))) / squares
     task.kind, task.degrees = next(iter(task.std_errors)), np.inf
 
-    # columns of the final regression: controls, driver, outcome
-    if options.method == "partialling_out":
-        weights = np.column_stack([task.driver_weights, task.residual_weights + task.effect * task.driver_weights])
-    else:
-        weights = np.eye(len(design.columns))[:, [*task.selected, task.driver, outcome]]
-    total = weights.T @ sample.scatter @ weights
     if task.dims:
-        _cluster_errors(task, sample, meat, total, weights, grams, options.require)
-    if options.wild is not None and not task.reason:
-        projected = grams[task.sample, options.wild].project(weights)
-        slopes = inference.leave_one_out(total, projected, sample.group_rows)
+        _cluster_errors(task, sample, meat, grams, clusters, options)
+    if options.wild in clusters and not task.reason:
+        slopes, wild = clusters[options.wild].slopes, clusters[options.wild].wild
         if np.isfinite(slopes).all():
             task.without_one = float(slopes.min()), float(slopes.max())
-        task.wild_p = inference.wild_bootstrap_p(
-            total, projected, sample.group_rows, draws=options.draws, seed=options.seed
-        )
+        if wild:
+            task.wild_p = wild.p_value(sample.group_rows, draws=options.draws, seed=options.seed)
     task.std_error = task.std_errors.get(task.kind, np.nan)
     explained = task.effect**2 * squares
     task.robustness_value = inference.robustness_value(explained / (explained + residual_squares))
     if options.method == "double_selection":
-        strongest = inference.strongest_control(total)
+        weights = final_weights(design, outcome, task, options)
+        strongest = inference.strongest_control(weights.T @ sample.scatter @ weights)
         if strongest is not None:
             task.benchmark = (int(task.selected[strongest[0]]), *strongest[1:])
     if not task.reason and not task.std_error > 0:
@@ -66,10 +120,9 @@ def _cluster_errors(
     task: Task,
     sample: Moments,
     meat: dict[Dimensions, float],
-    total: np.ndarray,
-    weights: np.ndarray,
-    grams: dict[tuple[int, int], ClusterGrams],
-    require: Requirements,
+    grams: Grams,
+    clusters: Mapping[int, ClusterSums],
+    options: Options,
 ) -> None:
     counts = [sample.clusters[d] for d in task.dims]
     groups = 1 if any(count.contain_groups for count in counts) else sample.groups
@@ -87,11 +140,10 @@ def _cluster_errors(
         # the subtraction can leave less than either way alone, or a negative variance
         task.kind = "two-way" if both >= max(one_way) else "one-way"
     for d in task.dims:
-        if (task.sample, d) in grams and not task.reason:
-            task.reason = _concentration(task, sample, grams[task.sample, d], require)
-    if len(task.dims) == 1 and (task.sample, task.dims[0]) in grams and not task.reason:
-        projected = grams[task.sample, task.dims[0]].project(weights)
-        slopes = inference.leave_one_out(total, projected, sample.group_rows)
+        if d in clusters and not task.reason:
+            task.reason = _concentration(task, grams[task.sample, d], clusters[d].largest, options.require)
+    if len(task.dims) == 1 and task.dims[0] in clusters and clusters[task.dims[0]].jackknife and not task.reason:
+        slopes = clusters[task.dims[0]].slopes
         if np.isnan(slopes).any():
             task.reason = "without one of the clusters the controls determine the driver"
             return
@@ -99,19 +151,19 @@ def _cluster_errors(
         task.std_errors["jackknife"] = float(np.sqrt(inference.jackknife_variance(slopes, task.effect)))
 
 
-def _concentration(task: Task, sample: Moments, gram: ClusterGrams, require: Requirements) -> str:
-    """Why the driver rests on too few clusters, if it does."""
-    share = gram.project(task.driver_weights[:, None]).scatter[:, 0, 0].max() / task.driver_squares
+def _concentration(task: Task, grams: SampleGrams, largest: float, require: Requirements) -> str:
+    """Why the driver rests on too few clusters, if it does; ``largest`` of its squares that one cluster has."""
+    clusters, share = len(grams.there), largest / task.driver_squares
     if share > require.cluster_share:
         return (
-            f"one of {len(gram.scatter):,} clusters carries {100 * share:.0f} % of the driver's variation, "
+            f"one of {clusters:,} clusters carries {100 * share:.0f} % of the driver's variation, "
             f"at most {100 * require.cluster_share:.0f} % allowed"
         )
-    fixed = set(gram.columns[gram.fixed_within_clusters(np.diag(sample.scatter)[gram.columns])])
+    fixed = set(grams.columns[grams.fixed_within_clusters()])
     controls = len(fixed.intersection(task.selected.tolist()))
-    if task.driver in fixed and controls * require.clusters_per_control > len(gram.scatter):
+    if task.driver in fixed and controls * require.clusters_per_control > clusters:
         return (
-            f"{controls:,} selected controls are fixed within clusters like the driver, with {len(gram.scatter):,} "
+            f"{controls:,} selected controls are fixed within clusters like the driver, with {clusters:,} "
             f"clusters: {require.clusters_per_control} clusters for each are needed"
         )
     return ""

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from dagster_project.stats.double_lasso.design import Design
-from dagster_project.stats.double_lasso.errors import score_correlation, standard_errors
+from dagster_project.stats.double_lasso import gram
+from dagster_project.stats.double_lasso.design import JACKKNIFE_CLUSTERS, Design
+from dagster_project.stats.double_lasso.errors import add_clusters, score_correlation, standard_errors
 from dagster_project.stats.double_lasso.gram import (
-    ClusterGrams,
     Dimensions,
     Moments,
+    SampleGrams,
     final_sums,
     moments,
     score_squares,
@@ -36,7 +37,7 @@ CONSTANT = 1e-10  # share of a column's sum of squares below which it counts as 
 
 def estimate(
     design: Design, outcome: int, tasks: list[Task], options: Options
-) -> tuple[np.ndarray, list[Moments], dict[tuple[int, int], ClusterGrams]]:
+) -> tuple[np.ndarray, list[Moments], dict[tuple[int, int], SampleGrams]]:
     """Fill in the tasks.
 
     Returns:
@@ -53,7 +54,7 @@ def estimate(
 
     def lasso(task: Task, target: int) -> Rlasso:
         """The lasso of the target, shared between drivers with the same rows, controls and clusters."""
-        main = task.dims[0] if task.dims else None
+        main = task.dims[0] if task.dims and options.loadings == "cluster" else None
         key = (task.sample, target, main, task.columns.tobytes())
         if key not in lassos:
             clusters = None if main is None else samples[task.sample].clusters[main].clusters
@@ -77,18 +78,21 @@ def estimate(
     if not ready:
         return np.zeros((0, 0)), samples, {}
 
-    meats, grams = final_sums(
+    grams = _grams(design, samples, _gram_columns(design, outcome, ready, options))
+    meats = final_sums(
         design,
         samples,
         [task.sample for task in ready],
         np.column_stack([task.driver_weights for task in ready]),
         np.column_stack([task.residual_weights for task in ready]),
         _dimensions(ready),
-        _gram_columns(design, outcome, ready, options),
+        [parts for parts in grams.values() if parts.is_kept],
     )
+    clusters = add_clusters(design, outcome, ready, samples, grams, options)
     for position, task in enumerate(ready):
         own = {dims: meat[position, position] for dims, meat in meats.items()}
-        standard_errors(design, outcome, task, samples[task.sample], own, grams, options)
+        of_task = {d: sums for (place, d), sums in clusters.items() if place == position}
+        standard_errors(design, outcome, task, samples[task.sample], own, grams, of_task, options)
     estimated = [position for position, task in enumerate(ready) if not task.reason]
     return score_correlation([ready[i].dims for i in estimated], estimated, meats), samples, grams
 
@@ -188,12 +192,24 @@ def _gram_columns(design: Design, outcome: int, tasks: list[Task], options: Opti
     """Columns whose scatter by cluster the jackknife and the wild bootstrap need."""
     columns: dict[tuple[int, int], set[int]] = {}
     for task in tasks:
-        wanted = set(task.dims) if options.jackknife else set()
+        wanted = set(task.dims) if options.std_error == "jackknife" else set()
         if options.wild is not None:
             wanted.add(options.wild)
         for d in wanted:
-            if not design.contiguous[d]:
+            if design.n_clusters[d] <= JACKKNIFE_CLUSTERS and not design.contiguous[d]:
                 used = columns.setdefault((task.sample, d), {outcome})
                 used.update(np.flatnonzero((task.driver_weights != 0) | (task.residual_weights != 0)).tolist())
                 used.update(task.selected.tolist())
     return {key: np.array(sorted(used)) for key, used in columns.items()}
+
+
+def _grams(design: Design, samples: list[Moments], columns: dict[tuple[int, int], Any]) -> dict[Any, SampleGrams]:
+    """Sums by cluster, of which the smaller ones are kept, as far as memory goes."""
+    grams = {
+        (sample, d): SampleGrams(design, samples[sample], sample, d, used) for (sample, d), used in columns.items()
+    }
+    spent = 0
+    for parts in sorted(grams.values(), key=lambda parts: parts.size):
+        spent += parts.size
+        parts.is_kept = spent <= gram.SLICE_BYTES
+    return grams

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from dagster_project.stats.double_lasso import inference
-from dagster_project.stats.double_lasso.design import FEW_CLUSTERS, Batches, Design, table_design
+from dagster_project.stats.double_lasso.design import Batches, Design, table_design
 from dagster_project.stats.double_lasso.estimate import estimate
-from dagster_project.stats.double_lasso.gram import ClusterGrams, Moments
-from dagster_project.stats.double_lasso.task import Method, Options, Requirements, Task
+from dagster_project.stats.double_lasso.gram import Moments, SampleGrams
+from dagster_project.stats.double_lasso.task import Loadings, Method, Options, Requirements, StdError, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +61,34 @@ class Fits:
     tasks: list[Task]
     samples: list[Moments]
     clusters: list[str]
-    grams: dict[tuple[int, int], ClusterGrams]
+    grams: dict[tuple[int, int], SampleGrams]
     correlation: np.ndarray
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Confidence intervals of the effects: frame by model, columns low and high; missing where not estimable."""
+        import pandas as pd
+
+        ends = [inference.interval(task.effect, task.std_error, task.degrees, level) for task in self.tasks]
+        found = pd.DataFrame(ends, index=pd.Index(self.table["model"]), columns=["low", "high"], dtype=np.float64)
+        found.loc[(self.table["status"] != "estimated").to_numpy()] = np.nan
+        return found
+
+    def summary(self) -> str:
+        """The estimated effects as a table to read, and below it what could not be estimated and why."""
+        import pandas as pd
+
+        table = self.table.set_index("model")
+        names = ["effect", "std_error", "std_error_kind", "degrees_of_freedom", "p_value", "romano_wolf_p"]
+        names += ["conf_low", "conf_high", "n", "n_clusters"]
+        found = table.loc[table["status"] == "estimated", names].assign(
+            controls=table["selected"].map(len), n_clusters=table["n_clusters"].astype(object)
+        )
+        lines = [f"Double lasso of {self.design.columns[self.outcome]}"]
+        if len(found):
+            with pd.option_context("display.width", None, "display.max_columns", None, "display.max_rows", None):
+                lines.append(found.to_string(float_format=lambda value: f"{value:.5g}", na_rep="-"))
+        reasons = table.loc[table["status"] != "estimated", "reason"]
+        return "\n".join(lines + [f"{model}: not estimable, {reason}" for model, reason in reasons.items()])
 
 
 def fit_models(
@@ -74,7 +100,8 @@ def fit_models(
     absorb: str | None = None,
     wild_bootstrap: str | None = None,
     more_clusters: Sequence[str] = (),
-    jackknife: bool = True,
+    loadings: Loadings = "cluster",
+    std_error: StdError = "jackknife",
     method: Method = "double_selection",
     c: float = 1.1,
     gamma: float | None = None,
@@ -88,8 +115,7 @@ def fit_models(
 
     `double_lasso_many` with one model a driver; the parameters that both have are described there. ``controls`` are
     all columns that any model may use. ``more_clusters`` are cluster columns that no model uses but the caller wants in
-    the design. Without ``jackknife`` one-way clustered errors are the sandwich, which needs no scatter by cluster and
-    so no memory that grows with clusters x columns squared.
+    the design.
     """
     drivers = list(dict.fromkeys(model.driver for model in models))
     cluster_names = list(dict.fromkeys([name for model in models for name in model.cluster]))
@@ -103,10 +129,12 @@ def fit_models(
         absorb=absorb,
         clusters=cluster_names,
         samples=samples,
+        jackknife={name for model in models if len(model.cluster) == 1 for name in model.cluster}
+        if std_error == "jackknife"
+        else (),
+        numbered=[name for name in (wild_bootstrap, *more_clusters) if name],
     )
     wild = None if wild_bootstrap is None else cluster_names.index(wild_bootstrap)
-    if wild is not None and made.design.contiguous[wild]:
-        raise ValueError(f"wild_bootstrap: '{wild_bootstrap}' has more than {FEW_CLUSTERS:,} values.")
     levels = {name: [j] for j, name in enumerate(made.design.columns[: made.design.n_controls])}
     columns_of = levels | made.control_columns
 
@@ -115,16 +143,19 @@ def fit_models(
         k = samples.index(model.sample)
         allowed = [name for name in model.candidates if name != model.driver]
         columns = _sorted(j for name in allowed for j in columns_of[name])
-        kept = _sorted({j for name in model.keep for j in columns_of[name]})
+        # a level that is no column of its own in these rows (the most frequent one, or too rare) is none to keep
+        kept = _sorted({j for name in model.keep for j in columns_of.get(name, ())})
         dims = tuple(cluster_names.index(name) for name in model.cluster)
         task = Task(model.driver, made.driver_columns[model.driver], k, columns, kept, dims)
         for name in (outcome, model.driver):
             if made.not_finite[name][k]:
                 task.reason = f"'{name}' is missing or infinite in {made.not_finite[name][k]:,} rows of the sample"
-        unusable = [made.unusable[name] for name in allowed if name in made.unusable]
+        unusable = [made.unusable[name] for name in dict.fromkeys([*allowed, *model.keep]) if name in made.unusable]
         task.reason = task.reason or "; ".join(unusable)
         tasks.append(task)
-    options = Options(method, c, gamma, post, require or Requirements(), wild, jackknife, draws, seed)
+    options = Options(
+        method, c, gamma, post, require or Requirements(), loadings, std_error, wild=wild, draws=draws, seed=seed
+    )
     correlation, moments_of, grams = estimate(made.design, made.outcome, tasks, options)
     table = _table(made.design, tasks, correlation, level, draws, seed)
     table.insert(0, "model", [model.name for model in models])

@@ -16,9 +16,14 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dagster_project.stats.double_lasso.gram import ClusterCounts, ClusterGrams
+
+DRAWN_NUMBERS = 2**23  # t-values of all tests that are drawn at a time
+WILD_NUMBERS = 2**23  # signs, and scores of clusters under them, that are held at a time
 
 
 def cluster_degrees(counts: ClusterCounts, groups: int) -> int:
@@ -52,51 +57,75 @@ def jackknife_variance(slopes: np.ndarray, effect: float) -> float:
     return float((len(slopes) - 1) / len(slopes) * np.sum((slopes - effect) ** 2))
 
 
-def wild_bootstrap_p(total: np.ndarray, grams: ClusterGrams, group_rows: np.ndarray, *, draws: int, seed: int) -> float:
-    """p-value of "no effect" by the wild cluster bootstrap, null imposed, Rademacher signs (WCR-C of [2]).
+class WildBootstrap:
+    """Wild cluster bootstrap of "no effect", null imposed, Rademacher signs (WCR-C of [2]), from clusters in parts.
 
-    All sign vectors are taken if there are at most ``draws`` of them.
+    ``total`` (q, q) is the scatter of all rows. Only sums by cluster are held, (clusters, q).
     """
-    from dagster_project.stats.double_lasso import kernels
 
-    q = total.shape[0]
-    clusters = len(grams.scatter)
-    x = slice(0, q - 1)
-    factor, kept = kernels.cholesky_skipping(total, np.diag(total).copy(), q - 2)
-    regressors = np.flatnonzero(kept[x])
-    controls = regressors[:-1]
-    lower = factor[np.ix_(regressors, regressors)]
-    inverse = np.linalg.inv(lower)
-    inverse = inverse.T @ inverse
+    def __init__(self, total: np.ndarray) -> None:
+        from dagster_project.stats.double_lasso import kernels
 
-    driver = np.zeros(q)  # weights of the driver given the controls
-    driver[regressors] = inverse[-1] / inverse[-1, -1]
-    driver_squares = 1 / inverse[-1, -1]
-    restricted, full = np.zeros(q), np.zeros(q)
-    restricted[-1] = full[-1] = 1.0
-    if len(controls):
-        restricted[controls] = -np.linalg.solve(total[np.ix_(controls, controls)], total[controls, -1])
-    full[regressors] = -inverse @ total[regressors, -1]
+        q = total.shape[0]
+        factor, kept = kernels.cholesky_skipping(total, np.diag(total).copy(), q - 2)
+        self.regressors = np.flatnonzero(kept[: q - 1])
+        controls = self.regressors[:-1]
+        lower = factor[np.ix_(self.regressors, self.regressors)]
+        inverse = np.linalg.inv(lower)
+        self.inverse = inverse.T @ inverse
+        self.driver = np.zeros(q)  # weights of the driver given the controls
+        self.driver[self.regressors] = self.inverse[-1] / self.inverse[-1, -1]
+        self.driver_squares = 1 / self.inverse[-1, -1]
+        self.restricted, self.full = np.zeros(q), np.zeros(q)
+        self.restricted[-1] = self.full[-1] = 1.0
+        if len(controls):
+            self.restricted[controls] = -np.linalg.solve(total[np.ix_(controls, controls)], total[controls, -1])
+        self.full[self.regressors] = -self.inverse @ total[self.regressors, -1]
+        self.effect = self.driver @ total @ self.restricted / self.driver_squares
+        self.parts: list[tuple[np.ndarray, ...]] = []
 
-    observed = _t_square(driver @ total @ restricted / driver_squares, (grams.scatter @ full) @ driver, driver_squares)
+    def add(self, grams: ClusterGrams) -> None:
+        """Take in clusters: their scatter and sums of the columns of ``total``."""
+        crossed = np.einsum("q,gqr->gr", self.driver, grams.scatter)
+        before = sum(len(part[0]) for part in self.parts)
+        self.parts.append(
+            (
+                grams.scatter @ self.restricted,
+                (grams.scatter @ self.full) @ self.driver,
+                crossed[:, self.regressors],
+                grams.cell_cluster + before,
+                grams.cell_group,
+                grams.cell_sums @ self.driver,
+                grams.cell_sums @ self.restricted,
+            )
+        )
 
-    if 2**clusters <= draws:
-        signs = 1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)
-    else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, clusters))
-    scores = grams.scatter @ restricted  # (clusters, q): the columns times the restricted residual
-    effects = signs @ (scores @ driver) / driver_squares
-    coefficients = signs @ scores[:, regressors] @ inverse
-    # the absorbed means of the new outcome: signs differ between the clusters of a group
-    shape = (clusters, len(group_rows))
-    driver_sums, residual_sums = np.zeros(shape), np.zeros(shape)
-    driver_sums[grams.cell_cluster, grams.cell_group] = grams.cell_sums @ driver
-    residual_sums[grams.cell_cluster, grams.cell_group] = grams.cell_sums @ restricted
-    means = signs @ residual_sums / np.maximum(group_rows, 1)
-    new_scores = signs * (scores @ driver) - means @ driver_sums.T
-    new_scores -= coefficients @ (np.einsum("q,gqr->gr", driver, grams.scatter)[:, regressors]).T
-    drawn = _t_square(effects, new_scores, driver_squares)
-    return float(np.mean(drawn >= observed * (1 - 1e-10)))
+    def p_value(self, group_rows: np.ndarray, *, draws: int, seed: int) -> float:
+        """All sign vectors are taken if there are at most ``draws`` of them; ``group_rows`` (g,) of absorbed groups."""
+        scores, observed, crossed, cluster, group, by_driver, by_residual = (
+            np.concatenate(part) for part in zip(*self.parts, strict=True)
+        )
+        clusters = len(scores)
+        # the absorbed means of the new outcome: signs differ between the clusters of a group
+        shape = (clusters, len(group_rows))
+        driver_sums, residual_sums = np.zeros(shape), np.zeros(shape)
+        driver_sums[cluster, group], residual_sums[cluster, group] = by_driver, by_residual
+        found = _t_square(self.effect, observed, self.driver_squares)
+        every = 2**clusters if clusters < 60 else np.inf
+        rng, larger, count = np.random.default_rng(seed), 0, int(min(every, draws))
+        for first in range(0, count, chunk := max(1, WILD_NUMBERS // clusters)):
+            size = min(chunk, count - first)
+            if every <= draws:
+                signs = 1.0 - 2.0 * ((np.arange(first, first + size)[:, None] >> np.arange(clusters)) & 1)
+            else:
+                signs = rng.choice([-1.0, 1.0], size=(size, clusters))
+            effects = signs @ (scores @ self.driver) / self.driver_squares
+            coefficients = signs @ scores[:, self.regressors] @ self.inverse
+            means = signs @ residual_sums / np.maximum(group_rows, 1)
+            new_scores = signs * (scores @ self.driver) - means @ driver_sums.T
+            new_scores -= coefficients @ crossed.T
+            larger += np.count_nonzero(_t_square(effects, new_scores, self.driver_squares) >= found * (1 - 1e-10))
+        return larger / count
 
 
 def _t_square(effect: np.ndarray, scores: np.ndarray, driver_squares: float) -> np.ndarray:
@@ -126,34 +155,58 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
 
 
 def romano_wolf(
-    p_values: np.ndarray, degrees: np.ndarray, correlation: np.ndarray, *, draws: int, seed: int
+    p_values: np.ndarray,
+    degrees: np.ndarray,
+    correlation: np.ndarray | Sequence[np.ndarray],
+    *,
+    draws: int,
+    seed: int,
 ) -> np.ndarray:
     """Step-down p-values (J,) that hold the family-wise error ([4]).
 
-    The joint law of the t-values is drawn as a multivariate t with the scores' correlation (J, J) ([5]).
-    ``degrees`` (J,) may be infinite; a common factor makes each margin a t of its own degrees.
+    The joint law of the t-values is drawn as a multivariate t with the scores' correlation (J, J) ([5]), or with those
+    of groups of tests that share no rows, one group after the other. ``degrees`` (J,) may be infinite; a common factor
+    within a group makes each margin a t of its own degrees.
     """
     from scipy import stats
 
     rng = np.random.default_rng(seed)
-    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
-    # two-way correlations need not be positive definite; the symmetric root moves little when its argument does
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    root /= np.sqrt(np.sum(root**2, axis=1, keepdims=True))
-    drawn = np.abs(rng.standard_normal((draws, len(p_values))) @ root.T)
-    level = rng.random(draws)
-    for value in np.unique(degrees):
-        same = degrees == value
-        if np.isfinite(value):
-            drawn[:, same] /= np.sqrt(stats.chi2.ppf(level, value) / value)[:, None]
-        drawn[:, same] = 2 * stats.t.sf(drawn[:, same], value)
+    blocks = [correlation] if isinstance(correlation, np.ndarray) else list(correlation)
+    roots = [_root(block) for block in blocks if len(block)]
     order = np.argsort(p_values, kind="stable")
-    smallest = np.minimum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
+    smaller = np.zeros(len(p_values), dtype=np.int64)
+    for first in range(0, draws, chunk := max(1, DRAWN_NUMBERS // max(len(p_values), 1))):
+        size = min(chunk, draws - first)
+        parts, start = [], 0
+        for root in roots:
+            drawn, of_block = (
+                np.abs(rng.standard_normal((size, len(root))) @ root.T),
+                degrees[start : start + len(root)],
+            )
+            level = rng.random(size)
+            for value in np.unique(of_block):
+                same = of_block == value
+                if np.isfinite(value):
+                    drawn[:, same] /= np.sqrt(stats.chi2.ppf(level, value) / value)[:, None]
+                drawn[:, same] = 2 * stats.t.sf(drawn[:, same], value)
+            parts.append(drawn)
+            start += len(root)
+        drawn = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        smallest = np.minimum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
+        smaller += np.sum(smallest <= p_values[order], axis=0)
     # never below the plain p-value, which carries no simulation error
-    found = np.maximum((1 + np.sum(smallest <= p_values[order], axis=0)) / (draws + 1), p_values[order])
+    found = np.maximum((1 + smaller) / (draws + 1), p_values[order])
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.maximum.accumulate(found)
     return adjusted
+
+
+def _root(correlation: np.ndarray) -> np.ndarray:
+    """Symmetric square root, its rows of length 1."""
+    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
+    # two-way correlations need not be positive definite; the symmetric root moves little when its argument does
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return root / np.sqrt(np.sum(root**2, axis=1, keepdims=True))
 
 
 def robustness_value(partial_r2: float) -> float:

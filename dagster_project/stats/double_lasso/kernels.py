@@ -55,7 +55,7 @@ def coordinate_descent(gram, xy, penalty):
     return beta, False
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"reassoc", "contract"})
 def cholesky_skipping(matrix, sizes, columns):
     """Lower Cholesky factor (q, q) of a positive semi-definite matrix, and which columns were kept.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import Model, fit_models
-from dagster_project.stats.double_lasso.task import Method, Requirements
+from dagster_project.stats.double_lasso.task import Loadings, Method, Requirements, StdError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,8 @@ def double_lasso_many(
     sample: str | Mapping[str, str | None] | None = None,
     keep: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     wild_bootstrap: str | None = None,
+    loadings: Loadings = "cluster",
+    std_error: StdError = "jackknife",
     method: Method = "double_selection",
     c: float = 1.1,
     gamma: float | None = None,
@@ -43,26 +45,29 @@ def double_lasso_many(
 ) -> pd.DataFrame:
     """Effects of many drivers, one model each, from one shared Gram matrix.
 
-    Memory, beyond a table given: a block of 8,192 rows, some matrices of columns x columns for each sample, and for
-    each cluster column with at most 1,000 values 8 bytes x clusters x (drivers + selected controls) squared.
+    Memory, beyond a table given: a block of 8,192 rows, some matrices of columns x columns for each sample, 8 bytes for
+    each cluster and used column, and at most half a gigabyte of sums by cluster, whatever their number: where these
+    would be more, they are taken in slices of the clusters, a pass each.
 
     Args:
         data: pandas frame, pyarrow table, or a function without arguments that returns an iterator of pyarrow
             RecordBatches. The function is called once for every pass (at most 18, commonly 7, whatever the number of
-            drivers) and must return the same rows in the same order; the rows are never held together.
+            drivers; more where sums by cluster are in slices) and must return the same rows in the same order; the
+            rows are never held together.
         outcome, drivers: columns of numbers or booleans
         controls: columns of numbers, booleans or text. Text becomes one 0/1 column a level, "column=level", without the
             most frequent; levels under 30 rows share "column=(other)". A missing number counts as the mean and is
             marked by "column is missing" (from 30 missing rows on); missing text is a level of its own. A driver may be
             a control of other drivers.
         absorb: column whose groups' effects are partialled out
-        cluster: column, pair of columns, or such for each driver; see `double_lasso`. At most one column may have more
-            than 1,000 values, and a stream must then come ordered by it.
+        cluster: column, pair of columns, or such for each driver; see `double_lasso`. A stream whose rows follow each
+            other cluster by cluster in a column of many values (learners) needs no slices for that column.
         eligible: for each driver the controls it may use; a driver not named may use all
         sample: boolean column, or one for each driver, that says which rows count (null: not)
         keep: controls, or controls for each driver, that are in the final regression whatever the lassos say (the
             amelioration set of [1])
-        wild_bootstrap: column with at most 1,000 values whose wild cluster bootstrap p-value is put beside
+        wild_bootstrap: column whose wild cluster bootstrap p-value is put beside, if it has at most 10,000 values
+        loadings, std_error: see `double_lasso`
         level: of the confidence interval
         require: what a driver must have to be estimated
         draws, seed: of Romano-Wolf and the wild bootstrap
@@ -105,6 +110,8 @@ def double_lasso_many(
         controls=controls,
         absorb=absorb,
         wild_bootstrap=wild_bootstrap,
+        loadings=loadings,
+        std_error=std_error,
         method=method,
         c=c,
         gamma=gamma,

@@ -4,6 +4,8 @@ References:
     [1] Belloni, Chernozhukov and Hansen (2014), Inference on treatment effects after selection among high-dimensional
         controls, Review of Economic Studies 81, 608-650: section 2.3 (double selection), eq. 2.9 onwards.
     [2] Chernozhukov, Hansen and Spindler (2016), hdm: High-dimensional metrics, R Journal 8, 185-199.
+    [3] Belloni, Chernozhukov, Hansen and Kozbur (2016), Inference in high-dimensional panel models with an application
+        to gun control, J. Business & Economic Statistics 34, 590-605.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.design import array_design
 from dagster_project.stats.double_lasso.estimate import estimate
-from dagster_project.stats.double_lasso.task import WHATEVER_COMPUTES, Method, Options, Task
+from dagster_project.stats.double_lasso.task import WHATEVER_COMPUTES, Loadings, Method, Options, StdError, Task
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,24 @@ class DoubleLassoFit:
         """Confidence interval of the effect, (low, high)."""
         return inference.interval(self.effect, self.std_error, self.degrees_of_freedom, level)
 
+    def summary(self, level: float = 0.95) -> str:
+        """The estimate as a table to read, with its interval and every standard error that was computed."""
+        low, high = self.conf_int(level)
+        degrees = "normal" if np.isinf(self.degrees_of_freedom) else f"t with {self.degrees_of_freedom:,} degrees"
+        clusters = "" if self.n_clusters is None else f", {self.n_clusters:,} clusters"
+        errors = "\n".join(
+            f"{kind + (' *' if kind == self.std_error_kind else ''):<18}{value:>12.6g}"
+            for kind, value in self.std_errors.items()
+        )
+        return (
+            f"Double lasso: {self.n:,} rows{clusters}, {len(self.selected):,} of {self.n_controls:,} controls\n"
+            f"{'effect':<18}{self.effect:>12.6g}\n"
+            f"{f'{100 * level:g} % interval':<18}{low:>12.6g} to {high:.6g}\n"
+            f"{'p-value':<18}{self.p_value:>12.4g} ({degrees})\n"
+            f"{'robustness value':<18}{self.robustness_value:>12.4g}\n"
+            f"standard errors (* behind interval and p-value)\n{errors}"
+        )
+
 
 def double_lasso(
     outcome: np.ndarray,
@@ -60,6 +80,8 @@ def double_lasso(
     method: Method = "double_selection",
     absorb: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
+    loadings: Loadings = "cluster",
+    std_error: StdError = "jackknife",
     c: float = 1.1,
     gamma: float | None = None,
     post: bool = True,
@@ -74,9 +96,12 @@ def double_lasso(
         controls: array (n, p); p may exceed n
         method: "double_selection" ([1] section 2.3) or "partialling_out" (the outcome's lasso residual on the driver's)
         absorb: array (n,) of group labels whose fixed effects are partialled out of every column, unpenalised
-        clusters: array (n,) or (n, 2) of cluster labels. One way: standard error by the delete-one-cluster jackknife up
-            to 1,000 clusters, the sandwich above. Two ways: sum of both less the intersection, never below the larger
-            one-way error. The lasso loadings use the first column.
+        clusters: array (n,) or (n, 2) of cluster labels. Two ways: sum of both less the intersection, never below the
+            larger one-way error.
+        loadings: of the lassos: "cluster", by the first column of ``clusters`` ([3]), or "heteroskedastic"; without
+            clusters they are heteroskedastic. [1] as published has these together with clustered errors.
+        std_error: for one column of ``clusters``: "jackknife" leaves each out in turn, up to 10,000 of them (above, and
+            for two columns, it is the sandwich), or "cluster", the sandwich
         c, gamma: constants of the penalty, see `rlasso.penalty_level`
         post: refit each lasso by least squares on its support
 
@@ -98,10 +123,11 @@ def double_lasso(
     if len(labels) > 2:
         raise ValueError(f"clusters: one or two columns were expected, found {len(labels)}.")
     groups = None if absorb is None else np.asarray(absorb).reshape(n)
-    design = array_design(outcome, driver, controls, groups, labels)
+    is_jackknife = std_error == "jackknife" and len(labels) == 1
+    design = array_design(outcome, driver, controls, groups, labels, jackknife=is_jackknife)
     p = controls.shape[1]
     task = Task("driver", p, 0, np.arange(p), np.array([], dtype=np.int64), tuple(range(len(labels))))
-    options = Options(method, c, gamma, post, WHATEVER_COMPUTES)
+    options = Options(method, c, gamma, post, WHATEVER_COMPUTES, loadings, std_error)
     estimate(design, p + 1, [task], options)
     if task.reason:
         raise ValueError(f"The effect is not estimable: {task.reason}.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 Method = Literal["double_selection", "partialling_out"]
+Loadings = Literal["heteroskedastic", "cluster"]
+StdError = Literal["jackknife", "cluster"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,18 @@ class Options:
     gamma: float | None
     post: bool
     require: Requirements
+    loadings: Loadings = "cluster"
+    std_error: StdError = "jackknife"
     wild: int | None = None
-    jackknife: bool = True
     draws: int = 9999
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in ("double_selection", "partialling_out"):
-            raise ValueError(f"method: 'double_selection' or 'partialling_out' was expected, found {self.method!r}.")
+        for name, choices in (("method", Method), ("loadings", Loadings), ("std_error", StdError)):
+            first, second = get_args(choices)
+            found = getattr(self, name)
+            if found not in (first, second):
+                raise ValueError(f"{name}: '{first}' or '{second}' was expected, found {found!r}.")
 
 
 @dataclass

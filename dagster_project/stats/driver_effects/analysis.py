@@ -7,7 +7,7 @@ nothing here knows where from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,17 @@ from threadpoolctl import threadpool_limits
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.design import Batches
-from dagster_project.stats.double_lasso.fits import Fits
 from dagster_project.stats.driver_effects.dose_response import dose_response
-from dagster_project.stats.driver_effects.effects import effects_by_program, effects_over_all, shrunken, with_spread
+from dagster_project.stats.driver_effects.effects import (
+    Family,
+    effects_by_program,
+    effects_over_all,
+    shrunken,
+    with_spread,
+)
 from dagster_project.stats.driver_effects.falsification import placebos
 from dagster_project.stats.driver_effects.level import Columns, Level, concatenate
+from dagster_project.stats.driver_effects.percent import finding
 from dagster_project.stats.driver_effects.placebos import DRAWS
 from dagster_project.stats.driver_effects.specifications import specifications, with_course_term
 from dagster_project.stats.suppression import MINIMUM
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("learner_program", "learner_course")
 TIMES = ("before_start", "start", "design", "first_deadline", "midpoint", "end")
+PROGRAM_DRAWS = 1999  # of the family of all drivers in all programs
 FORBIDDEN = ("after", "part_of_driver", "zero_sum")  # reasons for which a control may not be eligible
 
 
@@ -138,13 +145,22 @@ def _analyse(
     for level in levels:
         level.fit()
     effects = pd.concat([effects_over_all(level) for level in levels], ignore_index=True)
-    _adjust_together(effects, [level.main for level in levels if level.main is not None], seed)
+    overall = [
+        Family(None, estimated["model"].tolist(), level.main.correlation)
+        for level in levels
+        if level.main is not None
+        for estimated in (level.main.table[level.main.table["status"] == "estimated"],)
+    ]
+    # one draw of all drivers; those of two levels share no clusters: 0 is the cautious choice
+    effects = _adjust_together(effects, [_joined(overall)], 9999, seed)
     others = concatenate([specifications(level) for level in levels])
     effects = with_course_term(effects, others)
     if by_program:
-        programs = concatenate([effects_by_program(level) for level in levels])
+        parts = [effects_by_program(level) for level in levels]
+        programs = concatenate([table for table, _ in parts])
         if len(programs):
-            programs = shrunken(programs)
+            families = [family for _, families in parts for family in families]
+            programs = _adjust_together(shrunken(programs), families, PROGRAM_DRAWS, seed)
             effects = concatenate([with_spread(effects, programs), programs])
     return DriverResults(
         effects=effects.sort_values("position", kind="stable", ignore_index=True),
@@ -154,23 +170,35 @@ def _analyse(
     )
 
 
-def _adjust_together(effects: pd.DataFrame, fits: list[Fits], seed: int) -> None:
-    """Benjamini-Hochberg and Romano-Wolf over the drivers of both levels, which are one family."""
-    for name in ("q_value", "romano_wolf_p"):
-        effects[name] = np.nan
-    estimated = np.flatnonzero(effects["status"] == "estimated")
-    if not len(estimated):
-        return
-    p_values = effects.loc[estimated, "p_value"].to_numpy(dtype=np.float64)
-    correlation = np.eye(len(estimated))
-    start = 0
-    for fit in fits:
-        # drivers of two levels share no clusters: 0 is the cautious choice
-        end = start + len(fit.correlation)
-        correlation[start:end, start:end] = fit.correlation
-        start = end
-    degrees = effects.loc[estimated, "degrees_of_freedom"].to_numpy(dtype=np.float64)
-    effects.loc[estimated, "q_value"] = inference.benjamini_hochberg(p_values)
-    effects.loc[estimated, "romano_wolf_p"] = inference.romano_wolf(
-        p_values, degrees, correlation, draws=9999, seed=seed
-    )
+def _joined(families: Sequence[Family]) -> Family:
+    from scipy.linalg import block_diag
+
+    correlation = block_diag(*(family.correlation for family in families)) if families else np.zeros((0, 0))
+    return Family(None, [driver for family in families for driver in family.drivers], correlation)
+
+
+def _adjust_together(rows: pd.DataFrame, families: Sequence[Family], draws: int, seed: int) -> pd.DataFrame:
+    """Rows with p-values that hold for all of them together, and what by these is shown, a hint, or not shown."""
+    rows = rows.assign(q_value=np.nan, romano_wolf_p=np.nan, finding=None)
+    programs = [program if isinstance(program, str) else None for program in rows["program_key"]]
+    keys = zip(rows["driver_id"], programs, strict=True)
+    index_of = {
+        key: i for key, i, status in zip(keys, rows.index, rows["status"], strict=True) if status == "estimated"
+    }
+    if not index_of:
+        return rows
+    order, correlations = [], []
+    for family in families:
+        # a row may have been withheld since it was estimated
+        there = [(driver, family.program) in index_of for driver in family.drivers]
+        order += [
+            index_of[driver, family.program] for driver, is_there in zip(family.drivers, there, strict=True) if is_there
+        ]
+        correlations.append(family.correlation[np.ix_(there, there)])
+    p_values = rows.loc[order, "p_value"].to_numpy(dtype=np.float64)
+    degrees = rows.loc[order, "degrees_of_freedom"].to_numpy(dtype=np.float64)
+    rows.loc[order, "q_value"] = inference.benjamini_hochberg(p_values)
+    rows.loc[order, "romano_wolf_p"] = inference.romano_wolf(p_values, degrees, correlations, draws=draws, seed=seed)
+    ends = ["romano_wolf_p", "percent_low", "percent_high"]
+    rows.loc[order, "finding"] = [finding(*values) for values in rows.loc[order, ends].itertuples(index=False)]
+    return rows

@@ -48,7 +48,8 @@ def dose_response(level: Level) -> pd.DataFrame:
         for batch in level.rows():
             yield with_columns(batch, _bin_columns(batch, binned, edges_of))
 
-    fits = level.fit_again(models, level.columns.program, rows, more).set_index("model").to_dict("index")
+    table = level.fit_again(models, level.columns.program, rows, more, std_error="cluster")
+    fits = table.set_index("model").to_dict("index")
     task_of = dict(zip((driver.id for driver in level.fitted), level.main.tasks, strict=True))
     tables = [_dose_rows(level, driver, task_of[driver.id], edges_of[driver.id], fits) for driver in binned]
     return concatenate(tables)
@@ -60,7 +61,7 @@ def _dose_rows(
     """Retention in each bin against the lowest one, and what the straight line says."""
     import pandas as pd
 
-    alpha, mean_outcome = task.effect, level.means.of(task.n, task.outcome_mean)
+    alpha, mean_outcome = task.effect, level.outcome_means[driver.id]
     bounds = np.concatenate([[-np.inf], edges, [np.inf]])
     curvature = fits[f"{driver.id}|square"]
     rows, shifts = [], 0.0

@@ -8,9 +8,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,6 @@ from dagster_project.stats.double_lasso.task import Requirements, Task
 from dagster_project.stats.driver_effects.level import CLUSTERS, Driver, Level, concatenate
 from dagster_project.stats.driver_effects.logit import logit_percents
 from dagster_project.stats.driver_effects.percent import metric, percent, sensitivity
-from dagster_project.stats.suppression import SharedMeans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +28,14 @@ if TYPE_CHECKING:
 LOGIT_POINTS = 0.5  # a logit's percent may differ from the linear one by so much, or by a standard error
 PROGRAM_REQUIREMENTS = Requirements(rows=200, rare_rows=30, clusters=6)
 WITHHELD = "withheld: with the figures of all programs, those of a program with very few rows would follow"
+
+
+class Family(NamedTuple):
+    """Drivers that were estimated on the same rows, those of a program (None: all), and how their scores correlate."""
+
+    program: str | None
+    drivers: list[str]
+    correlation: np.ndarray
 
 
 def effects_over_all(level: Level) -> pd.DataFrame:
@@ -41,10 +48,8 @@ def effects_over_all(level: Level) -> pd.DataFrame:
         percents = logit_percents(level.main, [d.low for d in level.fitted], [d.high for d in level.fitted])
         logits = dict(zip(level.main.table["model"], percents, strict=True))
     rows = []
-    for fit in sorted(found.values(), key=lambda fit: -fit["n"]):
-        level.means.of(fit["n"], fit["outcome_mean"])
     for driver in level.drivers:
-        row = _describe_row(level, driver, found.get(driver.id), level.means)
+        row = _describe_row(level, driver, found.get(driver.id), level.outcome_means)
         if row["status"] == "estimated":
             row |= sensitivity(row, found[driver.id])
             row["logit_percent"] = logits[driver.id]
@@ -57,8 +62,10 @@ def effects_over_all(level: Level) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _describe_row(level: Level, driver: Driver, fit: dict[str, Any] | None, means: SharedMeans) -> dict[str, Any]:
-    """A driver with its contrast and, if there is a fit, its figures; `means` are those of the outcome."""
+def _describe_row(
+    level: Level, driver: Driver, fit: dict[str, Any] | None, means: Mapping[Any, float]
+) -> dict[str, Any]:
+    """A driver with its contrast and, if there is a fit, its figures; `means` are those of the outcome, by driver."""
     row: dict[str, Any] = {
         "driver_id": driver.id,
         "program_key": None,
@@ -83,7 +90,7 @@ def _describe_row(level: Level, driver: Driver, fit: dict[str, Any] | None, mean
         "control_count": fit["n_controls"],
         "selected_control_count": len(fit["selected"]),
         "selected_controls": ", ".join(fit["selected"]),
-        "outcome_mean": means.of(fit["n"], fit["outcome_mean"]),
+        "outcome_mean": means[driver.id],
         "driver_mean": fit["driver_mean"],
         "residual_share": fit["residual_share"],
     }
@@ -98,13 +105,13 @@ def _describe_row(level: Level, driver: Driver, fit: dict[str, Any] | None, mean
     return row
 
 
-def effects_by_program(level: Level) -> pd.DataFrame:
-    """Each driver within each program, selected anew, at the contrast of all programs together."""
+def effects_by_program(level: Level) -> tuple[pd.DataFrame, list[Family]]:
+    """Each driver within each program, selected anew, at the contrast of all programs; and how the scores correlate."""
     import pandas as pd
 
     if level.main is None:
-        return pd.DataFrame()
-    tables = []
+        return pd.DataFrame(), []
+    tables, families = [], []
     for program, table in _by_key(level.rows, level.columns.program):
         fits = fit_models(
             table,
@@ -114,12 +121,12 @@ def effects_by_program(level: Level) -> pd.DataFrame:
             require=PROGRAM_REQUIREMENTS,
             draws=1,
         )
-        found, means = fits.table.to_dict("records"), SharedMeans(level.minimum_group)
-        for fit in sorted(found, key=lambda fit: -fit["n"]):
-            means.of(fit["n"], fit["outcome_mean"])
+        found, means = fits.table.to_dict("records"), level.outcome_means_of(table)
         rows = [_describe_row(level, driver, fit, means) for driver, fit in zip(level.fitted, found, strict=True)]
         tables.append(pd.DataFrame(rows).assign(program_key=program))
-    return _without_small_rests(level, level.main.tasks, concatenate(tables))
+        drivers = fits.table.loc[fits.table["status"] == "estimated", "model"]
+        families.append(Family(program, drivers.tolist(), fits.correlation))
+    return _without_small_rests(level, level.main.tasks, concatenate(tables)), families
 
 
 def _without_small_rests(level: Level, tasks: Sequence[Task], programs: pd.DataFrame) -> pd.DataFrame:
@@ -156,15 +163,20 @@ def shrink(estimates: np.ndarray, std_errors: np.ndarray) -> tuple[np.ndarray, n
 
 
 def shrunken(programs: pd.DataFrame) -> pd.DataFrame:
-    """Rows by program with the program's percent drawn to the mean of all programs'."""
-    for name in ("shrunken_percent", "shrunken_std_error", "between_program_percent"):
-        programs[name] = np.nan
+    """Rows by program with the program's percent, and a 95 % interval, drawn to the mean of all programs'."""
+    from scipy.stats import norm
+
+    for end in ("percent", "std_error", "percent_low", "percent_high"):
+        programs[f"shrunken_{end}"] = np.nan
+    programs["between_program_percent"] = np.nan
     for _, rows in programs[programs["status"] == "estimated"].groupby("driver_id"):
         values, errors, between = shrink(
             rows["percent"].to_numpy(dtype=np.float64), rows["percent_std_error"].to_numpy(dtype=np.float64)
         )
         programs.loc[rows.index, "shrunken_percent"] = values
         programs.loc[rows.index, "shrunken_std_error"] = errors
+        programs.loc[rows.index, "shrunken_percent_low"] = values - norm.ppf(0.975) * errors
+        programs.loc[rows.index, "shrunken_percent_high"] = values + norm.ppf(0.975) * errors
         programs.loc[rows.index, "between_program_percent"] = between
     return programs
 

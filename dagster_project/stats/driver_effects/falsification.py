@@ -32,13 +32,13 @@ def placebos(level: Level, draws: int) -> pd.DataFrame:
     learners = [i for i in usable if level.fitted[i].kind in ("program", "own") and i not in courses]
     unit = "learner" if level.name == "learner_course" else None
     swaps: dict[str, Any] = {"stratum": "program_term", "unit": unit, "draws": draws}
-    found = {i: swap_clusters(level.main, i, draws=draws, seed=level.seed) for i in courses}
+    found = swap_clusters(level.main, courses, draws=draws, seed=level.seed)
     if learners:
         found |= swap_learners(level.main, learners, seed=level.seed, **swaps)
     for i, result in sorted(found.items()):
         rows.append(_placebo_row(level.fitted[i], "reassigned in blocks", result))
     if courses:
-        noise = swap_clusters(level.main, courses[0], draws=draws, seed=level.seed + 1, noise=True)
+        noise = swap_clusters(level.main, courses[:1], draws=draws, seed=level.seed + 1, noise=True)[courses[0]]
         block = "course" if level.name == "learner_course" else "first term"
         rows.append(_placebo_row(level.fitted[courses[0]], f"noise by {block}", noise))
     if learners:
@@ -52,8 +52,7 @@ def _is_of_clusters(level: Level, fits: Fits, position: int) -> bool:
     if level.fitted[position].kind != "program":
         return level.fitted[position].kind != "own"
     grams = fits.grams[task.sample, task.dims[0]]
-    fixed = grams.fixed_within_clusters(np.diag(fits.samples[task.sample].scatter)[grams.columns])
-    return bool(fixed[grams.columns == task.driver].all())
+    return bool(grams.fixed_within_clusters()[grams.columns == task.driver].all())
 
 
 def _earlier_outcome(level: Level, tasks: Sequence[Task]) -> pd.DataFrame:
@@ -80,7 +79,7 @@ def _earlier_outcome(level: Level, tasks: Sequence[Task]) -> pd.DataFrame:
         outcome=NEGATIVE_OUTCOME,
         controls=controls,
         absorb=level.columns.program,
-        jackknife=False,
+        std_error="cluster",
         draws=1,
     )
     by_id = {driver.id: driver for driver in level.drivers}

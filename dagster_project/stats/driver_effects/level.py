@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import Fits, Model, fit_models
+from dagster_project.stats.double_lasso.task import Requirements, StdError
 from dagster_project.stats.suppression import SharedMeans
 
 if TYPE_CHECKING:
@@ -121,7 +122,9 @@ class Level:
         self.name, self.columns, self.seed = name, columns, seed
         self.batches: Batches = batches or _no_rows
         self.minimum_group = minimum_group
-        self.means = SharedMeans(minimum_group)
+        # by driver, None for all rows: the mean outcome of its sample that is published, and whose sample that is
+        self.outcome_means: dict[str | None, float] = {}
+        self.told_by: dict[str | None, str | None] = {}
         self.main: Fits | None = None
         self.fitted: list[Driver] = []  # in the order of the models of `main`
         self.drivers = [
@@ -227,15 +230,16 @@ class Level:
         return kept
 
     def _describe(self, asked: list[Driver]) -> None:
-        """One pass: distinct values of every driver in its sample, and which samples are alike."""
-        rows = 0
+        """One pass: distinct values of every driver in its sample, which samples are alike, and the outcome's means."""
+        rows, means = 0, SharedMeans(len(asked) + 1, self.minimum_group)
         known: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {driver.id: [] for driver in asked}
         marks: dict[str, int] = {driver.id: 0 for driver in asked}
         sizes: dict[str, int] = {driver.id: 0 for driver in asked}
         for batch in self.batches():
             rows += batch.num_rows
-            for driver in asked:
-                kept = self.in_sample(batch, driver)
+            member = [self.in_sample(batch, driver) for driver in asked]
+            self._add_means(means, batch, member)
+            for driver, kept in zip(asked, member, strict=True):
                 values = batch.column(driver.column).filter(kept).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 known[driver.id].append(np.unique(values, return_counts=True))
                 sizes[driver.id] += len(values)
@@ -251,11 +255,33 @@ class Level:
             driver.set_contrast()
             if sizes[driver.id] < rows:
                 driver.sample = first.setdefault(marks[driver.id], f"in the sample of {driver.id}")
+        samples = [*(driver.id for driver in asked), None]
+        told = [samples[i] for i in means.told()]
+        self.told_by = dict(zip(samples, told, strict=True))
+        self.outcome_means = dict(zip(samples, means.means().tolist(), strict=True))
+
+    def _add_means(self, means: SharedMeans, batch: pa.RecordBatch, member: Sequence[pa.Array]) -> None:
+        """Take a batch into the means of some samples and of all rows."""
+        inside = [kept.to_numpy(zero_copy_only=False) for kept in member] + [np.ones(batch.num_rows, dtype=bool)]
+        outcome = batch.column(self.columns.outcome).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        means.add(np.array(inside), outcome)
+
+    def outcome_means_of(self, table: pa.Table) -> dict[str, float]:
+        """The same means, by driver, of a part of the rows."""
+        means = SharedMeans(len(self.fitted) + 1, self.minimum_group)
+        for batch in table.to_batches():
+            self._add_means(means, batch, [self.in_sample(batch, driver) for driver in self.fitted])
+        return dict(zip((driver.id for driver in self.fitted), means.means().tolist()[:-1], strict=True))
 
     def fit_again(
-        self, models: list[Model], absorb: str | None, rows: Batches | None = None, more: Sequence[str] = ()
+        self,
+        models: list[Model],
+        absorb: str | None,
+        rows: Batches | None = None,
+        more: Sequence[str] = (),
+        std_error: StdError = "jackknife",
     ) -> pd.DataFrame:
-        """Least squares on given controls; one-way clustered errors are the sandwich's."""
+        """Least squares on given controls, which may be as many as there are."""
         import pandas as pd
 
         if not models:
@@ -269,7 +295,8 @@ class Level:
             outcome=self.columns.outcome,
             controls=columns,
             absorb=absorb,
-            jackknife=False,
+            std_error=std_error,
+            require=Requirements(clusters_per_control=0),
             draws=1,
         ).table
 

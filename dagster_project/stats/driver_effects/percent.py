@@ -2,8 +2,9 @@
 
 The percent
     pct = 100 alpha (high - low) / (mean outcome + alpha (low - mean driver)), alpha the double lasso's effect, both
-    means over the driver's own sample. Its standard error is the delta method's in alpha; the interval's ends are the
-    percents of the ends of alpha's interval, so that it holds zero exactly when alpha's does.
+    means over the driver's own sample; what it divides by is the retention at the contrast's low end. Its standard
+    error is the delta method's in alpha; the interval's ends are the percents of the ends of alpha's interval, so that
+    it holds zero exactly when alpha's does.
 
 References:
     [1] Cinelli and Hazlett (2020), Making sense of sensitivity, J. Royal Statistical Society B 82, 39-67.
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from dagster_project.stats.double_lasso import inference
+
+SHOWN = 0.05
 
 
 def percent(alpha: float, row: Mapping[str, Any]) -> float:
@@ -38,7 +41,19 @@ def metric(row: Mapping[str, Any], conf_low: float, conf_high: float) -> dict[st
         "points_std_error": 100 * row["std_error"] * span,
         "points_low": 100 * conf_low * span,
         "points_high": 100 * conf_high * span,
+        "retention_at_low": base,
+        "retention_at_high": base + row["effect"] * span,
     }
+
+
+def finding(family_p: float, percent_low: float, percent_high: float) -> str:
+    """The word for what a figure shows, which pages, colours and sentences follow.
+
+    ``family_p`` is the Romano-Wolf p-value over all drivers that were estimated; the percents end the 95 % interval.
+    """
+    if family_p <= SHOWN:
+        return "shown"
+    return "hint" if percent_low > 0 or percent_high < 0 else "not shown"
 
 
 def sensitivity(row: Mapping[str, Any], fit: Mapping[str, Any]) -> dict[str, Any]:

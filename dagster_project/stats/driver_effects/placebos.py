@@ -16,15 +16,24 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.fits import Fits
-from dagster_project.stats.double_lasso.gram import ClusterGrams, Dimensions, centred, in_sample, joint_codes, take
+from dagster_project.stats.double_lasso.gram import (
+    ClusterGrams,
+    Dimensions,
+    SampleGrams,
+    centred,
+    in_sample,
+    joint_codes,
+    take,
+)
 from dagster_project.stats.double_lasso.task import Task
 
 DRAWS = 200
@@ -60,40 +69,51 @@ def _controls_and_outcome(fits: Fits, task: Task) -> np.ndarray:
 # Drivers fixed within clusters: courses swap
 
 
-def swap_clusters(fits: Fits, position: int, *, draws: int = DRAWS, seed: int = 0, noise: bool = False) -> Draws:
-    """Clusters of a one-way model swap their mean value of the driver within the absorbed group; no pass.
+def swap_clusters(
+    fits: Fits, positions: Sequence[int], *, draws: int = DRAWS, seed: int = 0, noise: bool = False
+) -> dict[int, Draws]:
+    """Clusters of one-way models swap their mean value of the driver within the absorbed group; no pass of its own.
 
     With ``noise`` each cluster draws a normal number instead.
     """
-    from dagster_project.stats.double_lasso import kernels
-
-    task = fits.tasks[position]
-    sample = fits.samples[task.sample]
-    grams = fits.grams[task.sample, task.dims[0]]
-    rest = grams.project(_controls_and_outcome(fits, task))
-    rng = np.random.default_rng([seed, position])
-    if noise:
-        values = rng.standard_normal((draws, len(grams.scatter)))
-    else:
-        values = _swapped(grams, task.driver, sample.group_means[task.driver], draws, rng)
-    # the driver in each cell, around the mean of its group
-    cell_values, rows = values[:, grams.cell_cluster], grams.cell_rows
-    group_sums = np.zeros((draws, len(sample.group_rows)))
-    kernels.add_by_code(group_sums, grams.cell_group, cell_values * rows)
-    cell_values = cell_values - (group_sums / np.maximum(sample.group_rows, 1))[:, grams.cell_group]
-    return _jackknifed(
-        fits,
-        task,
-        rest,
-        crossed=cell_values[:, :, None] * rest.cell_sums,
-        squared=cell_values**2 * rows,
-        summed=cell_values * rows,
-    )
+    states = {}
+    for position in positions:
+        task = fits.tasks[position]
+        sample, grams = fits.samples[task.sample], fits.grams[task.sample, task.dims[0]]
+        rng = np.random.default_rng([seed, position])
+        if noise:
+            values = rng.standard_normal((draws, len(grams.there)))
+        else:
+            values = _swapped(grams, task.driver, sample.group_means[task.driver], draws, rng)
+        states[position] = _Jackknife(fits, task, _ByCluster(fits, task, values))
+    return _jackknifed(fits, states)
 
 
-def _swapped(grams: ClusterGrams, driver: int, means: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+class _ByCluster:
+    """Sums of a drawn driver that is the same for all rows of a cluster, from its values (draws, clusters)."""
+
+    def __init__(self, fits: Fits, task: Task, values: np.ndarray) -> None:
+        from dagster_project.stats.double_lasso import kernels
+
+        sample, self.grams = fits.samples[task.sample], fits.grams[task.sample, task.dims[0]]
+        self.columns = self.grams.cell_sums @ _controls_and_outcome(fits, task)[self.grams.columns]
+        # the driver in each cell, around the mean of its group
+        cells, rows = values[:, self.grams.cell_cluster], self.grams.cell_rows
+        group_sums = np.zeros((len(values), len(sample.group_rows)))
+        kernels.add_by_code(group_sums, self.grams.cell_group, cells * rows)
+        self.values = cells - (group_sums / np.maximum(sample.group_rows, 1))[:, self.grams.cell_group]
+
+    def total(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.columns.T @ self.values.T, (self.values**2 @ self.grams.cell_rows)
+
+    def of(self, cells: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        values, rows = self.values[:, cells], self.grams.cell_rows[cells]
+        return values[:, :, None] * self.columns[cells], values**2 * rows, values * rows
+
+
+def _swapped(grams: SampleGrams, driver: int, means: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """(draws, clusters) the clusters' mean values in a new order within their group, that of most of their rows."""
-    clusters = len(grams.scatter)
+    clusters = len(grams.there)
     column = int(np.flatnonzero(grams.columns == driver)[0])
     totals, rows = np.zeros(clusters), np.zeros(clusters)
     np.add.at(totals, grams.cell_cluster, grams.cell_sums[:, column] + grams.cell_rows * means[grams.cell_group])
@@ -118,58 +138,97 @@ def _orders(strata: np.ndarray, draws: int, rng: np.random.Generator):
         start = end
 
 
-def _jackknifed(
-    fits: Fits, task: Task, rest: ClusterGrams, crossed: np.ndarray, squared: np.ndarray, summed: np.ndarray
-) -> Draws:
-    """Effects and delete-one-cluster jackknife errors ([1]) of drawn drivers.
+class _Products(Protocol):
+    """Sums of the drawn drivers of one model, around group means, by cell (a cluster within an absorbed group)."""
 
-    ``rest`` is the scatter by cluster of the controls and the outcome, the last one. By cell (a cluster within an
-    absorbed group): ``crossed`` (draws, cells, columns of rest), ``squared`` and ``summed`` (draws, cells) are the sums
-    of the drawn driver times those columns, times itself, and by itself, all around group means.
-    """
-    sample = fits.samples[task.sample]
-    clusters, controls = len(rest.scatter), rest.scatter.shape[1] - 1
-    weights = _controls_and_outcome(fits, task)
-    total = weights.T @ sample.scatter @ weights
-    rows_left = sample.group_rows[rest.cell_group] - rest.cell_rows
-    shrink = np.where(rows_left > 0, 1 / np.maximum(rows_left, 1), 0.0)
+    def total(self) -> tuple[np.ndarray, np.ndarray]:
+        """Over all cells: (columns, draws) times the controls and the outcome, (draws,) times itself."""
+        ...
 
-    def by_cluster(cells: np.ndarray) -> np.ndarray:
-        """Sums over the cells of each cluster, which comes first: (clusters, ..., draws)."""
-        sums = np.zeros((clusters, *cells.shape[1:]))
-        np.add.at(sums, rest.cell_cluster, cells)
-        return sums
+    def of(self, cells: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(draws, cells, columns) times the controls and the outcome, (draws, cells) times itself, and by itself."""
+        ...
 
-    # without cluster c: what it held is gone, and the groups that lose rows have new means
-    left = total - rest.scatter
-    left -= by_cluster(np.einsum("cj,ck,c->cjk", rest.cell_sums, rest.cell_sums, shrink))
-    summed_left = (summed * shrink).T  # (cells, draws)
-    cross = np.moveaxis(crossed, 0, 2)  # (cells, columns, draws)
-    cross_left = cross.sum(axis=0) - by_cluster(cross + rest.cell_sums[:, :, None] * summed_left[:, None, :])
-    square = squared.T
-    square_left = square.sum(axis=0) - by_cluster(square + summed.T * summed_left)
 
-    def slopes(matrix: np.ndarray, with_driver: np.ndarray, driver: np.ndarray) -> np.ndarray:
+class _Jackknife:
+    """Effects and delete-one-cluster jackknife errors ([1]) of drawn drivers, the clusters taken in part by part."""
+
+    def __init__(self, fits: Fits, task: Task, products: _Products) -> None:
+        self.task, self.sample, self.products = task, fits.samples[task.sample], products
+        self.weights = _controls_and_outcome(fits, task)
+        self.total = self.weights.T @ self.sample.scatter @ self.weights
+        cross, square = products.total()
+        self.cross, self.square = cross, square
+        self.effects = self._slopes(self.total, cross, square)
+        self.squares = np.zeros(len(self.effects))
+        self.clusters, self.cells = 0, 0
+
+    def add(self, grams: ClusterGrams) -> None:
+        """Take in a part of the clusters, with all columns that any regression uses."""
+        rest = grams.project(self.weights)
+        clusters = len(rest.scatter)
+        per_cluster = 8 * 4 * len(self.effects) * rest.scatter.shape[1] * max(1, len(rest.cell_rows) // clusters)
+        step = max(1, CHUNK_BYTES // per_cluster)
+        for first in range(0, clusters, step):
+            part, cells = rest.part(first, min(first + step, clusters))
+            self._add(part, slice(self.cells + cells.start, self.cells + cells.stop))
+        self.clusters += clusters
+        self.cells += len(rest.cell_rows)
+
+    def _add(self, rest: ClusterGrams, cells: slice) -> None:
+        crossed, squared, summed = self.products.of(cells)
+        rows_left = self.sample.group_rows[rest.cell_group] - rest.cell_rows
+        shrink = np.where(rows_left > 0, 1 / np.maximum(rows_left, 1), 0.0)
+
+        def by_cluster(cells: np.ndarray) -> np.ndarray:
+            """Sums over the cells of each cluster, which comes first: (clusters, ..., draws)."""
+            sums = np.zeros((len(rest.scatter), *cells.shape[1:]))
+            np.add.at(sums, rest.cell_cluster, cells)
+            return sums
+
+        # without cluster c: what it held is gone, and the groups that lose rows have new means
+        left = self.total - rest.scatter
+        left -= by_cluster(np.einsum("cj,ck,c->cjk", rest.cell_sums, rest.cell_sums, shrink))
+        summed_left = (summed * shrink).T  # (cells, draws)
+        cross = np.moveaxis(crossed, 0, 2)  # (cells, columns, draws)
+        cross_left = self.cross - by_cluster(cross + rest.cell_sums[:, :, None] * summed_left[:, None, :])
+        square_left = self.square - by_cluster(squared.T + summed.T * summed_left)
+        without = self._slopes(left, cross_left, square_left)
+        self.squares += np.square(without - self.effects).sum(axis=0)
+
+    def _slopes(self, matrix: np.ndarray, with_driver: np.ndarray, driver: np.ndarray) -> np.ndarray:
         """The driver's coefficient (…, draws) from sums of products.
 
         Those of the controls and the outcome (…, columns, columns), of these with the driver (…, columns, draws) and of
         the driver with itself (…, draws).
         """
-        if controls:
-            scale = np.sqrt(np.maximum(np.diag(total)[:controls], 1e-300))
-            inner = matrix[..., :controls, :controls] / np.outer(scale, scale)
-            inverse = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) / np.outer(scale, scale)
-            on_controls = inverse @ with_driver[..., :controls, :]
-            driver = driver - np.einsum("...jb,...jb->...b", on_controls, with_driver[..., :controls, :])
-            explained = np.einsum("...j,...jb->...b", matrix[..., -1, :controls], on_controls)
-            return (with_driver[..., -1, :] - explained) / driver
-        return with_driver[..., -1, :] / driver
+        controls = self.total.shape[0] - 1
+        if not controls:
+            return with_driver[..., -1, :] / driver
+        scale = np.sqrt(np.maximum(np.diag(self.total)[:controls], 1e-300))
+        inner = matrix[..., :controls, :controls] / np.outer(scale, scale)
+        inverse = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) / np.outer(scale, scale)
+        on_controls = inverse @ with_driver[..., :controls, :]
+        driver = driver - np.einsum("...jb,...jb->...b", on_controls, with_driver[..., :controls, :])
+        explained = np.einsum("...j,...jb->...b", matrix[..., -1, :controls], on_controls)
+        return (with_driver[..., -1, :] - explained) / driver
 
-    effects = slopes(total, cross.sum(axis=0), square.sum(axis=0))
-    without = slopes(left, cross_left, square_left)
-    variances = (clusters - 1) / clusters * np.square(without - effects).sum(axis=0)
-    degrees = inference.cluster_degrees(sample.clusters[task.dims[0]], sample.groups)
-    return Draws.of(effects, variances, degrees)
+    def draws(self) -> Draws:
+        variances = (self.clusters - 1) / self.clusters * self.squares
+        degrees = inference.cluster_degrees(self.sample.clusters[self.task.dims[0]], self.sample.groups)
+        return Draws.of(self.effects, variances, degrees)
+
+
+def _jackknifed(fits: Fits, states: Mapping[int, _Jackknife]) -> dict[int, Draws]:
+    """The draws of models by position, each part of the clusters asked for once."""
+    by_key: dict[tuple[int, int], list[_Jackknife]] = {}
+    for state in states.values():
+        by_key.setdefault((state.task.sample, state.task.dims[0]), []).append(state)
+    for key, members in by_key.items():
+        for part in fits.grams[key]:
+            for state in members:
+                state.add(part)
+    return {position: state.draws() for position, state in states.items()}
 
 
 # Drivers that vary within clusters: learners swap
@@ -197,7 +256,7 @@ def swap_learners(
 ) -> dict[int, Draws]:
     """Learners swap the vectors of all their drivers within a stratum; two passes, and one for the values.
 
-    Memory: 8 bytes x rows x models for the values, and `CHUNK_BYTES` for the draws, which are split to keep to it.
+    Memory: 8 bytes x rows x models for the values, and some `CHUNK_BYTES` for the draws, which are split to keep to it.
 
     Args:
         positions: models, all with one or two cluster dimensions
@@ -213,7 +272,8 @@ def swap_learners(
     rows_of = _collect(fits, by_sample, stratum_dimension, unit_dimension)
     found: dict[int, list[Draws]] = {position: [] for position in positions}
     longest = max((len(rows.unit) for rows in rows_of.values()), default=1)
-    chunk = max(1, min(draws, CHUNK_BYTES // (8 * longest)))
+    held = sum(_Drawn(fits, position, 0).numbers for position in positions)
+    chunk = max(1, min(draws, CHUNK_BYTES // (8 * longest), 2 * CHUNK_BYTES // (8 * max(held, 1))))
     for first in range(0, draws, chunk):
         count = min(chunk, draws - first)
         drawn = {
@@ -289,14 +349,11 @@ class _Drawn:
         groups = len(self.sample.group_rows)
         self.group_sums = np.zeros((draws, groups))
         self.squares, self.cross = np.zeros(draws), np.zeros((draws, len(self.columns)))
+        self.numbers = 0  # that are held for each draw
         if self.is_jackknifed:
-            dimension = self.task.dims[0]
-            self.rest = fits.grams[self.task.sample, dimension].project(self.weights)
-            codes = np.full(self.sample.clusters[dimension].cell_rows.shape, -1)
-            there = np.unique(np.nonzero(self.sample.clusters[dimension].cell_rows)[0])
-            codes[there[self.rest.cell_cluster], self.rest.cell_group] = np.arange(len(self.rest.cell_cluster))
-            self.cell_of = codes
-            cells = len(self.rest.cell_cluster)
+            self.grams = fits.grams[self.task.sample, self.task.dims[0]]
+            cells = len(self.grams.cells)
+            self.numbers = cells * (len(self.columns) + 2)
             self.cell_cross = np.zeros((draws, cells, len(self.columns)))
             self.cell_squares, self.cell_sums = np.zeros((draws, cells)), np.zeros((draws, cells))
             return
@@ -304,11 +361,13 @@ class _Drawn:
         if len(self.task.dims) == 2:
             self.dimensions.append(tuple(sorted(self.task.dims)))
         self.meat = {dims: np.zeros(draws) for dims in self.dimensions}
-        self.score_sums = {
-            dims: np.zeros((draws, int(np.prod([fits.design.n_clusters[d] for d in dims]))))
+        sizes = {
+            dims: int(np.prod([fits.design.n_clusters[d] for d in dims]))
             for dims in self.dimensions
             if not any(fits.design.contiguous[d] for d in dims)
         }
+        self.numbers = sum(sizes.values())
+        self.score_sums = {dims: np.zeros((draws, size)) for dims, size in sizes.items()}
 
     def regressors(self, z: np.ndarray) -> np.ndarray:
         """The controls and, last, the outcome without the effect that was found."""
@@ -326,7 +385,8 @@ class _Drawn:
             self.squares += np.square(driver).sum(axis=1)
             self.cross += driver @ x.T
             return
-        cells = self.cell_of[take(block.clusters[self.task.dims[0]], rows), groups]
+        clusters = take(block.clusters[self.task.dims[0]], rows)
+        cells = np.searchsorted(self.grams.cells, clusters * np.int64(self.fits.design.n_groups) + groups)
         kernels.add_by_code(self.cell_sums, cells, driver)
         kernels.add_by_code(self.cell_squares, cells, np.square(driver))
         order = np.argsort(cells, kind="stable")
@@ -335,12 +395,19 @@ class _Drawn:
             members = order[a:b]
             self.cell_cross[:, cells[members[0]]] += driver[:, members] @ x[:, members].T
 
-    def jackknifed(self) -> Draws:
-        means = (self.group_sums / np.maximum(self.sample.group_rows, 1))[:, self.rest.cell_group]
-        sums = self.cell_sums - means * self.rest.cell_rows
-        squares = self.cell_squares - 2 * means * self.cell_sums + means**2 * self.rest.cell_rows
-        cross = self.cell_cross - means[:, :, None] * self.rest.cell_sums
-        return _jackknifed(self.fits, self.task, self.rest, cross, squares, sums)
+    def centre(self) -> None:
+        """Sums by cell around the means of the absorbed groups."""
+        grams = self.grams
+        means = (self.group_sums / np.maximum(self.sample.group_rows, 1))[:, grams.cell_group]
+        self.cell_squares += means**2 * grams.cell_rows - 2 * means * self.cell_sums
+        self.cell_sums -= means * grams.cell_rows
+        self.cell_cross -= means[:, :, None] * (grams.cell_sums @ self.weights[grams.columns])
+
+    def total(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.cell_cross.sum(axis=1).T, self.cell_squares.sum(axis=1)
+
+    def of(self, cells: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.cell_cross[:, cells], self.cell_squares[:, cells], self.cell_sums[:, cells]
 
     def solve(self) -> None:
         """Effects from the moments, with what the scores need."""
@@ -419,6 +486,9 @@ def _draw(
             for position in members:
                 if position in rest:
                     rest[position].add_scores(block, rows, z, values(position, part))
-    return {
-        position: state.jackknifed() if state.is_jackknifed else state.clustered() for position, state in states.items()
-    }
+    jackknifed = {}
+    for position, state in states.items():
+        if state.is_jackknifed:
+            state.centre()
+            jackknifed[position] = _Jackknife(fits, state.task, state)
+    return {position: state.clustered() for position, state in rest.items()} | _jackknifed(fits, jackknifed)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.percent import metric
-from dagster_project.stats.suppression import SharedMeans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,12 +57,13 @@ def specifications(level: Level) -> pd.DataFrame:
         level.main.table.assign(model=level.main.table["model"] + "|double lasso"),
     ]
     by_id = {driver.id: driver for driver in level.drivers}
-    driver_means = {driver.id: SharedMeans(level.minimum_group) for driver in level.drivers}
-    for fit in level.main.table.to_dict("records"):
-        driver_means[fit["model"]].of(fit["n"], fit["driver_mean"])
+    main_means = level.main.table.set_index("model")["driver_mean"]
     rows = []
     for fit in concatenate(tables).to_dict("records"):
         driver_id, specification = fit["model"].split("|")
+        sample = None if specification == "dropped courses too" else driver_id
+        # samples that few rows tell apart have one mean of the driver, too
+        is_main = level.told_by[sample] == level.told_by[driver_id]
         row = {
             "driver_id": driver_id,
             "specification": specification,
@@ -72,8 +72,8 @@ def specifications(level: Level) -> pd.DataFrame:
             "reason": fit["reason"],
             "row_count": fit["n"],
             "control_count": len(fit["selected"]),
-            "outcome_mean": level.means.of(fit["n"], fit["outcome_mean"]),
-            "driver_mean": driver_means[driver_id].of(fit["n"], fit["driver_mean"]),
+            "outcome_mean": level.outcome_means[sample],
+            "driver_mean": main_means[driver_id] if is_main else fit["driver_mean"],
             "contrast_low": by_id[driver_id].low,
             "contrast_high": by_id[driver_id].high,
         }

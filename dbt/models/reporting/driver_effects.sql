@@ -24,10 +24,19 @@ worded as (
         catalogue.printed_percent_high,
         catalogue.printed_sign,
         programs.program_name,
-        {{ number_in_words("abs(effects.percent)") }} as size_words,
-        case when effects.percent < 0 then 'lower' else 'higher' end as direction,
-        {{ number_in_words("effects.percent_low") }} || ' to ' || {{ number_in_words("effects.percent_high") }}
-        || ' %' as interval_words,
+        {{ of_hundred_in_words("effects.retention_at_low") }} || ' → '
+        || {{ of_hundred_in_words("effects.retention_at_high") }} || ' of 100 stay ('
+        || {{ change_in_words("effects.points") }} || ' points; '
+        || {{ change_in_words("effects.percent") }} || ' % as the report counts, 95 % interval '
+        || {{ change_in_words("effects.percent_low") }} || ' to '
+        || {{ change_in_words("effects.percent_high") }} || ' %)' as figure_words,
+        coalesce(
+            '; drawn to the mean of all programs ' || {{ change_in_words("effects.shrunken_percent") }} || ' % ('
+            || {{ change_in_words("effects.shrunken_percent_low") }} || ' to '
+            || {{ change_in_words("effects.shrunken_percent_high") }} || ' %)',
+            ''
+        ) as shrunken_words,
+        coalesce('In ' || programs.program_name || ': ', '') as place_words,
         case
             when catalogue.unit = 'yes_no' then 'goes from no to yes'
             when catalogue.unit in ('share', 'centroid')
@@ -53,6 +62,7 @@ select
     ---------- what
     source,
     driver_id,
+    program_key,
     program_name,
     position,
     figure,
@@ -68,15 +78,22 @@ select
     ---------- ours
     status,
     reason,
+    finding,
     contrast_rule,
     contrast_low,
     contrast_high,
-    percent,
-    percent_low,
-    percent_high,
+    retention_at_low,
+    retention_at_high,
     points,
     points_low,
     points_high,
+    percent,
+    percent_low,
+    percent_high,
+    shrunken_percent,
+    shrunken_percent_low,
+    shrunken_percent_high,
+    between_program_percent,
     romano_wolf_p,
     robustness_value,
     robustness_value_of_interval,
@@ -86,16 +103,18 @@ select
     selected_control_count,
     selected_controls,
     ---------- in words
-    case
+    place_words
+    || case
         when status != 'estimated' then title || ' cannot be estimated: ' || reason || '.'
-        when percent_low > 0 or percent_high < 0
-            then
-                'First-year retention is ' || size_words || ' % ' || direction || ' (95 % interval ' || interval_words
-                || ') when "' || title || '" ' || contrast_words || ', with '
-                || cast(selected_control_count as {{ dbt.type_string() }}) || ' controls held; association, not proof.'
         else
-            'No difference is shown when "' || title || '" ' || contrast_words || ': the 95 % interval of the change, '
-            || interval_words || ', holds zero, with ' || cast(selected_control_count as {{ dbt.type_string() }})
-            || ' controls held; association, not proof.'
+            case when finding = 'not shown' then 'No difference is shown: ' else '' end
+            || figure_words || ' when "' || title || '" ' || contrast_words || ', with '
+            || cast(selected_control_count as {{ dbt.type_string() }}) || ' controls held' || shrunken_words
+            || case finding
+                when 'shown' then '; shown'
+                when 'hint' then '; a hint, for among all that were looked at it may be chance'
+                else '; its interval holds zero'
+            end
+            || '; association, not proof.'
     end as sentence
 from worded
