@@ -103,7 +103,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
             lines += ["", *_drivers(connection, truth["drivers"])]
         if "analytics.at_risk_scores" in published:
             lines += ["", *_at_risk(connection), *_stale(settings)]
-        if "reporting.learner_skills" in published:
+        if "learners.learner_skills" in published:
             lines += ["", *_skills(connection, truth)]
     pages = sorted(settings.published_dir.glob("reports/*.html"))
     lines += ["", "Where to look next:"]
@@ -272,7 +272,7 @@ def _skills(connection: duckdb.DuckDBPyConnection, truth: dict) -> list[str]:
     learners, skills, shown = one_row(
         connection,
         "select count(distinct learner_key), count(distinct skill_key), count(*) filter (where has_ability) "
-        "from reporting.learner_skills where source = ?",
+        "from learners.learner_skills where source = ?",
         [SOURCE],
     )
     lines = [
