@@ -20,7 +20,7 @@ from dagster_project.settings import Settings
 from dagster_project.store.findings import count, page_of, read, state_of
 from dagster_project.store.publish import name_snapshot
 
-LAYERS = ("raw", "core", "marts", "analytics", "reporting", "ops")
+LAYERS = ("raw", "core", "marts", "analytics", "reporting", "learners", "ops")
 NO_SOURCE = About()
 INDEX = "index.html"
 

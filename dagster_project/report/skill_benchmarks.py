@@ -25,7 +25,6 @@ MARKS = {
     "size_band": ("#6b7280", "its size"),
 }
 MIDDLE = 50
-WIDEST_TOLD = 60  # percentiles; a place less certain than this is no standing
 
 
 def make_page(warehouse: Warehouse, about: About | None = None) -> str:
@@ -46,7 +45,7 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
             "marks": MARKS,
             "colors": COLORS,
             "skills": _skills(placed),
-            "map_skills": sorted(placed["skill_name"].unique()),
+            "map_skills": _named_skills(placed),
             "map": _map(placed),
             "organizations": organizations,
             "silent": values["organization_count"] - len(organizations),
@@ -57,48 +56,61 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     return render("skill_benchmarks.html", about or About(), **values)
 
 
-def _clear(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose place is certain enough to be a standing."""
-    return rows[rows["percentile_high"] - rows["percentile_low"] <= WIDEST_TOLD]
-
-
 def _anchor(key: str) -> str:
     return "org-" + "".join(letter if letter.isalnum() else "-" for letter in key)
 
 
+def _named_skills(placed: pd.DataFrame) -> dict[str, str]:
+    """Names of skills by their keys, in the order of the names."""
+    skills = placed[["skill_key", "skill_name"]].drop_duplicates().sort_values(["skill_name", "skill_key"])
+    return dict(zip(skills["skill_key"], skills["skill_name"], strict=True))
+
+
 def _skills(placed: pd.DataFrame) -> list[dict]:
     found = []
-    for skill, rows in placed.groupby("skill_name", sort=True):
+    for key, name in _named_skills(placed).items():
+        rows = placed[placed["skill_key"] == key]
         best = rows.sort_values(["organization_percentile", "organization_name"], ascending=[False, True]).iloc[0]
         found.append(
             {
-                "name": skill,
+                "name": name,
                 "organizations": len(rows),
                 "members": int(rows["member_count"].sum()),
                 "best": best["organization_name"],
-                "best_place": _ordinal(best["organization_percentile"]),
+                "best_place": f"{best['percentile_low']:.0f}–{best['percentile_high']:.0f}",
                 "need": int(rows["first_course_name"].notna().sum()),
             }
         )
     return found
 
 
+def _over_all_skills(placed: pd.DataFrame) -> pd.DataFrame:
+    """Mean place of each organization and half the width of its 90 % interval, surer places weighing more."""
+    import pandas as pd
+
+    error = (placed["percentile_high"] - placed["percentile_low"]).clip(lower=1) / 2
+    weight = 1 / error**2
+    sums = pd.DataFrame({"weight": weight, "sum": weight * placed["organization_percentile"]})
+    sums = sums.groupby(placed["organization_key"]).sum()
+    return pd.DataFrame({"place": sums["sum"] / sums["weight"], "error": sums["weight"] ** -0.5})
+
+
 def _map(placed: pd.DataFrame) -> list[dict]:
-    """Organizations by skills: the place, its colour where it is clear; those with the highest places first."""
-    mean = _clear(placed).groupby("organization_key")["organization_percentile"].mean()
-    mean = mean.reindex(placed["organization_key"].unique(), fill_value=-1.0)  # those without a clear place come last
+    """Organizations by skills: the place, in the colour of its band where it is clear; the highest mean place first."""
+    mean = _over_all_skills(placed)
     found = []
-    for key in sorted(mean.index, key=lambda k: (-mean[k], k)):
+    for key in sorted(mean.index, key=lambda k: (-mean["place"][k], k)):
         rows = placed[placed["organization_key"] == key]
-        clear = set(_clear(rows)["skill_name"])
         places = {
-            row["skill_name"]: {
+            row["skill_key"]: {
                 "place": f"{row['organization_percentile']:.0f}",
-                "color": COLORS[row["band"]] if row["skill_name"] in clear else "",
+                "range": f"{row['percentile_low']:.0f} to {row['percentile_high']:.0f}",
+                "color": COLORS.get(row["band"], ""),
             }
             for row in records(rows)
         }
-        found.append({"name": rows["organization_name"].iloc[0], "anchor": _anchor(key), "places": places})
+        name, over_all = rows["organization_name"].iloc[0], f"{mean['place'][key]:.0f} ± {mean['error'][key]:.0f}"
+        found.append({"name": name, "anchor": _anchor(key), "over_all": over_all, "places": places})
     return found
 
 
@@ -108,7 +120,7 @@ def _organizations(rows: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
 
     names = shown[["organization_name", "organization_key"]].drop_duplicates()
     keys = list(names.sort_values(["organization_name", "organization_key"])["organization_key"])
-    clear = _clear(shown[shown["comparison"] == "all"])
+    clear = _away_from_middle(shown[shown["comparison"] == "all"])
     above = clear["organization_percentile"] > MIDDLE
     told = pd.DataFrame({"key": clear["organization_key"], "above": above, "below": ~above}).groupby("key").sum()
     first = told.min(axis=1).sort_index().idxmax() if len(told) else keys[0]
@@ -116,12 +128,17 @@ def _organizations(rows: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
     return [_organization(rows[rows["organization_key"] == key]) | {"is_open": key == first} for key in keys]
 
 
+def _away_from_middle(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of which it is clear on which side of the middle they are."""
+    return rows[(rows["percentile_low"] > MIDDLE) | (rows["percentile_high"] < MIDDLE)]
+
+
 def _organization(rows: pd.DataFrame) -> dict:
     one = rows.iloc[0]
     main = rows[rows["comparison"] == "all"].sort_values(
         ["organization_percentile", "skill_name"], ascending=[False, True]
     )
-    told = _clear(main[main["organization_percentile"].notna()])
+    told = _away_from_middle(main)
     strong, weak = told[told["organization_percentile"] > MIDDLE], told[told["organization_percentile"] <= MIDDLE]
     words = [
         f"{what}: {part.iloc[place]['skill_name']} ({_ordinal(part.iloc[place]['organization_percentile'])})"
@@ -159,13 +176,12 @@ def _skill(row: dict, rows: pd.DataFrame) -> dict:
             "marks": [(color, place) for color, _, place in marks],
             "spoken": "; ".join([spoken, *(f"{_ordinal(place)} in {words}" for _, words, place in marks)]),
         }
-    width = row["percentile_high"] - row["percentile_low"] if bar else 0.0
     return {
         "name": row["skill_name"],
         "bar": bar,
         "withheld_reason": row["withheld_reason"],
         "band": None if is_missing(row["band"]) else row["band"],
-        "is_clear": width <= WIDEST_TOLD,
+        "is_clear": row["band"] in COLORS,
         "members": int(row["member_count"]),
         "courses": [course for course in courses if isinstance(course, str)],
         "is_above": not is_missing(row["members_percentile"]) and row["members_percentile"] >= MIDDLE,

@@ -7,7 +7,7 @@ import duckdb
 from dagster_project.base.engine import one_row, open_database
 from dagster_project.report.alert import Problem, failure_text
 from dagster_project.settings import Settings
-from dagster_project.store.publish import DATABASE
+from dagster_project.store.publish import DATABASE, GROUPS_DATABASE
 
 
 def run_summary(
@@ -62,6 +62,7 @@ def run_summary(
         + f", start and rest {seconds - sum(step_seconds.values()):.0f}",
         "Where to look:",
         f"  {database}  (DuckDB, read-only; warehouse/README.md tells how a BI tool connects)",
+        f"  {settings.published_dir / GROUPS_DATABASE}  (for everybody else: groups, no single learners)",
         f"  {settings.published_dir / 'parquet'}  (the same tables as Parquet)",
         "  make ui  (every asset, check and run)",
     ]

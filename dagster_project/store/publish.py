@@ -1,9 +1,11 @@
 """Write, audit, publish: the build database's public tables become a snapshot that people read.
 
 published/
-    learning_warehouse.duckdb, parquet, reports     stable paths: links through `current`
+    learning_warehouse.duckdb, learning_warehouse_groups.duckdb, parquet, reports
+                                                    stable paths: links through `current`
     current -> snapshots/<id>                       the one link that a publication swaps
-    snapshots/<id>/learning_warehouse.duckdb        every public table, and _meta
+    snapshots/<id>/learning_warehouse.duckdb        every public table, and _meta: for its owner
+    snapshots/<id>/learning_warehouse_groups.duckdb the tables that tell of no single learner: for everybody else
     snapshots/<id>/parquet/<schema>/<table>.parquet the same tables
     snapshots/<id>/reports/                         the pages of the same run
 """
@@ -49,11 +51,14 @@ from dagster_project.store.identifiers import Found, load_identifiers, search_co
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms
 
-PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting", "ops")
+PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting", "learners", "ops")
+GROUP_SCHEMAS = ("reporting", "ops")
+"""Schemas of the second file, without rows of single learners. A file of DuckDB knows no roles."""
 HISTORY = "ops"
 """Schema of the history of runs: published, but it gains rows with every run, so that it is never compared."""
 COMPARED_SCHEMAS = tuple(schema for schema in PUBLIC_SCHEMAS if schema != HISTORY)
 DATABASE = "learning_warehouse.duckdb"
+GROUPS_DATABASE = "learning_warehouse_groups.duckdb"
 STORAGE_VERSION = "v1.2.0"
 
 WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -69,7 +74,7 @@ WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "analytics.at_risk_drift": ("checked_on",),
     "analytics.at_risk_models": ("trained_at",),
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
-    "reporting.at_risk_learners": ("scored_at",),
+    "learners.at_risk_learners": ("scored_at",),
     "reporting.at_risk_programs": ("scored_on",),
 }
 """Columns, by table, that say when, by which run or in which way a row was made.
@@ -83,6 +88,8 @@ in which tables were carried over has another size than one that was written who
 SNAPSHOT_MARK = '<span class="snapshot">not published yet</span>'
 """Where a page has the id of the snapshot that it lies in; a page that no publication took keeps these words."""
 
+_OF_A_LEARNER = re.compile(r"^learner_(key|id)$|enrollment_key$|membership_key$")
+_KEY_OF_A_LEARNER = r"(?:[\w.-]+:)?\b[0-9a-f]{32}\b(?::[\w.-]+)*"
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}Z[A-Za-z0-9_-]*")
 _MUST_HAVE_ROWS = ("core", "marts")
 Filled = TypeVar("Filled")
@@ -216,6 +223,7 @@ def publish(
         if previous:
             linked = link_parquet(settings, previous.database.parent, incoming, {x: counts[x] for x in carried})
         export_parquet(settings, incoming, {name: count for name, count in counts.items() if name not in linked})
+        write_groups(settings, incoming)
         _copy_pages(settings, incoming, snapshot_id)
         for name, text in (beside or {}).items():
             (incoming / name).write_text(text)
@@ -233,7 +241,7 @@ def swap_in(
     snapshot_id: str,
     fill: Callable[[Path], Filled],
     kept: int,
-    stable_paths: Sequence[str] = (DATABASE, "parquet", "reports"),
+    stable_paths: Sequence[str] = (DATABASE, GROUPS_DATABASE, "parquet", "reports"),
 ) -> Filled:
     """Fill the folder of a new snapshot and make it the current one of a published folder, at once.
 
@@ -374,12 +382,12 @@ def _rewrite_texts(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
             connection.execute(f"update {name} set {column} = ? where {column} = ?", [new, old])
 
 
-def copy_table(connection: duckdb.DuckDBPyConnection, table: Table, query: str) -> None:
-    """Write the rows of a query into the attached database `snapshot`, as this table and with its comments.
+def copy_table(connection: duckdb.DuckDBPyConnection, table: Table, query: str, catalog: str = "snapshot") -> None:
+    """Write the rows of a query into an attached database, as this table and with its comments.
 
     COPY FROM DATABASE would keep the comments by itself, but it takes the private schemas along.
     """
-    target = qualified(table.full_name, "snapshot")
+    target = qualified(table.full_name, catalog)
     try:
         connection.execute(f"create table {target} as {query}")
     except duckdb.Error as error:
@@ -464,6 +472,54 @@ def audit(
     return counts, found
 
 
+def write_groups(settings: Settings, incoming: Path) -> None:
+    """Write the second file of a snapshot from the first: schemas of groups, and what `_meta` says of them.
+
+    Raises:
+        PublishError: a table of these schemas has rows of single learners.
+    """
+    with open_engine(settings) as connection:
+        attach(connection, incoming / DATABASE, "snapshot")
+        attach(connection, incoming / GROUPS_DATABASE, "groups", f"storage_version '{STORAGE_VERSION}'")
+        tables = find_tables(connection, "snapshot", (*GROUP_SCHEMAS, "_meta"))
+        personal = [
+            f"{table.full_name}.{column.name}"
+            for table in tables
+            for column in table.columns
+            if table.schema != "_meta" and _OF_A_LEARNER.search(column.name)
+        ]
+        if personal:
+            raise PublishError(
+                f"{', '.join(personal)}: rows of single learners in a schema of groups, which everybody may read. Move "
+                "the model to dbt/models/learners, or leave the column out"
+            )
+        for schema in dict.fromkeys(table.schema for table in tables):
+            connection.execute(f"create schema groups.{identifier(schema)}")
+        for table in tables:
+            copy_table(connection, table, _of_groups(table), "groups")
+        connection.execute(
+            "update groups._meta.publication set "
+            "table_count = (select count(*) from groups._meta.tables where schema_name != $history), "
+            "row_count = (select coalesce(sum(row_count), 0) from groups._meta.tables where schema_name != $history)",
+            {"history": HISTORY},
+        )
+        connection.execute("checkpoint groups")
+
+
+def _of_groups(table: Table) -> str:
+    """Query of the rows of a table of the snapshot for the second file; keys of learners in sentences are masked."""
+    relation = f"from {qualified(table.full_name, 'snapshot')}"
+    if table.full_name in ("_meta.tables", "_meta.columns"):
+        return f"{relation} where schema_name in ({', '.join(map(literal, GROUP_SCHEMAS))})"
+    texts = [column.name for column in table.columns if column.data_type == "VARCHAR"]
+    if table.schema != HISTORY or not texts:
+        return relation
+    masked = ", ".join(
+        f"regexp_replace({name}, {literal(_KEY_OF_A_LEARNER)}, '***', 'g') as {name}" for name in map(identifier, texts)
+    )
+    return f"select * replace ({masked}) {relation}"
+
+
 def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:
     """Write each table of the new file as Parquet: this also reads every row back before it is shown to anyone."""
     with open_engine(settings) as connection:
@@ -500,7 +556,7 @@ def _sync_tree(folder: Path) -> None:
     """Everything on the disk before the name that readers follow points to it."""
     # A reader that forgets to open the database read-only would lock the others out; what writes into a Parquet file
     # would change it in every snapshot that has it. A link to an earlier one is read-only already.
-    for file in (folder / DATABASE, *(folder / "parquet").rglob("*.parquet")):
+    for file in (*folder.glob("*.duckdb"), *(folder / "parquet").rglob("*.parquet")):
         if (mode := file.stat().st_mode) & 0o222:
             file.chmod(mode & 0o444)
     for parent, _, files in os.walk(folder):

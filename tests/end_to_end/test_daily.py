@@ -158,9 +158,7 @@ def setting(days: Days) -> None:
 
 
 def sql(days: Days) -> None:
-    days.edit(
-        "dbt/models/reporting/program_retention.sql", "from guarded as learners", "from guarded as learners -- new"
-    )
+    days.edit("dbt/models/reporting/program_retention.sql", "from protected\n", "from protected -- new\n")
 
 
 def code_of_an_analysis(days: Days) -> None:
@@ -205,7 +203,7 @@ CHANGES = {
     sql: (REPORTS, {"marts.mart_program", "analytics.driver_effects"}),
     code_of_an_analysis: ({"analytics.skill_gaps"}, {"analytics.skill_scales", "marts.mart_program"}),
     expectation: (set(), {"marts.mart_course"}),
-    seed: ({"reporting.at_risk_learners"}, {"marts.mart_program", "analytics.driver_effects"}),
+    seed: ({"learners.at_risk_learners"}, {"marts.mart_program", "analytics.driver_effects"}),
     contract: (set(), {"core.dim_course"}),
     publication_key: ({"published.learning_warehouse"}, {"core.dim_course", "marts.mart_program"}),
     erasure: (set(), set()),  # done by the command; nothing is left for the run

@@ -75,8 +75,8 @@ def test_the_list_of_whom_to_call_tells_how_old_its_data_are(demo):
         in output
     )
     with duckdb.connect(str(home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
-        for table in ("at_risk_learners", "at_risk_programs"):
-            newest = connection.execute(f"select max(as_of_on) from reporting.{table}").fetchone()
+        for table in ("learners.at_risk_learners", "reporting.at_risk_programs"):
+            newest = connection.execute(f"select max(as_of_on) from {table}").fetchone()
             assert newest == (date(2025, 11, 1),)
 
 

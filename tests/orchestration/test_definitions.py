@@ -72,7 +72,7 @@ def test_only_event_tables_and_their_summary_are_partitioned(graph):
 
 def test_data_goes_one_way(graph):
     order = ["raw", "staging", "intermediate", "core", "marts", "features", "analytics"]
-    order += ["reporting", "ops", "pages", "published"]
+    order += ["reporting", "learners", "ops", "pages", "published"]
     backward = [
         (parent.to_user_string(), key.to_user_string())
         for key in graph.get_all_asset_keys()
@@ -97,7 +97,7 @@ def test_publication_waits_for_every_public_table(graph):
     public = {
         key
         for key in graph.get_all_asset_keys()
-        if graph.get(key).group_name in ("core", "marts", "analytics", "reporting", "ops", "pages")
+        if graph.get(key).group_name in ("core", "marts", "analytics", "reporting", "learners", "ops", "pages")
         and key.to_user_string().replace("/", ".") not in find_unpublished()
     }
     assert graph.get(dg.AssetKey(["published", "learning_warehouse"])).parent_keys == public
@@ -115,7 +115,7 @@ def test_reporting_is_a_step_of_its_own_after_the_marts(graph):
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         if node.assets_def and node.assets_def.op.name in ("models", "reporting"):
-            assert (node.assets_def.op.name == "reporting") == (node.group_name == "reporting"), key
+            assert (node.assets_def.op.name == "reporting") == (node.group_name in ("reporting", "learners")), key
 
 
 def test_jobs_run_in_one_process(graph):

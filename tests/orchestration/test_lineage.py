@@ -45,3 +45,22 @@ def test_asset_keys_are_schema_and_table():
 
 def test_sql_that_cannot_be_followed_has_no_lineage():
     assert column_lineage("select from where", COLUMNS) is None
+
+
+def test_a_long_chain_of_ctes_that_are_read_twice_is_followed_at_once():
+    links = ["step_0 as (select learner, count from core.clicks)"]
+    links += [
+        f"step_{n} as (select one.learner, one.count + other.count as count from step_{n - 1} as one "
+        f"inner join step_{n - 1} as other using (learner))"
+        for n in range(1, 40)
+    ]
+    assert dependencies(f"with {', '.join(links)} select count from step_39") == {"count": {"clicks.count"}}
+
+
+def test_unions_and_subqueries_are_followed():
+    sql = """
+        select learner as who, (select max(day) from core.clicks) as last_on from core.learners
+        union all
+        select country, null from core.learners
+    """
+    assert dependencies(sql) == {"who": {"learners.learner", "learners.country"}, "last_on": {"clicks.day"}}

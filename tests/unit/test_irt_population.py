@@ -120,6 +120,11 @@ def test_organization_percentiles_order_bands_and_reasons(case):
     assert worst["organization_percentile"] < 10
     assert worst["band"] == "lagging"
     assert table["members_percentile"].mean() == pytest.approx(50, abs=2)
+    # A band is named where the whole interval lies in it: 76 to 100, 51 to 75, 26 to 50, 0 to 25.
+    ends = table[["percentile_low", "percentile_high"]].round()
+    same = ends.apply(pd.cut, bins=[-1, 25, 50, 75, 100]).astype(str).nunique(axis=1) == 1
+    assert (same == (table["band"] != "not yet clear")).all()
+    assert 0 < same.sum() < len(table)
     # Members of the best organization are not all better than everybody elsewhere.
     assert 60 < best["members_percentile"] < 90
     assert (table["percentile_low"] <= table["organization_percentile"]).all()

@@ -221,7 +221,7 @@ def test_an_organization_sees_courses_of_the_time_of_the_membership(files):
             ("ann", "uni:crs0", LATER),
             ("ben", "uni:crs0", FIRST),
         }
-    assert seen("analytics.skill_abilities") == seen("reporting.top_learners") == {("ann",)}
+    assert seen("analytics.skill_abilities") == seen("learners.top_learners") == {("ann",)}
 
 
 def test_files_of_two_consumers_cannot_be_joined_by_learners_but_tables_of_one_can(files):

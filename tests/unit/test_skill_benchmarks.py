@@ -86,13 +86,13 @@ def test_the_page_of_a_source_without_employers_says_so():
     assert "No organization has members" in skill_benchmarks.make_page(Empty())
 
 
-def test_the_map_shows_clear_places_a_dot_for_unclear_ones_and_nothing_of_hidden_ones():
+def test_the_map_colours_clear_places_only_and_shows_nothing_of_hidden_ones():
     figures = ["organization_percentile", "percentile_low", "percentile_high"]
     rows = pd.DataFrame([[90.0, 80, 97], [60, 10, 95], [np.nan] * 3], columns=figures)
     rows = rows.assign(organization_name=["A", "B", "C"], is_shown=[True, True, False], skill_name="SQL")
     rows = rows.assign(organization_key="uni:" + rows["organization_name"], skill_key="uni:S", comparison="all")
     rows = rows.assign(industry="retail", country="ES", size_band="1-50", member_count=20.0, computed_on="2025-03-31")
-    rows = rows.assign(band=["cutting-edge", "competitive", None], withheld_reason=None, members_percentile=70.0)
+    rows = rows.assign(band=["cutting-edge", "not yet clear", None], withheld_reason=None, members_percentile=70.0)
     rows = rows.assign(first_course_name=None, second_course_name=None, third_course_name=None)
 
     class Made:
@@ -101,6 +101,18 @@ def test_the_map_shows_clear_places_a_dot_for_unclear_ones_and_nothing_of_hidden
 
     page = skill_benchmarks.make_page(Made())
     table = page[page.index('<table class="map">') : page.index("</table>", page.index('<table class="map">'))]
-    assert '<a href="#org-uni-A">A</a></td><td style="background:#b9dccb">90</td>' in table
-    assert '<a href="#org-uni-B">B</a></td><td>·</td>' in table
+    assert '<a href="#org-uni-A">A</a></td><td>90\u00a0±\u00a08</td><td style="background:#b9dccb">90</td>' in table
+    assert '<a href="#org-uni-B">B</a></td><td>60\u00a0±\u00a042</td>' in table
+    assert '<td class="muted" title="10 to 95">60</td>' in table
     assert "uni-C" not in page
+
+
+def test_the_map_is_ordered_by_all_places_the_surer_ones_weighing_more():
+    """A: 90 ± 2 and 10 ± 40, weights 1/4 and 1/1600: 89.8. B: 85 ± 5 and 86 ± 5: 85.5. Of plain means B's is higher."""
+    places = pd.DataFrame(
+        [["a", 90.0, 88, 92], ["a", 10.0, 0, 80], ["b", 85.0, 80, 90], ["b", 86.0, 81, 91]],
+        columns=["organization_key", "organization_percentile", "percentile_low", "percentile_high"],
+    )
+    found = skill_benchmarks._over_all_skills(places)
+    assert found["place"].round(1).to_dict() == {"a": 89.8, "b": 85.5}
+    assert found["error"].round(1).to_dict() == {"a": 2.0, "b": 3.5}

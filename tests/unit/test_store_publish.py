@@ -26,7 +26,14 @@ from dagster_project.store import carry_over
 from dagster_project.store import publish as publish_module
 from dagster_project.store.erasure import ErasedLearners
 from dagster_project.store.meta import SourceInfo, find_unit
-from dagster_project.store.publish import DATABASE, WALL_CLOCK_COLUMNS, compare_snapshots, make_snapshot_id, publish
+from dagster_project.store.publish import (
+    DATABASE,
+    GROUPS_DATABASE,
+    WALL_CLOCK_COLUMNS,
+    compare_snapshots,
+    make_snapshot_id,
+    publish,
+)
 
 SOURCES = [
     SourceInfo("uni_b", "campus", date(2024, 2, 1), date(2024, 6, 30), 3, 400, 2),
@@ -37,7 +44,7 @@ DATA_VERSIONS = {
     "core.dim_learner": "learners 1",
     "core.dim_date": "dates 1",
     "marts.mart_learner_course": "courses 1",
-    "reporting.learners": "names 1",
+    "learners.names": "names 1",
 }
 NUMBERED = {"core.dim_learner": "learners 2", "marts.mart_learner_course": "courses 2"}
 """Versions of the tables that differ between build 1 and build 2."""
@@ -49,7 +56,7 @@ def build(settings: Settings, number: int = 1, learners: int = 50) -> None:
     settings.build_database.unlink(missing_ok=True)
     with duckdb.connect(settings.build_database) as connection:
         connection.execute(f"""
-            create schema staging; create schema core; create schema marts; create schema reporting;
+            create schema staging; create schema core; create schema marts; create schema learners;
             create table staging.stg_oulad__learners as select 1 as secret;
             create table core.dim_learner as
                 select
@@ -59,10 +66,10 @@ def build(settings: Settings, number: int = 1, learners: int = 50) -> None:
             create table core.dim_date as select '2024-01-01'::date + i::integer as date_on from range(10) as t (i);
             create table marts.mart_learner_course as
                 select source, learner_key, {number} as build_number, random() as noise from core.dim_learner;
-            create view reporting.learners as select source, learner_key from core.dim_learner;
+            create view learners.names as select source, learner_key from core.dim_learner;
             comment on table core.dim_learner is 'One row per learner; it''s "quoted"';
             comment on column core.dim_learner.active_minutes is 'Minutes; 5 % of them guessed';
-            comment on view reporting.learners is 'Learners by name';
+            comment on view learners.names is 'Learners by name';
         """)
 
 
@@ -113,8 +120,8 @@ def published(settings, template):
 
 def test_public_schemas_are_published_and_the_others_are_not(template):
     schemas = query(template.published_dir / DATABASE, "select distinct schema_name from duckdb_tables() order by all")
-    assert schemas == [("_meta",), ("core",), ("marts",), ("reporting",)]
-    for table in ("core.dim_learner", "core.dim_date", "marts.mart_learner_course", "reporting.learners"):
+    assert schemas == [("_meta",), ("core",), ("learners",), ("marts",)]
+    for table in ("core.dim_learner", "core.dim_date", "marts.mart_learner_course", "learners.names"):
         assert compare_tables(template, table) == []
 
 
@@ -130,12 +137,56 @@ def compare_tables(settings: Settings, table: str) -> list[tuple]:
         ).fetchall()
 
 
+def with_groups(settings: Settings, column: str = "country") -> None:
+    build(settings)
+    learner = f"uni_b:{'0123456789abcdef' * 2}"
+    execute(
+        settings,
+        f"""
+        create schema reporting; create schema ops;
+        create table reporting.countries as select 'uni_b' as source, 'PE' as {column}, 40 as learner_count;
+        comment on table reporting.countries is 'Learners by country';
+        create table ops.pipeline_checks as
+            select 'core.dim_learner' as table_name, 'No term: {learner}:c1:t1, and {learner}.' as finding;
+        """,
+    )
+
+
+def test_the_second_file_has_groups_only_and_no_key_of_a_learner(settings):
+    with_groups(settings)
+    publication = publish_now(settings)
+    database = settings.published_dir / GROUPS_DATABASE
+    assert database.resolve() == publication.folder / GROUPS_DATABASE
+    assert not database.stat().st_mode & 0o222
+    assert query(database, "select schema_name, table_name from duckdb_tables() where schema_name != '_meta'") == [
+        ("ops", "pipeline_checks"),
+        ("reporting", "countries"),
+    ]
+    assert query(database, "from reporting.countries") == [("uni_b", "PE", 40)]
+    assert query(database, "from ops.pipeline_checks") == [("core.dim_learner", "No term: ***, and ***.")]
+    assert query(database, "select description from _meta.tables where schema_name = 'reporting'") == [
+        ("Learners by country",)
+    ]
+    assert query(database, "select distinct schema_name from _meta.columns order by all") == [("ops",), ("reporting",)]
+    assert query(database, "select snapshot_id, table_count, row_count from _meta.publication") == [
+        (publication.snapshot_id, 1, 1)
+    ]
+    assert query(settings.published_dir / DATABASE, "select table_count from _meta.publication") == [(5,)]
+
+
+def test_rows_of_single_learners_in_a_schema_of_groups_stop_the_publication(settings):
+    with_groups(settings, column="learner_key")
+    with pytest.raises(PublishError, match=r"reporting\.countries\.learner_key.*Move the model to dbt/models/learners"):
+        publish_now(settings)
+    assert not (settings.published_dir / "current").exists()
+
+
 def test_comments_of_tables_views_and_columns_are_kept(template):
     database = template.published_dir / DATABASE
     assert query(
         database,
         "select table_name, comment from duckdb_tables() where schema_name <> '_meta' and comment <> '' order by all",
-    ) == [("dim_learner", 'One row per learner; it\'s "quoted"'), ("learners", "Learners by name")]
+    ) == [("dim_learner", 'One row per learner; it\'s "quoted"'), ("names", "Learners by name")]
     assert query(
         database, "select column_name, comment from duckdb_columns() where schema_name = 'core' and comment <> ''"
     ) == [("active_minutes", "Minutes; 5 % of them guessed")]
@@ -144,7 +195,7 @@ def test_comments_of_tables_views_and_columns_are_kept(template):
 def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
     build(settings)
     publication = publish_now(settings)
-    assert publication.tables["core.dim_learner"] == publication.tables["reporting.learners"] == 50
+    assert publication.tables["core.dim_learner"] == publication.tables["learners.names"] == 50
     database = settings.published_dir / DATABASE
     assert query(
         database,
@@ -201,7 +252,7 @@ def test_older_clients_can_read_the_file(template):
 
 def test_file_is_complete_in_itself_and_not_writable(template):
     folder = template.published_dir / "current"
-    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "parquet", "reports"]
+    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, GROUPS_DATABASE, "parquet", "reports"]
     assert (folder / DATABASE).stat().st_mode & 0o222 == 0
 
 
@@ -280,7 +331,7 @@ def test_comparison_finds_a_planted_difference(published, change, difference):
     [
         ("delete from marts.mart_learner_course", "schema marts has no rows in its 1 tables"),
         (
-            "drop schema core cascade; drop schema marts cascade; drop schema reporting cascade",
+            "drop schema core cascade; drop schema marts cascade; drop schema learners cascade",
             "schema core has no rows",
         ),
         (
@@ -550,7 +601,12 @@ def test_tables_of_the_same_version_are_carried_over_and_the_others_replaced(pub
     assert linked(before, publication.folder) == DATA_VERSIONS.keys() - {"core.dim_learner"}
     assert hashlib.sha256((before / DATABASE).read_bytes()).digest() == bytes_before
     assert not (publication.folder / DATABASE).samefile(before / DATABASE)
-    assert [path.name for path in sorted(publication.folder.iterdir())] == [DATABASE, "parquet", "reports"]
+    assert [path.name for path in sorted(publication.folder.iterdir())] == [
+        DATABASE,
+        GROUPS_DATABASE,
+        "parquet",
+        "reports",
+    ]
     assert {path.stat().st_mode & 0o222 for path in publication.folder.rglob("*.*") if path.suffix != ".html"} == {0}
     assert (publication.folder / DATABASE).read_bytes()[12:20] == (before / DATABASE).read_bytes()[12:20]
     assert query(
@@ -567,12 +623,12 @@ def test_tables_of_the_same_version_are_carried_over_and_the_others_replaced(pub
         ("comment on column core.dim_date.date_on is 'Day'", {"core.dim_date": "2"}),
         ("alter table core.dim_date add column x integer", {"core.dim_date": "2"}),
         ("drop table core.dim_date", {"core.dim_date": None}),
-        ("drop view reporting.learners", {}),
-        ("create table reporting.more as select 'uni_b' as source, 1 as n", {"reporting.more": "1"}),
+        ("drop view learners.names", {}),
+        ("create table learners.more as select 'uni_b' as source, 1 as n", {"learners.more": "1"}),
         ("create schema analytics; create table analytics.x as select 'a b' as text", {}),
         (
-            "create or replace view reporting.learners as select source, learner_key, 1 as n from core.dim_learner",
-            {"reporting.learners": "2"},
+            "create or replace view learners.names as select source, learner_key, 1 as n from core.dim_learner",
+            {"learners.names": "2"},
         ),
     ],
 )
@@ -589,11 +645,11 @@ def first_snapshot(settings: Settings) -> str:
 
 
 def test_tables_and_schemas_that_are_no_more_vanish(published):
-    execute(published, "drop table core.dim_date; drop schema reporting cascade")
+    execute(published, "drop table core.dim_date; drop schema learners cascade")
     before = current(published)
     publication = carry(published)
     assert linked(before, publication.folder) == {"core.dim_learner", "marts.mart_learner_course"}
-    assert not (publication.folder / "parquet" / "reporting").exists()
+    assert not (publication.folder / "parquet" / "learners").exists()
     schemas = query(publication.database, "select schema_name from duckdb_schemas() where not internal order by all")
     assert schemas == [("_meta",), ("core",), ("marts",)]
     assert {name for name in publication.tables if not name.startswith("_meta.")} == linked(before, publication.folder)
@@ -613,7 +669,7 @@ def test_a_table_of_other_columns_or_comments_is_copied_whatever_its_version(pub
     before = current(published)
     execute(published, "comment on table core.dim_date is 'Days'; alter table core.dim_learner add column x integer")
     publication = carry(published)
-    assert linked(before, publication.folder) == {"marts.mart_learner_course", "reporting.learners"}
+    assert linked(before, publication.folder) == {"marts.mart_learner_course", "learners.names"}
     assert compare_tables(published, "core.dim_learner") == []
 
 
@@ -802,13 +858,13 @@ def test_identifiers_are_searched_in_what_changed_and_everywhere_once_there_are_
     execute(settings, "create table core.notes as select 'see Ann Archer' as note")
     versions = {"core.notes": "1"}
     first = carry(settings, versions, identities=identities)
-    second = carry(settings, versions | {"reporting.learners": "2"}, identities=identities)
+    second = carry(settings, versions | {"learners.names": "2"}, identities=identities)
     assert (first.searched.earlier, second.searched.earlier) == (0, 6)
     assert second.searched.columns == first.searched.columns - 6
-    assert linked(first.folder, second.folder) == {*DATA_VERSIONS, "core.notes"} - {"reporting.learners"}
+    assert linked(first.folder, second.folder) == {*DATA_VERSIONS, "core.notes"} - {"learners.names"}
     add_ann(identities)
     with pytest.raises(PublishedIdentifierError, match=r"core\.notes\.note holds direct identifiers") as error:
-        carry(settings, versions | {"reporting.learners": "2"}, identities=identities)
+        carry(settings, versions | {"learners.names": "2"}, identities=identities)
     assert error.value.columns == {"core.notes.note": 1}
     assert current(settings) == second.folder
 

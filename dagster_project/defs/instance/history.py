@@ -39,7 +39,7 @@ _STEPS = {
     dg.DagsterEventType.STEP_FAILURE: "failed",
 }
 _EVENTS = {*_STEPS, dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
-_BUILT = ("core", "marts", "analytics", "reporting")
+_BUILT = ("core", "marts", "analytics", "reporting", "learners")
 
 
 def record_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> None:

@@ -18,7 +18,7 @@ KEYS = [asset_key(table) for table in CONTRACTS]
         dg.AssetSpec(
             asset_key(table),
             # After all that is built, so that the run tells of it.
-            deps=[key for key in PUBLIC_MODELS if key.path[0] == "reporting"],
+            deps=[key for key in PUBLIC_MODELS if key.path[0] in ("reporting", "learners")],
             description=contract.description,
             group_name="ops",
             kinds={"python"},

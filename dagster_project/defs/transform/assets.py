@@ -30,7 +30,7 @@ from dagster_project.store.warehouse import Warehouse
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
-REPORTING = "path:models/reporting"
+REPORTING = "path:models/reporting path:models/learners"
 
 
 def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = None) -> dg.AssetsDefinition:

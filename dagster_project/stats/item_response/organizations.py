@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FEWEST_MEMBERS = 10
 FEWEST_ORGANIZATIONS = 5
 LARGEST_SHARE = 0.5  # of a comparison group's members in one organization
+NOT_CLEAR = "not yet clear"
 BANDS = ((76.0, "cutting-edge"), (51.0, "competitive"), (26.0, "emerging"), (0.0, "lagging"))
 MOST_ITERATIONS = 2000
 
@@ -149,7 +150,8 @@ def organization_percentiles(
         frame: organization, comparison, n, mean, std_error, members_percentile, organization_percentile, percentile_sd,
         percentile_low, percentile_high, band, organizations, reason. Percentiles 0–100, missing with a ``reason`` when
         there are fewer than 5 other organizations or one of them has more than half of their members. ``band``:
-        cutting-edge ≥ 76, competitive 51–75, emerging 26–50, lagging ≤ 25.
+        cutting-edge ≥ 76, competitive 51–75, emerging 26–50, lagging ≤ 25, where the whole interval lies in it; else
+        "not yet clear".
     """
     import pandas as pd
 
@@ -189,16 +191,18 @@ def organization_percentiles(
     out = frame[["organization", "n", "mean", "std_error"]].copy()
     out.insert(1, "comparison", label_of)
     out[columns] = figures
-    out["band"] = pd.Series([_band(percentile) for percentile in figures[:, 1]], out.index, dtype=object)
+    out["band"] = pd.Series([_band(low, high) for low, high in figures[:, 3:]], out.index, dtype=object)
     out["organizations"] = organizations
     out["reason"] = pd.Series(reasons, out.index, dtype=object)
     return out
 
 
-def _band(percentile: float) -> str | None:
-    if np.isnan(percentile):
+def _band(low: float, high: float) -> str | None:
+    """The band in which an interval of percentiles lies."""
+    if np.isnan(low):
         return None
-    return next(name for least, name in BANDS if np.round(percentile) >= least)
+    lower, upper = (next(name for least, name in BANDS if np.round(end) >= least) for end in (low, high))
+    return lower if lower == upper else NOT_CLEAR
 
 
 def _not_comparable(members: np.ndarray) -> str | None:

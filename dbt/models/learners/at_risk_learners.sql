@@ -102,6 +102,8 @@ select
     ) as call_order,
     listed.enrollment_key,
     listed.learner_key,
+    listed.program_key,
+    listed.course_key,
     programs.program_name,
     courses.course_name,
     listed.week_number,
