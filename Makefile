@@ -9,10 +9,13 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 
 INSTALLED := .venv/.installed
+SPARK := .venv/spark
 MANIFEST := dbt/target/manifest.json
+# A file is one worker's, for what its tests share; in their order, since the longest come first and end together.
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all lint format simulations fuzz chaos bench bench-campus \
+.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations fuzz chaos bench bench-campus \
   bench-daily bench-statistics lock clean
 
 help:  ## this list
@@ -44,8 +47,12 @@ search-identifiers: setup  ## search everything that runs write for the learners
 ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sensor: [PORT=3000] [HOST=127.0.0.1]
 	@$(BIN)/python -m dagster_project ui --port $(PORT) $(if $(HOST),--host "$(HOST)")
 
-test: setup  ## all tests but the slow ones, and how much of the code they reach
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=
+test: setup  ## all tests but the slow ones, the fast first
+	$(TESTS) tests/unit
+	$(TESTS) --ignore tests/unit
+
+coverage: setup  ## the same, and the lines and branches that they reach
+	$(TESTS) --cov --cov-report=
 	@$(BIN)/python .ci/coverage_by_room.py
 
 test-all: setup  ## every test, those on the real data too
@@ -58,6 +65,12 @@ lint: setup  ## ruff, sqlfluff, import-linter, types, dg check defs
 	$(BIN)/lint-imports
 	$(BIN)/ty check
 	$(BIN)/dg check defs
+
+lint-spark: $(SPARK)/.installed  ## the models on Spark, on tables without rows; needs Java 17
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
+	  LEARNING_WAREHOUSE_SPARK="$$folder" "$(CURDIR)/$(SPARK)/bin/dbt" --quiet build --empty --target spark \
+	  --exclude-resource-type test unit_test --project-dir "$(CURDIR)/dbt" --profiles-dir "$(CURDIR)/dbt" \
+	  --target-path "$$folder/target" --log-path "$$folder/logs"
 
 format: setup  ## put Python and SQL into shape
 	$(BIN)/ruff check --fix .
@@ -100,6 +113,12 @@ $(INSTALLED): uv.lock pyproject.toml .ci/install.py
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version}: make PYTHON=path-of-python3.11"'
 	@$(BIN)/python .ci/install.py
+	@touch $@
+
+$(SPARK)/.installed: $(INSTALLED)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SPARK)
+	@$(BIN)/uv export --quiet --frozen --only-group spark --no-emit-project --output-file $(SPARK)/requirements.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(SPARK)/bin/python $(SPARK)/requirements.txt
 	@touch $@
 
 $(MANIFEST): $(INSTALLED) $(DBT_FILES)

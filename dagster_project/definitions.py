@@ -4,15 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.defs.automation import job_name
 from dagster_project.defs.instance.lost_runs import recorded_in_process
 
 defs = dg.Definitions.merge(
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
     dg.Definitions(executor=recorded_in_process),
 )
-
-
-def contract_job(contract: str) -> dg.JobDefinition:
-    """The job that loads the sources of a contract and builds and publishes the warehouse."""
-    return defs.resolve_job_def(job_name(contract))

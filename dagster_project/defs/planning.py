@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from dagster_project.base import clock
+from dagster_project.base.errors import LockTimeoutError
+from dagster_project.base.locks import WriteLock
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.versions import ALWAYS, PUBLICATION, graph_of, key_of, name_of, nodes_of
 from dagster_project.ingest import identity
@@ -75,15 +77,20 @@ def _with_unloaded(taken: Accepted, nodes: Mapping[str, Node], sources: Sequence
     """What was taken, all that other sources have in raw tables included: it is not on this run to judge that."""
     names, schemas = {x.name for x in sources}, {CONTRACTS[x.contract].schema for x in sources}
     others = {name: node for name, node in nodes.items() if node.is_raw and name.partition(".")[0] not in schemas}
-    parts = {
-        part_of(name, source): version
+    left = [
+        (node, part_of(name, source), version)
         for name, node in nodes.items()
         for source, version in node.parts.items()
         if source not in names
-    }
+    ]
+    judged = [*((node, name) for name, node in others.items()), *((node, part) for node, part, _ in left)]
     return Accepted(
-        {**taken.versions, **{name: node.code for name, node in others.items()}, **parts},
-        {**taken.checks, **{f"{name}:{x}": code for name, node in others.items() for x, code in node.checks.items()}},
+        {
+            **taken.versions,
+            **{name: node.code for name, node in others.items()},
+            **{part: version for _, part, version in left},
+        },
+        {**taken.checks, **{f"{name}:{x}": code for node, name in judged for x, code in node.checks.items()}},
     )
 
 
@@ -135,20 +142,22 @@ def state_after(
     state = accepted.read(settings)
     before = state.accepted if state else Accepted()
     made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
-    judged = context.run.asset_check_selection
+    # Of the job: the record of a run that a command begins names no checks.
+    judged = context.job_def.asset_check_selection
     taken = {name: _version(nodes, built, name) if name in made else before.versions.get(name) for name in nodes}
     names = {source.name for source in loaded}
     for name, node in nodes.items():
         for source, version in node.parts.items():
             part = part_of(name, source)
             taken[part] = version if name in made and source in names else before.versions.get(part)
-    checks = {
-        f"{name}:{check}": code
-        for name, node in nodes.items()
-        for check, code in node.checks.items()
-        if (name in made if judged is None else dg.AssetCheckKey(key_of(name), check) in judged)
-        or before.checks.get(f"{name}:{check}") == code
-    }
+    checks = {}
+    for name, node in nodes.items():
+        parts = {part_of(name, source): source in names for source in node.parts} or {name: True}
+        for check, code in node.checks.items():
+            now = name in made if judged is None else dg.AssetCheckKey(key_of(name), check) in judged
+            for part, is_loaded in parts.items():
+                if (now and is_loaded) or before.checks.get(f"{part}:{check}") == code:
+                    checks[f"{part}:{check}"] = code
     after = Accepted({name: version for name, version in taken.items() if version}, checks)
     left = make_plan(nodes, built, _with_unloaded(after, nodes, sources), clock.now_as_stored(), {})
     for source in sources:
@@ -163,16 +172,15 @@ def state_after(
 def confirm(graph: Any, settings: Settings) -> accepted.State | None:
     """Note that what is published follows from the code and the settings of today too, where the plan is empty.
 
-    The next run then finds that before anything is imported.
+    The next run then finds that before anything is imported. Nothing is noted while somebody else writes.
     """
-    state = accepted.read(settings)
-    if state is None:
-        return None
-    nodes, built, taken = _what_there_is(graph, settings, _sources(settings))
-    left = make_plan(nodes, built, taken, clock.now_as_stored(), {})
-    now = _state(settings, state.snapshot_id, state.accepted, state.since, left)
-    accepted.write(settings, now)
-    return now
+    at_once = settings.model_copy(update={"lock_timeout_seconds": 0})
+    with suppress(LockTimeoutError), WriteLock(at_once, run_id="confirm", what="A run that finds nothing new"):
+        if state := accepted.read(settings):
+            nodes, built, taken = _what_there_is(graph, settings, _sources(settings))
+            left = make_plan(nodes, built, taken, clock.now_as_stored(), {})
+            accepted.write(settings, _state(settings, state.snapshot_id, state.accepted, state.since, left))
+    return accepted.read(settings)
 
 
 def _state(
@@ -225,7 +233,8 @@ def report_kept(context: dg.AssetExecutionContext, settings: Settings) -> None:
     nodes, built = nodes_of(graph, settings), versions.read(settings)
     for name in nodes:
         version = _version(nodes, built, name)
-        if version and key_of(name) not in made and name != PUBLICATION:
+        is_there = bool(nodes[name].parts) if nodes[name].is_raw else name != PUBLICATION
+        if version and is_there and key_of(name) not in made:
             context.instance.report_runless_asset_event(
                 dg.AssetObservation(key_of(name), tags={VERSION_TAG: version}, metadata={"up to date": True})
             )

@@ -1,12 +1,13 @@
 """What a reader must know of a source before they believe a figure: how far its data reach, and if they are too old."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from dagster_project.base import clock
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit
+from dagster_project.ingest.data_end import data_end
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
@@ -17,7 +18,7 @@ class SourceState:
     """A source as it stands.
 
     Attributes:
-        last_data_on: newest day of which there are events; None: none is dated.
+        last_data_on: the last day of its data (`ingest.data_end`); None: there are no dated events.
         is_simulated: whether files of a simulation are loaded (`ingest.simulated`).
         why_stale: what is older than the contract permits, without a full stop; empty: nothing is.
     """
@@ -50,9 +51,7 @@ def source_states(
 
 def _state(contract: Contract, source: Source, settings: Settings, now: datetime) -> SourceState:
     days = {
-        table.name: newest_day(audit.event_days(contract, table, source.name, settings), now)
-        for table in contract.tables
-        if table.is_event
+        table.name: data_end(contract, table, source.name, settings, now) for table in contract.tables if table.is_event
     }
     told = []
     for table in contract.tables:
@@ -69,18 +68,13 @@ def _state(contract: Contract, source: Source, settings: Settings, now: datetime
     )
 
 
-def newest_day(days: Iterable[date | None], now: datetime) -> date | None:
-    """The newest event day that is not to come: a clock that runs fast makes no source fresh."""
-    return max((day for day in days if day and day <= now.date()), default=None)
-
-
 def newest_at(
-    contract: Contract, table: Table, source: Source, settings: Settings, newest_event_on: date | None
+    contract: Contract, table: Table, source: Source, settings: Settings, last_data_on: date | None
 ) -> datetime | None:
     """Time of the newest event (of an event table) or delivery, UTC without zone; None: there was none."""
     if table.is_event:
         # An event of a day may have happened until its end.
-        return None if newest_event_on is None else datetime.combine(newest_event_on, time.max)
+        return None if last_data_on is None else datetime.combine(last_data_on, time.max)
     return audit.newest_delivery(contract, table, source.name, source.landing, settings)
 
 
@@ -119,7 +113,7 @@ def next_stale(contracts: Mapping[str, Contract], settings: Settings, now: datet
         for table in contract.tables:
             if table.freshness is None:
                 continue
-            day = newest_day(audit.event_days(contract, table, source.name, settings), now) if table.is_event else None
+            day = data_end(contract, table, source.name, settings, now) if table.is_event else None
             newest = newest_at(contract, table, source, settings, day)
             for limit in (table.freshness.warn_after, table.freshness.error_after):
                 if newest and limit:  # `why_stale` asks for more than the limit

@@ -11,10 +11,9 @@ Words used below
                      the term's drop deadline.
     day              UTC calendar date. Day index = days since the start of the offering (0 = first day).
     learning task    an event of type `item_completed`.
-    learning time    all events of learner × course in the order of time; a gap of at most 30 minutes to the previous
-                     event of the same UTC date counts, a longer gap ends the session and counts nothing. A session of
-                     one event lasts 0. Seconds are summed and divided, never rounded. Cutting at midnight lets one
-                     day be recomputed from that day's partition.
+    learning time    all events of a learner in the order of time, whatever their course; a gap of at most 30 minutes
+                     counts for the course of the event that opens it, a longer gap ends the session and counts
+                     nothing. A session of one event lasts 0. Seconds are summed and divided, never rounded.
     first deadline   due day of the graded item of the course version that is due first (one item by construction;
                      lowest position on ties). Before the deadline = day index <= due_day. A course without due days
                      has no first deadline: its first_* columns are null.

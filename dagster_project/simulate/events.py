@@ -1,7 +1,8 @@
 """From enrollments to days and from days to events, so that days active and learning time come out exactly.
 
-A day's learning is one session, or two more than the idle cap apart. Within a session gaps stay below the cap, so the
-day's seconds of learning time are the seconds planned. Forum visits stand alone in the early morning and add none.
+A day's learning in a course is one session, or two more than the idle cap apart. Within a session gaps stay below the
+cap, so the day's seconds of learning time are the seconds planned. Forum visits stand alone in the early morning and
+add none. What a learner does on a day in several courses is more than the idle cap apart, too.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ MEAN_GAP = 1000  # seconds between events; with weights within 0.75 … 1.25 no 
 TYPES = ("item_completed", "video_progress", "page_view", "forum_view", "forum_thread", "forum_reply")
 COMPLETED, PROGRESS, PAGE, FORUM_VIEW, FORUM_THREAD, FORUM_REPLY = range(6)
 CHUNK_EVENTS = 400_000
+APART = IDLE_CAP + 60  # seconds at least between what a learner does in two courses
+NIGHT = 86_400 - APART  # by then the day is over: the next one begins with a forum visit at ten past midnight
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,17 @@ def expand(
     rng: np.random.Generator,
     plan: DayPlan,
     date: np.ndarray,
+    learner: np.ndarray,
     course: np.ndarray,
     progress: np.ndarray,
     courses: Courses,
 ) -> Iterator[Events]:
-    """Events of planned days, chunk by chunk.
+    """Events of planned days, chunk by chunk; a date is in one chunk.
 
     Args:
         plan: rows ordered by date.
         date: (rows,) days since 1970.
+        learner: (rows,) learner numbers.
         course: (rows,) course numbers.
         progress: (rows,) how far the course has gone, 0 to 1: which items come up.
     """
@@ -125,9 +130,10 @@ def expand(
     count = gaps + 1 + has_break + posts
     ends = np.cumsum(count)
     cuts = np.searchsorted(ends, np.arange(CHUNK_EVENTS, ends[-1] if len(ends) else 0, CHUNK_EVENTS))
+    cuts = np.unique(np.searchsorted(date, date[cuts]))
     for rows in np.split(np.arange(len(plan)), cuts):
         if len(rows):
-            yield _expand(rng, plan, rows, gaps, has_break, count, date, course, progress, courses)
+            yield _expand(rng, plan, rows, gaps, has_break, count, date, learner, course, progress, courses)
 
 
 def _expand(
@@ -138,6 +144,7 @@ def _expand(
     has_break: np.ndarray,
     count: np.ndarray,
     date: np.ndarray,
+    learner: np.ndarray,
     course: np.ndarray,
     progress: np.ndarray,
     courses: Courses,
@@ -162,6 +169,7 @@ def _expand(
     morning = np.where(
         forum, 600 + (13_800 * rng.random(len(rows))).astype(np.int64), rng.integers(5 * 3600, 12 * 3600, len(rows))
     )
+    morning = _apart(date[rows], learner[rows], morning, offset[begin + size - 1])
     occurred = (date[rows] * 86_400 + morning)[row] + offset
     second = rng.random(n)
     kind = np.where(second < 0.25, COMPLETED, np.where(second < 0.8, PROGRESS, PAGE))
@@ -173,3 +181,37 @@ def _expand(
     at = ((0.75 * progress[rows] + 0.0)[row] + 0.25 * second) * items[row]
     item = np.where(forum[row], -1, first_item[row] + np.minimum(at.astype(np.int64), items[row] - 1))
     return Events(plan.enrollment[rows][row], item, kind.astype(np.int8), occurred)
+
+
+def _apart(date: np.ndarray, learner: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Starts of what learners do on a day, moved so that each ends well before the next one begins.
+
+    Later ones wait; where the day gets too short for that, all are moved towards its beginning. The few days that are
+    too short for all of it (more than some 20 hours) go on after midnight.
+
+    Args:
+        date: (rows,) days.
+        learner: (rows,) learner numbers.
+        start: (rows,) seconds of the day.
+        length: (rows,) seconds from the first to the last event.
+    """
+    order = np.lexsort((start, learner, date))
+    is_first = (np.diff(date[order], prepend=-1) != 0) | (np.diff(learner[order], prepend=-1) != 0)
+    begin = np.flatnonzero(is_first)
+    size = np.diff(np.append(begin, len(order)))
+    starts, lengths = start[order].copy(), length[order]
+    for k in range(1, int(size.max(initial=0))):
+        at = begin[size > k] + k
+        starts[at] = np.maximum(starts[at], starts[at - 1] + lengths[at - 1] + APART)
+    last = begin + size - 1
+    starts[last] = np.minimum(starts[last], NIGHT - lengths[last])
+    for k in range(1, int(size.max(initial=0))):
+        at = last[size > k] - k
+        starts[at] = np.minimum(starts[at], starts[at + 1] - lengths[at] - APART)
+    starts[begin] = np.maximum(starts[begin], 600)
+    for k in range(1, int(size.max(initial=0))):
+        at = begin[size > k] + k
+        starts[at] = np.maximum(starts[at], starts[at - 1] + lengths[at - 1] + APART)
+    moved = np.empty_like(start)
+    moved[order] = starts
+    return moved

@@ -380,7 +380,8 @@ class _Months:
     def _write_events(self, path: Path, plan: DayPlan, date: np.ndarray, end: int) -> None:
         path.parent.mkdir(exist_ok=True)
         progress = np.minimum(plan.day / self.length[plan.enrollment], 1)
-        chunks = expand(self.rng, plan, date, self.every.course[plan.enrollment], progress, self.courses)
+        learner, course_number = self.every.learner[plan.enrollment], self.every.course[plan.enrollment]
+        chunks = expand(self.rng, plan, date, learner, course_number, progress, self.courses)
         with pq.ParquetWriter(
             path,
             EVENT_SCHEMA,

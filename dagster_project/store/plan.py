@@ -54,7 +54,7 @@ class Built:
 class Accepted:
     """What the last publication took: versions by table and page, hashes of checks by "schema.table:check".
 
-    Of a raw table with parts, the versions of these, by `part_of`.
+    Of a raw table with parts, the versions of these and the checks that they passed, by `part_of`.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def make_plan(
         f"{name}:{check}"
         for name, node in nodes.items()
         for check, code in node.checks.items()
-        if accepted.checks.get(f"{name}:{check}") != code
+        if not _is_judged(name, node, check, code, accepted)
     }
     # What a step makes is made together, and a check that it judges on the way is judged by making it. That may change
     # further tables, and so make further steps.
@@ -195,6 +195,11 @@ def _is_published(name: str, node: Node, version: str, accepted: Accepted) -> bo
     if node.parts:
         return all(accepted.versions.get(part_of(name, source)) == part for source, part in node.parts.items())
     return accepted.versions.get(name) == version
+
+
+def _is_judged(name: str, node: Node, check: str, code: str, accepted: Accepted) -> bool:
+    names = [part_of(name, source) for source in node.parts] or [name]
+    return all(accepted.checks.get(f"{x}:{check}") == code for x in names)
 
 
 def _kept_until(node: Node, there: Built, now: datetime) -> datetime | None:

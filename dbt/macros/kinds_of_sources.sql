@@ -1,4 +1,7 @@
-{# Which kinds of content the items of a source have: one row per source, one `has_<kind>` column per activity kind. #}
+{#
+    Which kinds of items the events of a source can name: one row per source, one `has_<kind>` column per activity kind.
+    Graded items among them: a quiz that is taken and an assignment that is opened are activity.
+#}
 {% macro kinds_of_sources(items) %}
     select
         source
@@ -6,7 +9,7 @@
         bool_or(activity_kind = '{{ kind }}') as has_{{ kind }}
         {%- endfor %}
     from {{ items }}
-    where not is_graded
+    where is_logged
     group by source
 {%- endmacro %}
 

@@ -50,8 +50,8 @@
 
 
 {#
-    Dates that int_events_summarized computes anew: those of the var, and those with events of an item that was unknown
-    and has arrived. The latter are looked up now, so that they too are literals.
+    Dates that int_events_summarized computes anew: those of the var, those with events of an item that was unknown and
+    has arrived, and those of programs that have another time zone now. They are looked up now, so that all are literals.
 #}
 {% macro dates_to_rebuild(date_column) %}
     {%- set named = rebuild_predicate(date_column) -%}
@@ -62,7 +62,11 @@
         "select distinct events.source, cast(events.occurred_on as " ~ dbt.type_string() ~ ") from " ~ this ~ " as events"
         ~ " inner join " ~ ref("int_course_items_offered") ~ " as items"
         ~ " on events.course_offering_key = items.course_offering_key and events.missing_item_id = items.item_id"
-        ~ " where items.missing_reference is null order by 1, 2"
+        ~ " where items.missing_reference is null"
+        ~ " union select events.source, cast(events.occurred_on as " ~ dbt.type_string() ~ ") from " ~ this ~ " as events"
+        ~ " inner join " ~ ref("int_courses_zoned") ~ " as courses"
+        ~ " on events.course_key = courses.course_key and events.time_zone <> courses.time_zone"
+        ~ " order by 1, 2"
     ) -%}
     {%- set predicates = [named] -%}
     {%- for row in arrived.rows -%}

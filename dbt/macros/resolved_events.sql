@@ -1,12 +1,50 @@
 {#
-    Daily event counts with the enrollment they belong to, as core takes them: the view int_events_resolved shows all of
-    them, fct_daily_activity computes those of a few dates. `dates` is a predicate on source and occurred_on; it stands at
-    the very start, since the engine does not carry it there from the end.
+    Events and learning time by day with the enrollment they belong to, as core takes them: the view int_events_resolved
+    shows all of them, fct_daily_activity computes those of a few dates. `dates` is a predicate on source and activity_on;
+    it stands at the very start, since the engine does not carry it there from the end.
 #}
 {% macro resolved_events(dates="true") %}
-with events as (
-    select * from {{ ref("int_events_summarized") }}
+{%- set keys = [
+    "source", "course_enrollment_key", "learner_key", "course_offering_key", "activity_on", "known_on", "missing_item_id",
+] %}
+{%- set counts = ["event_count", "click_count"] + activity_click_columns() + counted_event_types().keys() | list %}
+with parts as (
+    select
+        {%- for column in keys + counts %}
+        {{ column }},
+        {%- endfor %}
+        cast(null as decimal(18, 6)) as learning_seconds
+    from {{ ref("int_events_summarized") }}
+    where
+        event_count > 0
+        and {{ dates }}
+
+    union all
+
+    -- A day may have learning time and no event: a session went on after midnight, or goes on to an event known later.
+    select
+        {%- for column in keys %}
+        {{ column }},
+        {%- endfor %}
+        {%- for column in counts %}
+        cast({{ "null" if column in counted_event_types() else 0 }} as bigint) as {{ column }},
+        {%- endfor %}
+        learning_seconds
+    from {{ ref("int_sessions_summarized") }}
     where {{ dates }}
+),
+
+events as (
+    select
+        {%- for column in keys %}
+        {{ column }},
+        {%- endfor %}
+        {%- for column in counts %}
+        cast(sum({{ column }}) as bigint) as {{ column }},
+        {%- endfor %}
+        cast(sum(learning_seconds) as decimal(18, 6)) as learning_seconds
+    from parts
+    group by {{ keys | join(", ") }}
 ),
 
 enrollments as (
@@ -23,17 +61,17 @@ kinds as (
 late_days as (
     select distinct
         course_enrollment_key,
-        occurred_on
+        activity_on
     from events
     where
-        known_on > occurred_on
+        known_on > activity_on
         and missing_item_id is null
 ),
 
 first_known as (
     select
         events.course_enrollment_key,
-        events.occurred_on
+        events.activity_on
         {%- for flag, condition in first_known_flags().items() %},
         min(case when {{ condition }} then events.known_on end) as {{ flag }}_on
         {%- endfor %}
@@ -41,9 +79,9 @@ first_known as (
     inner join late_days
         on
             events.course_enrollment_key = late_days.course_enrollment_key
-            and events.occurred_on = late_days.occurred_on
+            and events.activity_on = late_days.activity_on
     where events.missing_item_id is null
-    group by events.course_enrollment_key, events.occurred_on
+    group by events.course_enrollment_key, events.activity_on
 ),
 
 marked as (
@@ -53,7 +91,7 @@ marked as (
         {{ condition }} as {{ flag }}
         {%- endfor %}
     from events
-    where known_on = occurred_on
+    where known_on = activity_on
 
     union all
 
@@ -67,8 +105,8 @@ marked as (
     left join first_known
         on
             events.course_enrollment_key = first_known.course_enrollment_key
-            and events.occurred_on = first_known.occurred_on
-    where events.known_on > events.occurred_on
+            and events.activity_on = first_known.activity_on
+    where events.known_on > events.activity_on
 )
 
 select
@@ -76,7 +114,7 @@ select
     events.course_enrollment_key,
     events.learner_key,
     events.course_offering_key,
-    events.occurred_on as activity_on,
+    events.activity_on,
     events.known_on,
     {%- for flag in first_known_flags() %}
     events.{{ flag }},

@@ -14,10 +14,10 @@ activity as (
         learner_weeks.course_enrollment_key,
         learner_weeks.week_number,
         sum(fct_daily_activity.click_count) as click_count,
-        count(distinct fct_daily_activity.activity_on) as active_days,
+        count(distinct fct_daily_activity.activity_on) filter (where fct_daily_activity.event_count > 0) as active_days,
         count(distinct fct_daily_activity.activity_on) filter (where fct_daily_activity.task_count > 0) as task_days,
         sum(fct_daily_activity.learning_seconds) as learning_seconds,
-        max(fct_daily_activity.activity_on) as last_activity_on
+        max(fct_daily_activity.activity_on) filter (where fct_daily_activity.event_count > 0) as last_activity_on
     from learner_weeks
     inner join {{ ref("fct_daily_activity") }} as fct_daily_activity
         on

@@ -194,7 +194,7 @@ def test_a_second_run_finds_nothing_new_before_dagster_is_there_and_writes_nothi
 
 @pytest.mark.slow
 @pytest.mark.timeout(4500)
-def test_an_erased_learner_is_gone_everywhere_and_all_else_is_as_if_he_had_never_been(tmp_path):
+def test_an_erased_learner_is_gone_everywhere_and_all_else_is_as_if_they_had_never_been(tmp_path):
     run = Run(tmp_path / "erased", seconds=1400)
     run.deliver(seed=1)
     status, output = run.run()

@@ -1,6 +1,15 @@
 """A small university on the general contract, as rows: every column of every table is filled somewhere."""
 
+import shutil
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from dagster_project.contracts.source import read_contracts
+from dagster_project.settings import REPOSITORY
 
 LEARNERS = 24
 PROGRAMS = ("bsc", "msc")
@@ -190,3 +199,26 @@ def _enroll(
             | {"answered_at": datetime.combine(start, time(10)) + timedelta(20)}
             for k in range(4)
         ]
+
+
+def write_campus(home: Path, source: str, tables: Mapping[str, list[dict]]) -> None:
+    """Rows of a source into the raw tables of a warehouse, in place of what they held, as the loader writes them."""
+    contract = read_contracts(REPOSITORY / "dbt" / "models")["campus"]
+    for name, rows in tables.items():
+        table = contract.table(name)
+        types = {x.name: "varchar" if x.pii == "pseudonym" else x.data_type for x in table.raw_columns}
+        types |= {"_file": "varchar", "_record": "bigint"} | ({"event_date": "date"} if table.is_event else {})
+        folder = home / "raw" / "campus" / name / f"source={source}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        records = [{**row, "_file": f"{name}.csv", "_record": record} for record, row in enumerate(rows, start=1)]
+        frame = pd.DataFrame(records, columns=list(types), dtype=object)
+        casts = ", ".join(f'"{column}"::{kind} as "{column}"' for column, kind in types.items())
+        with duckdb.connect() as connection:
+            connection.register("frame", frame)
+            target = (
+                f"'{folder}' (format parquet, partition_by (event_date))"
+                if table.is_event
+                else f"'{folder}/rows.parquet'"
+            )
+            connection.execute(f"copy (select {casts} from frame) to {target}")

@@ -4,6 +4,7 @@ A simulated university's last months, loaded by the real loader: first as delive
 warehouse goes through both, another is built once from all of it.
 """
 
+import itertools
 import random
 import shutil
 from dataclasses import dataclass
@@ -117,14 +118,19 @@ def first_deliveries(events: list[dict]) -> list[dict]:
     return list(first.values())
 
 
-def learning_time(events: list[dict]) -> float:
-    """Seconds of a learner's course, event by event as module `drivers` words it."""
-    seconds, previous = 0.0, None
-    for now in sorted(event["occurred_at"] for event in events):
-        if previous and previous.date() == now.date() and now - previous <= timedelta(minutes=IDLE_CAP_MINUTES):
-            seconds += (now - previous).total_seconds()
-        previous = now
+def learning_time(events: list[dict], key: str) -> float:
+    """Seconds that the learner's events in one course open, up to the next event of the learner in any course."""
+    seconds = 0.0
+    in_order = sorted(events, key=lambda event: (event["occurred_at"], enrollment(event), known_on(event)))
+    for now, following in itertools.pairwise(in_order):
+        gap = following["occurred_at"] - now["occurred_at"]
+        if enrollment(now) == key and gap <= timedelta(minutes=IDLE_CAP_MINUTES):
+            seconds += gap.total_seconds()
     return seconds
+
+
+def enrollment(event: dict) -> str:
+    return ":".join((event["source"], event["learner_id"], event["course_id"], event["term_id"]))
 
 
 def known_on(event: dict) -> date:
@@ -149,9 +155,10 @@ def test_each_event_counts_once_and_further_deliveries_are_counted(states):
 
 def test_days_equal_those_computed_event_by_event_on_any_date(states):
     by_course: dict[str, list[dict]] = {}
+    by_learner: dict[str, list[dict]] = {}
     for event in first_deliveries(states.raw_events):
-        key = ":".join((event["source"], event["learner_id"], event["course_id"], event["term_id"]))
-        by_course.setdefault(key, []).append(event)
+        by_course.setdefault(enrollment(event), []).append(event)
+        by_learner.setdefault(event["learner_id"], []).append(event)
     facts: dict[str, list[dict]] = {}
     for row in rows(states, states.anew, FACTS):
         facts.setdefault(row["course_enrollment_key"], []).append(row)
@@ -168,14 +175,28 @@ def test_days_equal_those_computed_event_by_event_on_any_date(states):
                 return len({event["occurred_at"].date() for event in events if event["event_type"] in types})
 
             def total(column: str, known=known) -> float:
-                return float(sum(row[column] for row in known))
+                return float(sum(row[column] or 0 for row in known))
 
-            assert total("learning_seconds") == learning_time(events)
+            learner = by_learner[by_course[key][0]["learner_id"]]
+            assert total("learning_seconds") == learning_time([x for x in learner if known_on(x) < last], key)
             assert total("task_count") == sum(event["event_type"] == "item_completed" for event in events)
             assert total("is_first_task_known") == days("item_completed")
             assert total("is_first_forum_known") == days("forum_view", "forum_thread", "forum_reply")
             assert total("is_first_posting_known") == days("forum_thread", "forum_reply")
             assert total("forum_reply_count") == sum(event["event_type"] == "forum_reply" for event in events)
+
+
+def test_courses_in_parallel_add_up_to_the_time_of_the_learner(states):
+    learners: dict[str, list[dict]] = {}
+    for event in first_deliveries(states.raw_events):
+        learners.setdefault(event["learner_id"], []).append(event)
+    found: dict[str, float] = {}
+    for row in rows(states, states.anew, FACTS):
+        learner = row["learner_key"].partition(":")[2]
+        found[learner] = found.get(learner, 0.0) + float(row["learning_seconds"])
+    assert any(len({enrollment(event) for event in events}) > 1 for events in learners.values())
+    for learner, events in learners.items():
+        assert found[learner] == sum(learning_time(events, key) for key in {enrollment(event) for event in events})
 
 
 def test_what_was_known_until_the_cut_is_the_same_in_all_data(states):

@@ -11,7 +11,8 @@ import pytest
 
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.contracts.tables import find_unpublished
-from dagster_project.definitions import contract_job, defs
+from dagster_project.definitions import defs
+from dagster_project.defs.automation import job_name
 from dagster_project.settings import REPOSITORY
 
 SNAPSHOT = Path(__file__).parent / "asset_specs.json"
@@ -104,7 +105,7 @@ def test_publication_waits_for_every_public_table(graph):
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_a_contract_job_loads_that_contract_only(contract):
-    keys = contract_job(contract).asset_layer.executable_asset_keys
+    keys = defs.resolve_job_def(job_name(contract)).asset_layer.executable_asset_keys
     assert {key.path[0] for key in keys if key.path[0].startswith("raw_")} == {f"raw_{contract}"}
     assert dg.AssetKey(["published", "learning_warehouse"]) in keys
 

@@ -173,3 +173,15 @@ def test_what_one_source_loaded_is_not_taken_with_what_another_one_did():
     assert make_plan(nodes, built, taken, NOW, {}).tables == {"raw.a": "it was not published yet"}
     taken = Accepted(accepted.versions | {"raw.a@uni_a": "x1", "raw.a@uni_b": "y2"}, accepted.checks)
     assert not make_plan(nodes, built, taken, NOW, {})
+
+
+def test_a_changed_check_is_judged_on_every_source():
+    """Judged anew on one of two universities, it is still to be judged on the other."""
+    parts = {"uni_a": "x1", "uni_b": "y1"}
+    nodes = graph(**{"raw.a": Node("a1", (), "load a", checks={"volume": "new"}, is_raw=True, parts=parts)})
+    built, accepted = settled(nodes)
+    versions = accepted.versions | {"raw.a@uni_a": "x1", "raw.a@uni_b": "y1"}
+    judged = Accepted(versions, accepted.checks | {"raw.a@uni_a:volume": "new", "raw.a@uni_b:volume": "old"})
+    assert make_plan(nodes, built, judged, NOW, {}).checks == {"raw.a:volume"}
+    judged = Accepted(versions, accepted.checks | {"raw.a@uni_a:volume": "new", "raw.a@uni_b:volume": "new"})
+    assert not make_plan(nodes, built, judged, NOW, {})

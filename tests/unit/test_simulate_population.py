@@ -119,19 +119,37 @@ def test_days_and_seconds_of_a_plan_are_those_of_the_enrollment_part_by_part(pop
     assert (plan.day <= rows.last_day[plan.enrollment]).all()
 
 
-def test_gaps_within_a_session_stay_below_the_idle_cap_and_pauses_above(population: Population) -> None:
-    rows = first_terms(population).take(np.arange(1000))
+def events_of(population: Population, enrollments: int) -> list[tuple[events.Events, np.ndarray]]:
+    """Events of first-term enrollments that have learning time or a forum visit, with their learners."""
+    rows = first_terms(population).take(np.arange(enrollments))
     plan = events.plan_days(np.random.default_rng(0), rows, population.courses)
-    plan = replace(plan, **{name: getattr(plan, name)[plan.seconds > 0] for name in ("enrollment", "day", "seconds")})
+    date = rows.start.astype("datetime64[D]").astype(np.int64)[plan.enrollment] + plan.day
+    order = np.argsort(date, kind="stable")
+    plan = replace(plan, **{name: getattr(plan, name)[order] for name in ("enrollment", "day", "seconds")})
+    learner, course = rows.learner[plan.enrollment], rows.course[plan.enrollment]
     chunks = events.expand(
-        np.random.default_rng(1), plan, plan.day, rows.course[plan.enrollment], plan.day / 60, population.courses
+        np.random.default_rng(1), plan, date[order], learner, course, plan.day / 60, population.courses
     )
-    for chunk in chunks:
+    return [(chunk, rows.learner[chunk.enrollment]) for chunk in chunks]
+
+
+def test_gaps_within_a_session_stay_below_the_idle_cap_and_pauses_above(population: Population) -> None:
+    for chunk, _ in events_of(population, 1000):
         same_day = (np.diff(chunk.enrollment) == 0) & (np.diff(chunk.occurred // 86_400) == 0)
         gaps = np.diff(chunk.occurred)[same_day]
         assert (gaps >= 0).all()
         assert not ((gaps > 1700) & (gaps < events.IDLE_CAP + 60)).any()
         assert (gaps >= events.IDLE_CAP + 60).any()
+
+
+def test_what_a_learner_does_in_two_courses_is_further_apart_than_the_idle_cap(population: Population) -> None:
+    ((chunk, learner),) = events_of(population, 1000)
+    order = np.lexsort((chunk.occurred, learner))
+    other_course = (np.diff(learner[order]) == 0) & (np.diff(chunk.enrollment[order]) != 0)
+    gaps = np.diff(chunk.occurred[order])[other_course]
+    same_day = gaps < 86_400 / 2
+    assert same_day.sum() > 100
+    assert gaps.min() > events.IDLE_CAP
 
 
 def test_a_value_map_has_the_printed_quartiles_and_bounded_tails() -> None:

@@ -175,11 +175,12 @@ def benchmark_rows(
     computed_on = old_rows.drop_duplicates("organization_key").set_index("organization_key")["computed_on"]
     due = due_organizations(skill.as_of, now, was, pd.to_datetime(computed_on).dt.date)
     due |= set(old_rows.loc[old_rows["member_count"] < minimum, "organization_key"])  # the setting was raised
-    figures, _ = benchmark(likelihood, organization, covariates, benchmarks.traits, minimum=minimum)
-    figures = figures[figures["organization"].isin(due)].rename(columns={"organization": "organization_key"})
-    figures = figures.assign(computed_on=skill.as_of, bank_version=version)
-    kept_rows = old_rows[~old_rows["organization_key"].isin(due)]
-    rows = [frame.astype(object) for frame in (kept_rows, figures) if len(frame)]
+    rows = [old_rows[~old_rows["organization_key"].isin(due)]]
+    if due:
+        figures, _ = benchmark(likelihood, organization, covariates, benchmarks.traits, minimum=minimum)
+        figures = figures[figures["organization"].isin(due)].rename(columns={"organization": "organization_key"})
+        rows.append(figures.assign(computed_on=skill.as_of, bank_version=version))
+    rows = [frame.astype(object) for frame in rows if len(frame)]
     members = pd.concat([was[~was["organization"].isin(due)], now[now["organization"].isin(due)]])
     return (
         pd.concat(rows, ignore_index=True) if rows else old_rows,

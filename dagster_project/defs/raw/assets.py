@@ -8,6 +8,7 @@ from dagster_project.defs.instance.progress import say
 from dagster_project.defs.partitions import EVENT_MONTHS
 from dagster_project.defs.raw import checks
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
+from dagster_project.ingest.changes import table_state
 from dagster_project.ingest.erasure import unload
 from dagster_project.ingest.loader import TableLoad, ensure_empty_files, load_table
 from dagster_project.ingest.quarantine import rows_folder
@@ -53,6 +54,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
                 loads.append(load_table(contract, table.name, source.name, source.landing, settings, progress=say))
             counts = [warehouse.ledger.table_counts(contract.name, table.name, load.source) for load in loads]
             results = checks.of_table(contract, table, loads, warehouse.sources(contract.name), settings)
+            state = table_state(contract, table, settings)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": sum(count.accepted for count in counts),
@@ -65,6 +67,7 @@ def raw_asset(contract: Contract, table: Table) -> dg.AssetsDefinition:
                 "files": _file_table(loads),
             },
             check_results=results,
+            data_version=dg.DataVersion(state),
         )
 
     return load

@@ -9,10 +9,11 @@ from dagster_project.base import clock
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.defs.instance.failures import REMEDY
 from dagster_project.ingest import audit
+from dagster_project.ingest.data_end import data_end
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad
 from dagster_project.ingest.quarantine import rows_folder
-from dagster_project.ingest.source_state import age, newest_at, newest_day, why_stale
+from dagster_project.ingest.source_state import age, newest_at, why_stale
 from dagster_project.ingest.sources import Source
 from dagster_project.settings import Settings
 from dagster_project.stats.volume import TRAILING_WEEKS, Volume, judge_volume
@@ -80,7 +81,7 @@ def of_table(
         _rows_balance(contract, table, raw, settings),
     ]
     now = clock.now_as_stored()
-    newest = {name: newest_day((file.day for file in files), now) for name, files in raw.items()}
+    newest = {name: data_end(contract, table, name, settings, now) if table.is_event else None for name in raw}
     if table.is_event:
         results.append(volume_is_usual({name: _by_day(files, newest[name]) for name, files in raw.items()}))
     if table.freshness:

@@ -138,8 +138,8 @@ def build_arguments(rebuild: Mapping[str, dict] | None, data_versions: Mapping |
 
     Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
     """
-    variables = {} if rebuild is None else {"rebuild": rebuild}
+    variables = {"today": clock.today().isoformat()} | ({} if rebuild is None else {"rebuild": rebuild})
     variables |= {"data_versions": data_versions} if data_versions else {}
     arguments = ["--exclude-resource-type", "unit_test"]
     arguments += ["--full-refresh"] if rebuild is None else []
-    return arguments + (["--vars", json.dumps(variables, sort_keys=True)] if variables else [])
+    return [*arguments, "--vars", json.dumps(variables, sort_keys=True)]

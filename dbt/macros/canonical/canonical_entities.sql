@@ -85,6 +85,7 @@ course_items:                     # one row per course × version × item
     last_week: integer
     position: integer             # order within the course
     is_graded: boolean
+    is_logged: boolean            # whether events may name it; false: the source tells hand-ins only
     is_final_exam: boolean
     assignment_group: varchar     # of which only the best grades count
     best_count: integer           # how many of them
@@ -98,7 +99,8 @@ course_enrollments:               # one row per learner × course × term × reg
     course_id: varchar
     term_id: varchar
     registration_number: integer  # 1 for the first
-    registered_on: date
+    registered_at: timestamp      # UTC
+    registered_on: date           # where a source gives days only
     unregistered_on: date         # dropped, withdrawn
     completed_on: date
     is_paid: boolean
@@ -119,11 +121,11 @@ submissions:                      # one row per learner × item × attempt
     term_id: varchar
     item_id: varchar
     attempt_number: integer
-    submitted_at: timestamp
-    submitted_on: date
+    submitted_at: timestamp       # UTC
+    submitted_on: date            # where a source gives days only
     score: double
     maximum_score: double
-    grade_released_on: date
+    grade_released_at: timestamp  # UTC
     graded_by: varchar            # automatic | staff | peer | board
     is_carried_over: boolean      # result of an earlier enrollment
 
@@ -138,7 +140,6 @@ events:                           # one row per delivery of an event, or of a co
     occurred_at: timestamp        # UTC; null: known by the day only
     occurred_on: date             # the raw partition: filters on it must reach read_parquet
     received_at: timestamp        # UTC; of several deliveries the first counts
-    known_on: date                # when it was received, never before it occurred
     click_count: integer
 
 questions:                        # one row per question × version
@@ -155,8 +156,7 @@ responses:                        # one row per answer to a question
     attempt_number: integer
     course_id: varchar
     item_id: varchar
-    answered_at: timestamp
-    answered_on: date
+    answered_at: timestamp        # UTC
     score: double
     maximum_score: double
 
@@ -192,8 +192,7 @@ support_tickets:                  # one row per ticket
     learner_id: varchar
     program_id: varchar
     ticket_type: varchar
-    opened_at: timestamp
-    opened_on: date
+    opened_at: timestamp          # UTC
 
 interventions:                    # one row per contact with a learner
     intervention_id: varchar
@@ -203,9 +202,8 @@ interventions:                    # one row per contact with a learner
     channel: varchar              # email | phone | chat | meeting | other
     topic: varchar                # activity | assignments | grades | plans | technical | other
     contacted_by: varchar         # role
-    contacted_at: timestamp
-    contacted_on: date
-    known_on: date
+    contacted_at: timestamp       # UTC
+    recorded_at: timestamp        # UTC; when it was entered in the log
 
 profiles:                         # one row per learner with a profile
     learner_id: varchar
@@ -344,7 +342,7 @@ from {{ relation }}
 #}
 {% macro first_known_flags() %}
     {% do return({
-        "is_first_known": "true",
+        "is_first_known": "event_count > 0",
         "is_first_task_known": "task_count > 0",
         "is_first_forum_known": "forum_view_count + forum_thread_count + forum_reply_count > 0",
         "is_first_posting_known": "forum_thread_count + forum_reply_count > 0",

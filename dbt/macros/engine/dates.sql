@@ -123,3 +123,58 @@
 {% macro spark__integers_between(first, last, alias, column) -%}
     lateral explode(sequence({{ first }}, {{ last }})) as {{ alias }} ({{ column }})
 {%- endmacro %}
+
+
+{# The day in a time zone (a column of IANA names) at a moment given as UTC; null where either is. #}
+{% macro local_date(moment, time_zone) %}
+    {{- return(adapter.dispatch("local_date")(moment, time_zone)) -}}
+{% endmacro %}
+
+{% macro default__local_date(moment, time_zone) -%}
+    case
+        when {{ time_zone }} = 'UTC' then cast({{ moment }} as date)
+        else cast(timezone({{ time_zone }}, timezone('UTC', {{ moment }})) as date)
+    end
+{%- endmacro %}
+
+{% macro spark__local_date(moment, time_zone) -%}
+    cast(convert_timezone('UTC', {{ time_zone }}, {{ moment }}) as date)
+{%- endmacro %}
+
+
+{# The moment, UTC, at which a day begins in a time zone. #}
+{% macro day_begins_at(date, time_zone) %}
+    {{- return(adapter.dispatch("day_begins_at")(date, time_zone)) -}}
+{% endmacro %}
+
+{% macro default__day_begins_at(date, time_zone) -%}
+    case
+        when {{ time_zone }} = 'UTC' then cast({{ date }} as timestamp)
+        else timezone('UTC', timezone({{ time_zone }}, cast({{ date }} as timestamp)))
+    end
+{%- endmacro %}
+
+{% macro spark__day_begins_at(date, time_zone) -%}
+    convert_timezone({{ time_zone }}, 'UTC', cast({{ date }} as timestamp_ntz))
+{%- endmacro %}
+
+
+{# Condition: the engine knows the time zone by this name. #}
+{% macro is_time_zone(name) %}
+    {{- return(adapter.dispatch("is_time_zone")(name)) -}}
+{% endmacro %}
+
+{% macro default__is_time_zone(name) -%}
+    {{ name }} in (select zones.name from pg_timezone_names() as zones)
+{%- endmacro %}
+
+{# Spark has no list of them. #}
+{% macro spark__is_time_zone(name) -%}
+    {{ name }} is not null
+{%- endmacro %}
+
+
+{# The day, UTC, on which the warehouse is built: by the clock of the runs, else by that of the machine. #}
+{% macro today() -%}
+    {{ date_literal(var("today", run_started_at.strftime("%Y-%m-%d"))) }}
+{%- endmacro %}

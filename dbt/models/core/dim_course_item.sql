@@ -19,6 +19,7 @@ select distinct
     last_week,
     position,
     is_graded,
+    is_logged,
     is_final_exam,
     assignment_group,
     best_count,

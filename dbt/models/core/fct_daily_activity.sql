@@ -1,5 +1,5 @@
 -- What learners did in their courses. Grain: one row per learner × course × term × day × day it became known
--- (a second row of a day only when some of its events were received later), for every source.
+-- (a second row of a day only when some of it became known later), for every source.
 {{ config(
     materialized="incremental",
     incremental_strategy="append",
@@ -7,9 +7,13 @@
     pre_hook=["{{ find_stale_dates(this) }}", "{{ delete_stale_dates(this) }}"]
 ) }}
 
+{{ in_slices(
+    2000000, "(select 1 from " ~ ref("int_events_summarized") ~ " where " ~ is_stale_date("activity_on") ~ ")"
+) }}
+
 -- depends_on: {{ ref("int_events_resolved") }}
 with events as (
-    {{ resolved_events(dates=is_stale_date("occurred_on")) }}
+    {{ resolved_events(dates=is_stale_date("activity_on") ~ " and " ~ in_slice("learner_key")) }}
 )
 
 select

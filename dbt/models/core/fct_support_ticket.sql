@@ -5,6 +5,14 @@ with support_tickets as (
 
 learners as (
     select * from {{ ref("dim_learner") }}
+),
+
+sources as (
+    select * from {{ ref("int_sources_zoned") }}
+),
+
+programs as (
+    select * from {{ ref("int_programs_zoned") }}
 )
 
 select
@@ -14,9 +22,15 @@ select
     {{ entity_key(["program_id"], "support_tickets") }} as program_key,
     support_tickets.ticket_type,
     support_tickets.opened_at,
-    support_tickets.opened_on
+    {{ local_date("support_tickets.opened_at", "coalesce(programs.time_zone, sources.time_zone)") }} as opened_on
 from support_tickets
 inner join learners
     on
         support_tickets.source = learners.source
         and support_tickets.learner_id = learners.learner_id
+left join sources
+    on support_tickets.source = sources.source
+left join programs
+    on
+        support_tickets.source = programs.source
+        and support_tickets.program_id = programs.program_id

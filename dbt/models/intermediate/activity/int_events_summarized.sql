@@ -1,5 +1,5 @@
--- Events counted by day, the one model that scans raw. Grain: one row per learner × course × term × day × day it became
--- known × unknown item (null: items known), for every source.
+-- Events counted by day, the one model that scans raw. Grain: one row per learner × course × term × day of raw × day in
+-- the program's zone × day it became known × day it was received × unknown item (null: items known), for every source.
 {{ config(
     materialized="incremental",
     incremental_strategy="append",
@@ -25,34 +25,33 @@ with redelivered as (
     having count(*) > 1
 ),
 
--- Of several deliveries the one received first; the columns after that decide only where the deliveries differ.
-first_deliveries as (
+-- Of several deliveries the one received first counts; the columns after that decide only where they differ.
+redeliveries as (
     select
         deliveries.*,
-        count(*) over (partition by deliveries.source, deliveries.occurred_on, deliveries.event_id) as delivery_count
+        row_number() over (
+            partition by deliveries.source, deliveries.occurred_on, deliveries.event_id
+            order by
+                deliveries.received_at,
+                deliveries.occurred_at,
+                deliveries.learner_id,
+                deliveries.course_id,
+                deliveries.term_id,
+                deliveries.item_id,
+                deliveries.event_type
+        ) = 1 as is_counted
     from {{ deliveries }} as deliveries
     inner join redelivered
         on
             deliveries.source = redelivered.source
             and deliveries.occurred_on = redelivered.occurred_on
             and deliveries.event_id = redelivered.event_id
-    qualify row_number() over (
-        partition by deliveries.source, deliveries.occurred_on, deliveries.event_id
-        order by
-            deliveries.received_at,
-            deliveries.occurred_at,
-            deliveries.learner_id,
-            deliveries.course_id,
-            deliveries.term_id,
-            deliveries.item_id,
-            deliveries.event_type
-    ) = 1
 ),
 
-events as (
+delivered as (
     select
         deliveries.*,
-        1 as delivery_count
+        true as is_counted
     from {{ deliveries }} as deliveries
     left join redelivered
         on
@@ -65,14 +64,14 @@ events as (
 
     union all
 
-    select * from first_deliveries
+    select * from redeliveries
 
     union all
 
     -- Apart, so that a source without ids does not look for any.
     select
         *,
-        1 as delivery_count
+        true as is_counted
     from {{ deliveries }} as deliveries
     where event_id is null
 ),
@@ -82,6 +81,49 @@ items as (
     where missing_reference is null
 ),
 
+courses as (
+    select * from {{ ref("int_courses_zoned") }}
+),
+
+source_zones as (
+    select * from {{ ref("int_sources_zoned") }}
+),
+
+zoned as (
+    select
+        delivered.*,
+        coalesce(courses.time_zone, source_zones.time_zone) as time_zone,
+        source_zones.time_zone as source_time_zone
+    from delivered
+    left join courses
+        on
+            delivered.source = courses.source
+            and delivered.course_id = courses.course_id
+    left join source_zones
+        on delivered.source = source_zones.source
+),
+
+-- What is known by its day only is taken as it stands.
+dated as (
+    select
+        *,
+        coalesce({{ local_date("occurred_at", "time_zone") }}, occurred_on) as activity_on,
+        coalesce(
+            {{ local_date("received_at", "source_time_zone") }},
+            {{ local_date("occurred_at", "source_time_zone") }},
+            occurred_on
+        ) as received_on
+    from zoned
+),
+
+events as (
+    select
+        *,
+        -- A device clock that runs fast puts the event after its receipt.
+        greatest(activity_on, coalesce({{ local_date("received_at", "time_zone") }}, activity_on)) as known_on
+    from dated
+),
+
 counted as (
     select
         events.source,
@@ -89,20 +131,24 @@ counted as (
         events.course_id,
         events.term_id,
         events.occurred_on,
+        events.activity_on,
         events.known_on,
+        events.received_on,
         case when items.item_id is null then events.item_id end as missing_item_id,
         {%- for kind in activity_kinds() %}
-        sum(events.click_count) filter (where items.activity_kind = '{{ kind }}') as {{ kind }}_click_count,
+        sum(events.click_count) filter (where events.is_counted and items.activity_kind = '{{ kind }}')
+            as {{ kind }}_click_count,
         {%- endfor %}
         {%- for column, type in counted_event_types().items() %}
-        count(*) filter (where events.event_type = '{{ type }}') as {{ column }},
+        count(*) filter (where events.is_counted and events.event_type = '{{ type }}') as {{ column }},
         {%- endfor %}
-        sum(events.click_count) as click_count,
-        count(*) as event_count,
+        sum(events.click_count) filter (where events.is_counted) as click_count,
+        count(*) filter (where events.is_counted) as event_count,
+        count(*) as delivery_count,
         count(events.event_id) as identified_event_count,
         count(events.event_type) as typed_event_count,
-        sum(events.delivery_count) as delivery_count,
-        {{ event_times("events.occurred_at") }} as event_times
+        min(case when events.occurred_at is not null then events.time_zone end) as time_zone,
+        {{ event_times("case when events.is_counted then events.occurred_at end") }} as event_times
     from events
     left join items
         on
@@ -116,100 +162,32 @@ counted as (
         events.course_id,
         events.term_id,
         events.occurred_on,
+        events.activity_on,
         events.known_on,
+        events.received_on,
         missing_item_id
-),
-
--- Days of which some events were received later: few. A row of theirs has the learning time of all events known by then
--- less that of all known before it, so that rows known by a date add up to what could be known on it.
-late_days as (
-    select distinct
-        source,
-        learner_id,
-        course_id,
-        term_id,
-        occurred_on
-    from counted
-    where
-        known_on > occurred_on
-        and missing_item_id is null
-),
-
-late_day_times as (
-    select
-        counted.source,
-        counted.learner_id,
-        counted.course_id,
-        counted.term_id,
-        counted.occurred_on,
-        counted.known_on,
-        {{ joined_event_times("counted.event_times", "so_far") }} as event_times
-    from counted
-    inner join late_days
-        on
-            counted.source = late_days.source
-            and counted.learner_id = late_days.learner_id
-            and counted.course_id = late_days.course_id
-            and counted.term_id = late_days.term_id
-            and counted.occurred_on = late_days.occurred_on
-    where counted.missing_item_id is null
-    window so_far as (
-        partition by
-            counted.source, counted.learner_id, counted.course_id, counted.term_id, counted.occurred_on
-        order by counted.known_on
-        rows between unbounded preceding and current row
-    )
-),
-
-late_day_seconds as (
-    select
-        *,
-        {{ learning_seconds("event_times") }} as learning_seconds_so_far
-    from late_day_times
-),
-
-late_day_changes as (
-    select
-        *,
-        learning_seconds_so_far - coalesce(
-            lag(learning_seconds_so_far) over (
-                partition by source, learner_id, course_id, term_id, occurred_on
-                order by known_on
-            ),
-            0
-        ) as learning_seconds
-    from late_day_seconds
 )
 
 select
-    counted.source,
-    {{ entity_key(["learner_id", "course_id", "term_id"], "counted") }} as course_enrollment_key,
-    {{ entity_key(["learner_id"], "counted") }} as learner_key,
-    {{ entity_key(["course_id", "term_id"], "counted") }} as course_offering_key,
-    counted.occurred_on,
-    counted.known_on,
-    cast(counted.event_count as bigint) as event_count,
-    cast(
-        case when counted.identified_event_count > 0 then counted.delivery_count - counted.event_count end as bigint
-    ) as duplicate_event_count,
-    cast(counted.click_count as bigint) as click_count,
+    source,
+    {{ entity_key(["learner_id", "course_id", "term_id"]) }} as course_enrollment_key,
+    {{ entity_key(["learner_id"]) }} as learner_key,
+    {{ entity_key(["course_id"]) }} as course_key,
+    {{ entity_key(["course_id", "term_id"]) }} as course_offering_key,
+    occurred_on,
+    activity_on,
+    known_on,
+    received_on,
+    time_zone,
+    cast(event_count as bigint) as event_count,
+    cast(case when identified_event_count > 0 then delivery_count - event_count end as bigint) as duplicate_event_count,
+    cast(coalesce(click_count, 0) as bigint) as click_count,
     {%- for kind in activity_kinds() %}
-    cast(coalesce(counted.{{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count,
+    cast(coalesce({{ kind }}_click_count, 0) as bigint) as {{ kind }}_click_count,
     {%- endfor %}
     {%- for column in counted_event_types() %}
-    cast(case when counted.typed_event_count > 0 then counted.{{ column }} end as bigint) as {{ column }},
+    cast(case when typed_event_count > 0 then {{ column }} end as bigint) as {{ column }},
     {%- endfor %}
-    cast(
-        coalesce(late_day_changes.learning_seconds, {{ learning_seconds("counted.event_times") }}) as decimal(18, 6)
-    ) as learning_seconds,
-    counted.missing_item_id
+    event_times,
+    missing_item_id
 from counted
-left join late_day_changes
-    on
-        counted.source = late_day_changes.source
-        and counted.learner_id = late_day_changes.learner_id
-        and counted.course_id = late_day_changes.course_id
-        and counted.term_id = late_day_changes.term_id
-        and counted.occurred_on = late_day_changes.occurred_on
-        and counted.known_on = late_day_changes.known_on
-        and counted.missing_item_id is null

@@ -11,10 +11,19 @@ enrollments as (
 items as (
     select * from {{ ref("int_course_items_offered") }}
     where missing_reference is null
+),
+
+courses as (
+    select * from {{ ref("int_courses_zoned") }}
 )
 
 select
-    submissions.*,
+    {%- for column in canonical_columns("submissions") if column not in ["submitted_on", "grade_released_at"] %}
+    submissions.{{ column }},
+    {%- endfor %}
+    coalesce({{ local_date("submissions.submitted_at", "courses.time_zone") }}, submissions.submitted_on)
+        as submitted_on,
+    {{ local_date("submissions.grade_released_at", "courses.time_zone") }} as grade_released_on,
     items.version_id,
     items.due_day,
     case
@@ -34,3 +43,7 @@ left join enrollments
         and submissions.learner_id = enrollments.learner_id
         and submissions.course_id = enrollments.course_id
         and submissions.term_id = enrollments.term_id
+left join courses
+    on
+        submissions.source = courses.source
+        and submissions.course_id = courses.course_id

@@ -22,7 +22,7 @@ learner_courses as (
         course_key,
         count(distinct learner_key) as learner_count,
         count(*) as enrollment_count,
-        avg(case when previous_attempt_count > 0 then 1.0 when previous_attempt_count = 0 then 0.0 end)
+        avg(cast(case when previous_attempt_count > 0 then 1 when previous_attempt_count = 0 then 0 end as double))
             as repeated_attempt_share,
         bool_or(is_self_paced) as is_self_paced,
         {{ outcome_figures() }},

@@ -85,8 +85,8 @@ activity as (
         sum(days.{{ column }}) as {{ column }},
         {%- endfor %}
         count(*) filter (where days.is_first_known) as active_days,
-        min(days.activity_on) as first_activity_on,
-        max(days.activity_on) as last_activity_on,
+        min(days.activity_on) filter (where days.is_first_known) as first_activity_on,
+        max(days.activity_on) filter (where days.is_first_known) as last_activity_on,
 
         count(*) filter (where days.is_first_task_known) as days_active,
         count(*) filter (where days.is_first_task_known and days.activity_on <= points.first_due_on)

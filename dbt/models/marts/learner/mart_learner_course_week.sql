@@ -126,8 +126,8 @@ activity_entering as (
         cast(sum(click_count) filter (where activity_week + 4 > known_week) as integer) as last_four_weeks_click_count,
         cast(count(*) filter (where is_first_known and activity_week + 4 > known_week) as integer)
             as last_four_weeks_active_days,
-        min(activity_on) as first_activity_on,
-        max(activity_on) as last_activity_on
+        min(activity_on) filter (where is_first_known) as first_activity_on,
+        max(activity_on) filter (where is_first_known) as last_activity_on
     from activity
     group by enrollment_number, greatest(known_week, first_week)
 ),

@@ -60,8 +60,8 @@ activity as (
     select
         learner_key,
         sum(learning_seconds) / 60.0 as learning_minutes,
-        count(distinct activity_on) as active_days,
-        max(activity_on) as last_activity_on
+        count(distinct activity_on) filter (where is_first_known) as active_days,
+        max(activity_on) filter (where is_first_known) as last_activity_on
     from {{ ref("fct_daily_activity") }}
     group by learner_key
 )

@@ -16,6 +16,7 @@ final as (
         week as last_week,
         position,
         is_graded,
+        true as is_logged,
         false as is_final_exam,
         assignment_group,
         best_count,

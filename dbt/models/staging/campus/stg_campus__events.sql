@@ -16,8 +16,6 @@ final as (
         occurred_at,
         event_date as occurred_on,
         received_at,
-        -- A device clock that runs fast puts the event after its receipt.
-        greatest(event_date, cast(received_at as date)) as known_on,
         1 as click_count
     from events
 )

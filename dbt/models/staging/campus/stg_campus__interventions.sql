@@ -14,8 +14,7 @@ final as (
         topic,
         contacted_by,
         contacted_at,
-        cast(contacted_at as date) as contacted_on,
-        cast(greatest(contacted_at, coalesce(recorded_at, contacted_at)) as date) as known_on
+        recorded_at
     from interventions
 )
 

@@ -13,7 +13,6 @@ final as (
         course_id,
         item_id,
         answered_at,
-        cast(answered_at as date) as answered_on,
         score,
         maximum_score
     from responses

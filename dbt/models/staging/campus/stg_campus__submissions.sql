@@ -12,13 +12,12 @@ final as (
         item_id,
         attempt_number,
         submitted_at,
-        cast(submitted_at as date) as submitted_on,
         score,
         maximum_score,
-        cast(grade_released_at as date) as grade_released_on,
+        grade_released_at,
         graded_by,
         false as is_carried_over
     from submissions
 )
 
-{{ canonical_select("final", "submissions") }}
+{{ canonical_select("final", "submissions", absent=["submitted_on"]) }}

@@ -10,8 +10,7 @@ final as (
         learner_id,
         program_id,
         ticket_type,
-        opened_at,
-        cast(opened_at as date) as opened_on
+        opened_at
     from support_tickets
 )
 

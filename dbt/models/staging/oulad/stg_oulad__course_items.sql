@@ -25,6 +25,7 @@ site_items as (
         week_from as first_week,
         week_to as last_week,
         false as is_graded,
+        true as is_logged,
         false as is_final_exam,
         null as weight_share,
         null as due_day
@@ -46,6 +47,7 @@ assessment_items as (
         null as first_week,
         null as last_week,
         true as is_graded,
+        false as is_logged,
         assessment_type = 'Exam' as is_final_exam,
         weight / 100 as weight_share,
         date as due_day

@@ -12,8 +12,6 @@ final as (
         code_presentation as term_id,
         id_site as item_id,
         cast(event_date as date) as occurred_on,
-        -- The release has no time of receipt: an event is known on the day on which it occurred.
-        cast(event_date as date) as known_on,
         sum_click as click_count
     from clicks
 )
