@@ -50,8 +50,8 @@ class University:
         row = {"admitted_on": date(2022, 1, 1), **more}
         self.add("program_enrollments", learner_id=learner, program_id=program, first_term_id=term, **row)
 
-    def takes(self, learner: str, course: str, term: str, enrolled: date, **more: object) -> None:
-        at = datetime.combine(enrolled, time(9))
+    def takes(self, learner: str, course: str, term: str, enrolled: date, at: time = time(9), **more: object) -> None:
+        at = datetime.combine(enrolled, at)
         self.add("course_enrollments", learner_id=learner, course_id=course, term_id=term, enrolled_at=at, **more)
 
 
@@ -158,6 +158,13 @@ def add_shared(uni: University) -> None:
     uni.student("shares", "y", "2022F")
     uni.takes("shares", "statistics", "2022F", date(2022, 8, 20))
     uni.takes("shares", "statistics", "2023F", date(2023, 8, 20))
+    # At 2 o'clock UTC of the first day, which is 21 o'clock of the day before in Lima.
+    uni.student("evening", "y", "2022F")
+    uni.takes("evening", "y-1", "2022F", date(2022, 10, 3), time(2))
+    # Ids with colons, which put together in another way give the same.
+    for program, term in (("c", "d:e"), ("c:d", "e")):
+        uni.program(program)
+        uni.term(program, term, date(2022, 9, 5))
     # Of a program that nobody delivered, and with an unknown first term.
     uni.student("nowhere", "z", "2022F")
     uni.student("never", "x", "1999F")
@@ -331,9 +338,21 @@ def test_programs_with_the_same_codes_have_terms_of_their_own(marts):
         ("campus:y", "2022F", date(2022, 10, 3)),
         ("campus:y", "2023F", date(2023, 10, 2)),
     ]
-    # Falls, winters, quarters and years have the institution's term too.
+    # Falls, winters, quarters, years and the two with colons have the institution's term too.
     count = "select count(*) from core.dim_term where term_id = '2021F' and starts_on = '2021-10-04'"
-    assert marts.execute(count).fetchall() == [(5,)]
+    assert marts.execute(count).fetchall() == [(7,)]
+
+
+def test_ids_with_colons_make_keys_of_their_own(marts):
+    keys = "select term_key, program_key from core.dim_term where term_id in ('d:e', 'e') order by 1"
+    assert marts.execute(keys).fetchall() == [
+        ("campus:c%3Ad:e", "campus:c%3Ad"),
+        ("campus:c:d%3Ae", "campus:c"),
+    ]
+
+
+def test_an_enrollment_belongs_to_the_day_of_the_program(marts):
+    of_learners(marts, {"evening": (date(2022, 10, 2), 1)}, "first_registered_on, registration_lead_days")
 
 
 def test_a_course_of_two_programs_counts_in_each(marts):

@@ -99,7 +99,8 @@ course_enrollments:               # one row per learner × course × term × reg
     course_id: varchar
     term_id: varchar
     registration_number: integer  # 1 for the first
-    registered_on: date
+    registered_at: timestamp      # UTC
+    registered_on: date           # where a source gives days only
     unregistered_on: date         # dropped, withdrawn
     completed_on: date
     is_paid: boolean

@@ -5,6 +5,10 @@ with programs as (
 
 institutions as (
     {{ union_contracts("institutions") }}
+),
+
+zones as (
+    select * from {{ ref("int_programs_zoned") }}
 )
 
 select
@@ -17,8 +21,12 @@ select
     programs.level,
     programs.terms_per_year,
     programs.terms_may_be_missed,
-    coalesce(programs.time_zone, institutions.time_zone, 'UTC') as time_zone,
+    zones.time_zone,
     coalesce(programs.passing_share, institutions.passing_share) as passing_share
 from programs
 left join institutions
     on programs.source = institutions.source
+left join zones
+    on
+        programs.source = zones.source
+        and programs.program_id = zones.program_id

@@ -10,10 +10,27 @@ learners as (
 
 offerings as (
     {{ union_contracts("course_offerings") }}
+),
+
+courses as (
+    select * from {{ ref("int_courses_zoned") }}
 )
 
 select
-    enrollments.*,
+    enrollments.source,
+    enrollments.learner_id,
+    enrollments.course_id,
+    enrollments.term_id,
+    enrollments.registration_number,
+    coalesce({{ local_date("enrollments.registered_at", "courses.time_zone") }}, enrollments.registered_on)
+        as registered_on,
+    enrollments.unregistered_on,
+    enrollments.completed_on,
+    enrollments.is_paid,
+    enrollments.outcome,
+    enrollments.final_grade_share,
+    enrollments.studied_credits,
+    enrollments.previous_attempt_count,
     {{ entity_key(["learner_id", "course_id", "term_id"], "enrollments") }} as course_enrollment_key,
     case
         when learners.learner_id is null then 'learners'
@@ -29,3 +46,7 @@ left join offerings
         enrollments.source = offerings.source
         and enrollments.course_id = offerings.course_id
         and enrollments.term_id = offerings.term_id
+left join courses
+    on
+        enrollments.source = courses.source
+        and enrollments.course_id = courses.course_id

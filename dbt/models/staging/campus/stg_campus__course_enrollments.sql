@@ -13,7 +13,7 @@ final as (
             partition by source, learner_id, course_id, term_id
             order by enrolled_at
         ) as registration_number,
-        cast(enrolled_at as date) as registered_on,
+        enrolled_at as registered_at,
         dropped_on as unregistered_on,
         completed_on,
         is_paid,
@@ -27,4 +27,6 @@ final as (
     from enrollments
 )
 
-{{ canonical_select("final", "course_enrollments", absent=["studied_credits", "previous_attempt_count"]) }}
+{{ canonical_select(
+    "final", "course_enrollments", absent=["registered_on", "studied_credits", "previous_attempt_count"]
+) }}
