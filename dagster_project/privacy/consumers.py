@@ -150,6 +150,13 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
         Rule("program_key is null or program_key in (from scope_program_key)"),
         _OF_PROGRAMS,
     ),
+    "reporting.organization_courses": (
+        None,
+        Rule(
+            "organization_key in (from scope_organization_key) "
+            "and (course_key is null or course_key in (from scope_open_course_key))"
+        ),
+    ),
     "reporting.degree_learner_ages": (_TOGETHER, _TOGETHER),
     "reporting.terms_active": (_TOGETHER, _TOGETHER),
     "reporting.credentials_by_month": (_TOGETHER, _TOGETHER),

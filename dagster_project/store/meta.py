@@ -19,6 +19,7 @@ _UNITS_BY_NAME = (
     (r"_on$", "date"),
     (r"_count$", "count"),
     (r"_share(_at_(least|most))?$", "share, 0 to 1"),
+    (r"_ratio$", "ratio"),
     (r"_percent$", "percent"),
     (r"_(seconds|minutes|hours|days|weeks|months|years|credits)$", r"\1"),
     (r"(^|_)score$", "score"),

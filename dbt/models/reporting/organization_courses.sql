@@ -15,8 +15,14 @@
         "name": "completed", "words": "completed", "within": "enrollment", "of": "count(*)",
         "value": "count(case when is_completed then 1 end)", "rest": "count(case when not is_completed then 1 end)",
     },
-    {"name": "graded", "words": "grades", "value": "count(final_grade_share)", "within": "enrollment"},
-    {"name": "timed", "words": "hours", "value": "count(learning_hours)", "within": "enrollment"},
+    {
+        "name": "graded", "words": "grades", "within": "enrollment", "is_listed": false,
+        "value": "count(final_grade_share)",
+    },
+    {
+        "name": "timed", "words": "hours", "within": "enrollment", "is_listed": false,
+        "value": "count(learning_hours)",
+    },
 ] %}
 
 with enrollments as (
