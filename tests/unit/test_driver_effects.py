@@ -286,7 +286,8 @@ def test_the_specification_curve_runs_from_naive_to_all_eligible(tables, found):
     assert naive["effect"] == pytest.approx(np.cov(y, d)[0, 1] / d.var())
     assert naive["control_count"] == 0
     kinds = curve.loc["days_active"].index.tolist()
-    assert kinds == [name for name in SPECIFICATIONS if name != "and doubtful controls"]
+    elsewhere = ("and doubtful controls", "graduates too", "as printed")
+    assert kinds == [name for name in SPECIFICATIONS if name not in elsewhere]
     assert (
         curve.loc[("open_completion", "all eligible"), "control_count"]
         > curve.loc[("open_completion", "double lasso"), "control_count"]
@@ -310,6 +311,43 @@ def test_the_curve_has_the_errors_of_the_published_figure(tables, found, driver_
         fit = fit_models(frame, [model], outcome="is_retained", controls=[], absorb=absorb, draws=1).table.iloc[0]
         assert fit["std_error_kind"] == "jackknife"
         assert curve.loc[(driver_id, specification), "std_error"] == pytest.approx(fit["std_error"], rel=1e-9)
+
+
+def test_graduates_are_left_out_and_counted_as_retained_beside(tables):
+    """400 more rows of graduates, all retained: the published figures do not know them, a row of the curve does."""
+    table = tables["learner_program"]
+    graduates = table.slice(0, 400)
+    position = graduates.schema.get_field_index("is_retained")
+    graduates = graduates.set_column(position, "is_retained", pa.array(np.ones(400, dtype=bool)))
+    everybody = pa.concat_tables([table, graduates]).sort_by([("program_id", "ascending"), ("learner_id", "ascending")])
+    settings = {**seeds(), "columns": COLUMNS, "placebo_draws": 0, "by_program": False}
+    batches = {"learner_program": table.to_batches, "learner_course": None}
+    plain = driver_effects(batches, **settings)
+    found = driver_effects(batches, with_graduates={"learner_program": everybody.to_batches}, **settings)
+    pd.testing.assert_frame_equal(found.effects, plain.effects)
+    curve = found.specifications.set_index(["driver_id", "specification"])
+    assert curve.loc[("courses_enrolled", "graduates too"), "row_count"] == len(table) + 400
+    assert (
+        curve.loc[("courses_enrolled", "graduates too"), "outcome_mean"]
+        > curve.loc[("courses_enrolled", "double lasso"), "outcome_mean"]
+    )
+    assert "graduates too" not in set(plain.specifications["specification"])
+
+
+def test_any_open_completion_as_the_report_prints_it_stands_beside_the_disjoint_driver(tables):
+    table = tables["learner_program"]
+    either = pc.or_(table["has_open_completion"], table["has_stackable_completion"])
+    table = table.append_column("has_open_completion_any", either)
+    found = driver_effects(
+        {"learner_program": table.to_batches, "learner_course": None},
+        **seeds(),
+        columns=COLUMNS,
+        placebo_draws=0,
+        by_program=False,
+    )
+    row = found.specifications.set_index(["driver_id", "specification"]).loc[("open_completion", "as printed")]
+    assert row["status"] == "estimated"
+    assert row["driver_mean"] == pytest.approx(pc.mean(either.cast(pa.float64())).as_py())
 
 
 def test_dose_response_counts_every_row_and_starts_at_zero(tables, found):

@@ -113,9 +113,11 @@ class Level:
         seed: int,
         reason: str | None,
         minimum_group: int,
+        with_graduates: Batches | None = None,
     ) -> None:
         self.name, self.columns, self.seed = name, columns, seed
         self.batches: Batches = batches or _no_rows
+        self.with_graduates = with_graduates
         self.minimum_group = minimum_group
         # by driver, None for all rows: the mean outcome of its sample that is published, and whose sample that is
         self.outcome_means: dict[str | None, float] = {}
@@ -195,10 +197,10 @@ class Level:
         clusters = tuple(names.get(cluster, cluster) for cluster in CLUSTERS[driver.kind])
         return Model(name, column or driver.column, candidates, keep, driver.sample, clusters)
 
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """The level's rows with the columns that the models need beside those of the warehouse."""
+    def rows(self, batches: Batches | None = None) -> Iterator[pa.RecordBatch]:
+        """The level's rows, or others like them, with what the models need beside the columns of the warehouse."""
         keys = self.columns
-        for batch in self.batches():
+        for batch in (batches or self.batches)():
             more = {"program_term": _joint_key(batch, [keys.program, keys.term])}
             if self.name == "learner_course":
                 # A learner in two programs has two outcomes, and in a stream ordered by program no place of their own.
