@@ -242,6 +242,41 @@ def test_a_university_too_small_for_any_figure_gets_reasons_only(tables):
     assert missing["reason"].notna().all()
 
 
+def test_behaviour_in_a_university_of_few_courses_clusters_by_first_term_within_courses(tables):
+    """4 programs x 2 courses: too few to cluster by, but not for what differs between the learners of one course."""
+    small = {}
+    for level, table in tables.items():
+        frame = table.to_pandas()
+        frame["program_id"] = "P" + (frame["program_id"].astype("category").cat.codes % 4).astype(str)
+        if "course_id" in frame:
+            frame["course_id"] = frame["program_id"] + (frame["course_id"].astype("category").cat.codes % 2).astype(str)
+        small[level] = pa.Table.from_pandas(frame.sort_values(["program_id", "learner_id"]), preserve_index=False)
+    batches = {level: table.to_batches for level, table in small.items()}
+    result = driver_effects(batches, **seeds(), columns=COLUMNS, placebo_draws=5, by_program=False)
+    rows = overall(result)
+    own = rows.loc[["days_active", "grade_achieved", "learning_hours", "first_on_time", "first_days_active"]]
+    assert set(own["status"]) == {"estimated"}
+    assert set(own["clustered_by"]) == {"program × term"}
+    assert own["wild_bootstrap_p"].notna().all()
+    assert own["selected_controls"].str.contains("course_id=").all()
+    # of a course's design there is nothing to be told from eight courses
+    reason = "too few courses in the first term to tell chance from more: 8, 10 needed"
+    assert rows.loc["has_quiz", "reason"] == reason
+    # by statsmodels: the driver, what the double lasso chose, and the course
+    row, frame = rows.loc["first_on_time"], small["learner_course"].to_pandas()
+    frame = frame[frame["is_first_on_time"].notna()]
+    columns = {"driver": frame["is_first_on_time"]}
+    for control in row["selected_controls"].split(", "):
+        column, _, level = control.partition("=")
+        mean = small["learner_course"][column].to_pandas().mean() if not level else None
+        columns[control] = frame[column] == level if level else frame[column].fillna(mean)
+    courses = pd.get_dummies(frame["course_id"])
+    x = pd.concat([pd.DataFrame(columns).drop(columns=[c for c in columns if "course_id=" in c]), courses], axis=1)
+    assert row["effect"] == pytest.approx(
+        sm.OLS(frame["is_retained"].astype(float), x.astype(float)).fit().params["driver"]
+    )
+
+
 def test_more_than_a_thousand_first_terms_and_courses_stop_nothing(tables):
     """60 programs x 18 first terms and 1,200 courses, in an order that serves neither."""
     many = {}

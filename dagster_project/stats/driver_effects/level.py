@@ -32,6 +32,9 @@ FEW_VALUES = 5  # a driver with fewer distinct values has no dose-response
 RANGE = (0.025, 0.975)
 # Within one program nothing is left of programs; terms are the clusters that learners share.
 CLUSTERS = {"program": ("program_term",), "design": ("course",), "course": ("course",), "own": ("learner", "course")}
+# Where there are too few courses for these: learners of one course are compared, so that what a course does to all of
+# them is out, and a first term may shake its learners alike (tests/statistics/test_small_university_simulation.py).
+WITHIN_COURSES = ("program_term",)
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,15 @@ class Driver:
     sample: str | None = None
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))  # distinct values of the sample, ascending
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    has_few_courses: bool = False  # fewer than errors can be clustered by
     rule: str | None = None
     low: float = np.nan
     high: float = np.nan
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What its errors cluster by."""
+        return WITHIN_COURSES if self.has_few_courses else CLUSTERS[self.kind]
 
     @property
     def is_count_or_amount(self) -> bool:
@@ -124,6 +133,7 @@ class Level:
         self.told_by: dict[str | None, str | None] = {}
         self.main: Fits | None = None
         self.fitted: list[Driver] = []  # in the order of the models of `main`
+        self.wild = columns.program  # what the wild bootstrap clusters by
         self.drivers = [
             Driver(
                 id=row.driver_id,
@@ -177,8 +187,8 @@ class Level:
             outcome=self.columns.outcome,
             controls=self.controls,
             absorb=self.columns.program,
-            wild_bootstrap=self.columns.program,
-            more_clusters=["program_term"],
+            wild_bootstrap=self.wild,
+            more_clusters=["program_term", *(["learner"] if self.wild == "program_term" else [])],
             seed=self.seed,
         )
         by_id = {driver.id: driver for driver in self.drivers}
@@ -194,7 +204,9 @@ class Level:
     ) -> Model:
         """A regression on the driver, or on ``column`` in its place, in the driver's sample and clusters."""
         names = {"course": self.columns.course}
-        clusters = tuple(names.get(cluster, cluster) for cluster in CLUSTERS[driver.kind])
+        clusters = tuple(names.get(cluster, cluster) for cluster in driver.clusters)
+        if driver.has_few_courses:
+            keep = [*keep, self.columns.course]
         return Model(name, column or driver.column, candidates, keep, driver.sample, clusters)
 
     def rows(self, batches: Batches | None = None) -> Iterator[pa.RecordBatch]:
@@ -229,6 +241,7 @@ class Level:
         known: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {driver.id: [] for driver in asked}
         marks: dict[str, int] = {driver.id: 0 for driver in asked}
         sizes: dict[str, int] = {driver.id: 0 for driver in asked}
+        courses: dict[str, set[str]] = {driver.id: set() for driver in asked if driver.kind == "own"}
         for batch in self.batches():
             rows += batch.num_rows
             member = [self.in_sample(batch, driver) for driver in asked]
@@ -237,6 +250,8 @@ class Level:
                 values = batch.column(driver.column).filter(kept).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 known[driver.id].append(np.unique(values, return_counts=True))
                 sizes[driver.id] += len(values)
+                if driver.kind == "own" and len(courses[driver.id]) < Requirements().clusters:
+                    courses[driver.id].update(batch.column(self.columns.course).filter(kept).unique().to_pylist())
                 # equal rows give equal marks, whatever the driver: samples that are the same share their sums
                 bits = np.packbits(kept.to_numpy(zero_copy_only=False)).tobytes()
                 marks[driver.id] = hash((marks[driver.id], bits))
@@ -247,8 +262,12 @@ class Level:
                 driver.reason = "no row of its sample has a value"
                 continue
             driver.set_contrast()
+            driver.has_few_courses = 0 < len(courses.get(driver.id, ())) < Requirements().clusters
             if sizes[driver.id] < rows:
                 driver.sample = first.setdefault(marks[driver.id], f"in the sample of {driver.id}")
+        if any(driver.has_few_courses for driver in asked):
+            self.controls.append(self.columns.course)
+            self.wild = "program_term"
         samples = [*(driver.id for driver in asked), None]
         told = [samples[i] for i in means.told()]
         self.told_by = dict(zip(samples, told, strict=True))

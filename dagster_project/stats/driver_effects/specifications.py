@@ -40,8 +40,8 @@ def specifications(level: Level) -> pd.DataFrame:
     usable = [d for d, task in zip(level.fitted, level.main.tasks, strict=True) if not task.reason]
     within, plain, course_term, graduates = [], [], [], []
     for driver in usable:
-        plain.append(level.model(f"{driver.id}|naive", driver))
-        within.append(level.model(f"{driver.id}|program only", driver))
+        plain.append(replace(level.model(f"{driver.id}|naive", driver), keep=()))
+        within.append(replace(level.model(f"{driver.id}|program only", driver), keep=()))
         within.append(level.model(f"{driver.id}|and student", driver, keep=driver.student))
         within.append(level.model(f"{driver.id}|all eligible", driver, keep=driver.controls))
         chosen = selected[driver.id]
