@@ -35,6 +35,7 @@ TABLES = {
     "dose_response": "analytics.driver_dose_response",
     "placebos": "analytics.driver_placebos",
 }
+GRADUATED = "is_graduated"
 NO_OUTCOME = "this source tells no first-year retention: nobody's term one year after the first is known"
 
 
@@ -52,11 +53,13 @@ def analyse_sources(
     results: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for source in sorted(store.read("core.dim_source", ["source"])["source"]):
         with TemporaryDirectory(dir=folder) as spool:
-            batches = {level: _rows(store, seeds, level, source, Path(spool) / level) for level in MARTS}
+            rows_of = {level: _rows(store, seeds, level, source, Path(spool) / level) for level in MARTS}
+            batches = {level: without for level, (without, _) in rows_of.items()}
             reasons = {level: NO_OUTCOME for level, rows in batches.items() if rows is None}
             on_progress(f"{source}: {', '.join(level for level in batches if level not in reasons) or NO_OUTCOME}")
             found = driver_effects(
                 batches,
+                with_graduates={level: rows for level, (_, rows) in rows_of.items()},
                 catalogue=seeds["catalogue"],
                 groups=seeds["groups"],
                 eligibility=seeds["eligibility"],
@@ -68,40 +71,61 @@ def analyse_sources(
     return {name: pd.concat(frames or [pd.DataFrame()], ignore_index=True) for name, frames in results.items()}
 
 
-def _rows(store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, source: str, file: Path) -> Batches | None:
-    """A stream of the level's rows with a known outcome, by program and learner; None if there are none."""
+def _rows(
+    store: Warehouse, seeds: Mapping[str, pd.DataFrame], level: str, source: str, file: Path
+) -> tuple[Batches | None, Batches | None]:
+    """Streams of the level's rows with a known outcome, by program and learner; None if there are none.
+
+    The first is without those who had completed the program by then: a full load graduates sooner, which would else
+    count as an effect. The second has them as retained; None if the source knows of none.
+    """
     import pyarrow as pa
 
     keys, mart = Columns(), MARTS[level]
     there = store.columns().get(mart, {})
     if keys.outcome not in there:
-        return None
+        return None, None
     wanted = [keys.program, keys.learner, keys.term, keys.outcome]
     if level == "learner_course":
         wanted += [keys.course, keys.dropped]
     last = wanted[-2] if level == "learner_course" else keys.term
     wanted += [*seeds["catalogue"]["mart_column"], *seeds["groups"]["mart_column"]]
     columns = ", ".join(identifier(name) for name in dict.fromkeys(wanted) if name in there)
+    graduated = "false"
+    if GRADUATED in store.columns().get(MARTS["learner_program"], {}):
+        graduated = (
+            f"({keys.program}, {keys.learner}) in (select {keys.program}, {keys.learner} "
+            f"from {MARTS['learner_program']} where {GRADUATED})"
+        )
     query = (
-        f"select {columns} from {mart} where source = {literal(source)} and {keys.outcome} is not null "
+        f"select {columns}, {graduated} as {GRADUATED} from {mart} "
+        f"where source = {literal(source)} and {keys.outcome} is not null "
         f"order by {keys.program}, {keys.learner}, {last}"
     )
-    writer, count = None, 0
+    writer, count, graduates = None, 0, 0
     for batch in store.batches(query):
         batch = _with_looked_up_text(batch)
         writer = writer or pa.ipc.new_stream(str(file), batch.schema)
         writer.write_batch(batch)
         count += batch.num_rows
+        graduates += batch.column(GRADUATED).true_count
     if writer is not None:
         writer.close()
-    return partial(_read, file) if count else None
+    rows = partial(_read, file)
+    without = partial(_read, file, without_graduates=True) if graduates else rows
+    return without if count > graduates else None, rows if graduates else None
 
 
-def _read(file: Path) -> Iterator[pa.RecordBatch]:
+def _read(file: Path, *, without_graduates: bool = False) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     with pa.memory_map(str(file)) as source:
-        yield from pa.ipc.open_stream(source)
+        for batch in pa.ipc.open_stream(source):
+            if without_graduates:
+                batch = batch.filter(pc.call_function("invert", [batch.column(GRADUATED)]))
+            if batch.num_rows:
+                yield batch
 
 
 def _with_looked_up_text(batch: pa.RecordBatch) -> pa.RecordBatch:

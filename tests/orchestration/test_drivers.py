@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import dagster as dg
 import duckdb
+import pandas as pd
 import pytest
 
 from dagster_project import simulate
-from dagster_project.analyses.drivers import SEEDS, TABLES
+from dagster_project.analyses.drivers import SEEDS, TABLES, _rows
 from dagster_project.defs.drivers import checks
 from dagster_project.defs.drivers.assets import drivers
 from dagster_project.defs.resources import WarehouseResource
@@ -83,6 +84,27 @@ def test_a_source_without_the_outcome_says_so_for_every_driver(built):
     assert len(effects) == 30
     assert set(effects["status"]) == {"not estimable"}
     assert effects["reason"].str.contains("no first-year retention").all()
+
+
+def test_graduates_are_read_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_HOME", str(tmp_path))
+    settings = Settings()
+    settings.build_database.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute(
+            "create schema marts; create table marts.mart_learner_program as from (values "
+            "('a', 'p', 'stays', 't', true, false), ('a', 'p', 'graduate', 't', true, true), "
+            "('a', 'p', 'goes', 't', false, null), ('a', 'p', 'too new', 't', null, null)) "
+            "as rows (source, program_key, learner_key, first_term_key, is_retained, is_graduated)"
+        )
+    seeds = dict.fromkeys(("catalogue", "groups"), pd.DataFrame({"mart_column": []}))
+    store = Warehouse(settings)
+    without, everybody = _rows(store, seeds, "learner_program", "a", tmp_path / "rows")
+    found = [[x for batch in rows() for x in batch.column("learner_key").to_pylist()] for rows in (without, everybody)]
+    assert found == [["goes", "stays"], ["goes", "graduate", "stays"]]
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("update marts.mart_learner_program set is_graduated = false")
+    assert _rows(store, seeds, "learner_program", "a", tmp_path / "rows")[1] is None
 
 
 def test_the_figures_hang_on_the_asset(built):

@@ -242,6 +242,41 @@ def test_a_university_too_small_for_any_figure_gets_reasons_only(tables):
     assert missing["reason"].notna().all()
 
 
+def test_behaviour_in_a_university_of_few_courses_clusters_by_first_term_within_courses(tables):
+    """4 programs x 2 courses: too few to cluster by, but not for what differs between the learners of one course."""
+    small = {}
+    for level, table in tables.items():
+        frame = table.to_pandas()
+        frame["program_id"] = "P" + (frame["program_id"].astype("category").cat.codes % 4).astype(str)
+        if "course_id" in frame:
+            frame["course_id"] = frame["program_id"] + (frame["course_id"].astype("category").cat.codes % 2).astype(str)
+        small[level] = pa.Table.from_pandas(frame.sort_values(["program_id", "learner_id"]), preserve_index=False)
+    batches = {level: table.to_batches for level, table in small.items()}
+    result = driver_effects(batches, **seeds(), columns=COLUMNS, placebo_draws=5, by_program=False)
+    rows = overall(result)
+    own = rows.loc[["days_active", "grade_achieved", "learning_hours", "first_on_time", "first_days_active"]]
+    assert set(own["status"]) == {"estimated"}
+    assert set(own["clustered_by"]) == {"program × term"}
+    assert own["wild_bootstrap_p"].notna().all()
+    assert own["selected_controls"].str.contains("course_id=").all()
+    # of a course's design there is nothing to be told from eight courses
+    reason = "too few courses in the first term to tell chance from more: 8, 10 needed"
+    assert rows.loc["has_quiz", "reason"] == reason
+    # by statsmodels: the driver, what the double lasso chose, and the course
+    row, frame = rows.loc["first_on_time"], small["learner_course"].to_pandas()
+    frame = frame[frame["is_first_on_time"].notna()]
+    columns = {"driver": frame["is_first_on_time"]}
+    for control in row["selected_controls"].split(", "):
+        column, _, level = control.partition("=")
+        mean = small["learner_course"][column].to_pandas().mean() if not level else None
+        columns[control] = frame[column] == level if level else frame[column].fillna(mean)
+    courses = pd.get_dummies(frame["course_id"])
+    x = pd.concat([pd.DataFrame(columns).drop(columns=[c for c in columns if "course_id=" in c]), courses], axis=1)
+    assert row["effect"] == pytest.approx(
+        sm.OLS(frame["is_retained"].astype(float), x.astype(float)).fit().params["driver"]
+    )
+
+
 def test_more_than_a_thousand_first_terms_and_courses_stop_nothing(tables):
     """60 programs x 18 first terms and 1,200 courses, in an order that serves neither."""
     many = {}
@@ -286,7 +321,8 @@ def test_the_specification_curve_runs_from_naive_to_all_eligible(tables, found):
     assert naive["effect"] == pytest.approx(np.cov(y, d)[0, 1] / d.var())
     assert naive["control_count"] == 0
     kinds = curve.loc["days_active"].index.tolist()
-    assert kinds == [name for name in SPECIFICATIONS if name != "and doubtful controls"]
+    elsewhere = ("and doubtful controls", "graduates too", "as printed")
+    assert kinds == [name for name in SPECIFICATIONS if name not in elsewhere]
     assert (
         curve.loc[("open_completion", "all eligible"), "control_count"]
         > curve.loc[("open_completion", "double lasso"), "control_count"]
@@ -310,6 +346,43 @@ def test_the_curve_has_the_errors_of_the_published_figure(tables, found, driver_
         fit = fit_models(frame, [model], outcome="is_retained", controls=[], absorb=absorb, draws=1).table.iloc[0]
         assert fit["std_error_kind"] == "jackknife"
         assert curve.loc[(driver_id, specification), "std_error"] == pytest.approx(fit["std_error"], rel=1e-9)
+
+
+def test_graduates_are_left_out_and_counted_as_retained_beside(tables):
+    """400 more rows of graduates, all retained: the published figures do not know them, a row of the curve does."""
+    table = tables["learner_program"]
+    graduates = table.slice(0, 400)
+    position = graduates.schema.get_field_index("is_retained")
+    graduates = graduates.set_column(position, "is_retained", pa.array(np.ones(400, dtype=bool)))
+    everybody = pa.concat_tables([table, graduates]).sort_by([("program_id", "ascending"), ("learner_id", "ascending")])
+    settings = {**seeds(), "columns": COLUMNS, "placebo_draws": 0, "by_program": False}
+    batches = {"learner_program": table.to_batches, "learner_course": None}
+    plain = driver_effects(batches, **settings)
+    found = driver_effects(batches, with_graduates={"learner_program": everybody.to_batches}, **settings)
+    pd.testing.assert_frame_equal(found.effects, plain.effects)
+    curve = found.specifications.set_index(["driver_id", "specification"])
+    assert curve.loc[("courses_enrolled", "graduates too"), "row_count"] == len(table) + 400
+    assert (
+        curve.loc[("courses_enrolled", "graduates too"), "outcome_mean"]
+        > curve.loc[("courses_enrolled", "double lasso"), "outcome_mean"]
+    )
+    assert "graduates too" not in set(plain.specifications["specification"])
+
+
+def test_any_open_completion_as_the_report_prints_it_stands_beside_the_disjoint_driver(tables):
+    table = tables["learner_program"]
+    either = pc.or_(table["has_open_completion"], table["has_stackable_completion"])
+    table = table.append_column("has_open_completion_any", either)
+    found = driver_effects(
+        {"learner_program": table.to_batches, "learner_course": None},
+        **seeds(),
+        columns=COLUMNS,
+        placebo_draws=0,
+        by_program=False,
+    )
+    row = found.specifications.set_index(["driver_id", "specification"]).loc[("open_completion", "as printed")]
+    assert row["status"] == "estimated"
+    assert row["driver_mean"] == pytest.approx(pc.mean(either.cast(pa.float64())).as_py())
 
 
 def test_dose_response_counts_every_row_and_starts_at_zero(tables, found):

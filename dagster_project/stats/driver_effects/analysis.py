@@ -82,6 +82,7 @@ def driver_effects(
     groups: pd.DataFrame,
     eligibility: pd.DataFrame,
     columns: Columns | None = None,
+    with_graduates: Mapping[str, Batches | None] | None = None,
     reasons: Mapping[str, str] | None = None,
     placebo_draws: int = DRAWS,
     by_program: bool = True,
@@ -96,6 +97,7 @@ def driver_effects(
             The same rows in the same order at every call. None: the level has no rows.
         catalogue, groups, eligibility: the seeds driver_catalogue, driver_control_groups, driver_control_eligibility
         columns: names of the keys, of the outcome and of "dropped"
+        with_graduates: for each level the same rows, and those of graduates as retained; None: no graduate is known
         reasons: for a level without rows, why; otherwise "there are no rows"
         placebo_draws: of each kind of placebo; 0: none
         by_program: also estimate within each program
@@ -114,6 +116,7 @@ def driver_effects(
             groups,
             eligibility,
             columns or Columns(),
+            with_graduates or {},
             reasons or {},
             placebo_draws,
             by_program,
@@ -128,6 +131,7 @@ def _analyse(
     groups: pd.DataFrame,
     eligibility: pd.DataFrame,
     columns: Columns,
+    with_graduates: Mapping[str, Batches | None],
     reasons: Mapping[str, str],
     placebo_draws: int,
     by_program: bool,
@@ -138,7 +142,16 @@ def _analyse(
 
     levels = [
         Level(
-            level, batches.get(level), catalogue, groups, eligibility, columns, seed, reasons.get(level), minimum_group
+            level,
+            batches.get(level),
+            catalogue,
+            groups,
+            eligibility,
+            columns,
+            seed,
+            reasons.get(level),
+            minimum_group,
+            with_graduates.get(level),
         )
         for level in LEVELS
     ]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from dagster_project.stats.double_lasso.design import Batches
 from dagster_project.stats.double_lasso.fits import fit_models
 from dagster_project.stats.double_lasso.task import Requirements, Task
-from dagster_project.stats.driver_effects.level import CLUSTERS, Driver, Level, concatenate
+from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.logit import logit_percents
 from dagster_project.stats.driver_effects.percent import metric, percent, sensitivity
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 LOGIT_POINTS = 0.5  # a logit's percent may differ from the linear one by so much, or by a standard error
 PROGRAM_REQUIREMENTS = Requirements(rows=200, rare_rows=30, clusters=6)
+CLUSTER_WORDS = {
+    "program_term": "first terms of programs",
+    "course": "courses in the first term",
+    "learner": "learners",
+}
 WITHHELD = "withheld: with the figures of all programs, those of a program with very few rows would follow"
 
 
@@ -55,9 +60,10 @@ def effects_over_all(level: Level) -> pd.DataFrame:
             row["logit_percent"] = logits[driver.id]
             gap = abs(row["logit_percent"] - row["percent"])
             row["is_logit_different"] = bool(not gap <= max(LOGIT_POINTS, row["percent_std_error"]))
-            ends = [found[driver.id][f"without_one_{end}"] for end in ("low", "high")]
-            ends = sorted(percent(alpha, row) for alpha in ends)
-            row["without_one_program_low_percent"], row["without_one_program_high_percent"] = ends
+            if level.wild == level.columns.program:
+                ends = [found[driver.id][f"without_one_{end}"] for end in ("low", "high")]
+                ends = sorted(percent(alpha, row) for alpha in ends)
+                row["without_one_program_low_percent"], row["without_one_program_high_percent"] = ends
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -83,10 +89,10 @@ def _describe_row(
         return row | {"status": "not estimable", "reason": driver.reason, "row_count": 0}
     row |= {
         "status": fit["status"],
-        "reason": fit["reason"],
+        "reason": _in_words(driver, fit["reason"]),
         "row_count": fit["n"],
         "cluster_count": fit["n_clusters"],
-        "clustered_by": " and ".join(CLUSTERS[driver.kind]).replace("_", " × "),
+        "clustered_by": " and ".join(driver.clusters).replace("_", " × "),
         "control_count": fit["n_controls"],
         "selected_control_count": len(fit["selected"]),
         "selected_controls": ", ".join(fit["selected"]),
@@ -103,6 +109,14 @@ def _describe_row(
     if driver.contrast_rule != "zero_to_one" and own["contrast_low"] < own["contrast_high"]:
         row["own_quartiles_percent"] = percent(row["effect"], own)
     return row
+
+
+def _in_words(driver: Driver, reason: object) -> str | None:
+    """Why there is no estimate; of clusters, which of them there are too few."""
+    if not isinstance(reason, str):
+        return None
+    what = " or ".join(CLUSTER_WORDS[cluster] for cluster in driver.clusters)
+    return reason.replace("too few clusters", f"too few {what} to tell chance from more")
 
 
 def effects_by_program(level: Level) -> tuple[pd.DataFrame, list[Family]]:

@@ -36,6 +36,9 @@ FEW_VALUES = 5  # a driver with fewer distinct values has no dose-response
 RANGE = (0.025, 0.975)
 # Within one program nothing is left of programs; terms are the clusters that learners share.
 CLUSTERS = {"program": ("program_term",), "design": ("course",), "course": ("course",), "own": ("learner", "course")}
+# Where there are too few courses for these: learners of one course are compared, so that what a course does to all of
+# them is out, and a first term may shake its learners alike (tests/statistics/test_small_university_simulation.py).
+WITHIN_COURSES = ("program_term",)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,15 @@ class Driver:
     sample: str | None = None
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))  # distinct values of the sample, ascending
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    has_few_courses: bool = False  # fewer than errors can be clustered by
     rule: str | None = None
     low: float = np.nan
     high: float = np.nan
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What its errors cluster by."""
+        return WITHIN_COURSES if self.has_few_courses else CLUSTERS[self.kind]
 
     @property
     def is_count_or_amount(self) -> bool:
@@ -118,15 +127,18 @@ class Level:
         seed: int,
         reason: str | None,
         minimum_group: int,
+        with_graduates: Batches | None = None,
     ) -> None:
         self.name, self.columns, self.seed = name, columns, seed
         self.batches: Batches = batches or _no_rows
+        self.with_graduates = with_graduates
         self.minimum_group = minimum_group
         # by driver, None for all rows: the mean outcome of its sample that is published, and whose sample that is
         self.outcome_means: dict[str | None, float] = {}
         self.told_by: dict[str | None, str | None] = {}
         self.main: Fits | None = None
         self.fitted: list[Driver] = []  # in the order of the models of `main`
+        self.wild = columns.program  # what the wild bootstrap clusters by
         self.drivers = [
             Driver(
                 id=row.driver_id,
@@ -183,8 +195,8 @@ class Level:
             outcome=self.columns.outcome,
             controls=self.controls,
             absorb=self.columns.program,
-            wild_bootstrap=self.columns.program,
-            more_clusters=["program_term"],
+            wild_bootstrap=self.wild,
+            more_clusters=["program_term", *(["learner"] if self.wild == "program_term" else [])],
             seed=self.seed,
         )
         by_id = {driver.id: driver for driver in self.drivers}
@@ -200,13 +212,15 @@ class Level:
     ) -> Model:
         """A regression on the driver, or on ``column`` in its place, in the driver's sample and clusters."""
         names = {"course": self.columns.course}
-        clusters = tuple(names.get(cluster, cluster) for cluster in CLUSTERS[driver.kind])
+        clusters = tuple(names.get(cluster, cluster) for cluster in driver.clusters)
+        if driver.has_few_courses:
+            keep = [*keep, self.columns.course]
         return Model(name, column or driver.column, candidates, keep, driver.sample, clusters)
 
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """The level's rows with the columns that the models need beside those of the warehouse."""
+    def rows(self, batches: Batches | None = None) -> Iterator[pa.RecordBatch]:
+        """The level's rows, or others like them, with what the models need beside the columns of the warehouse."""
         keys = self.columns
-        for batch in self.batches():
+        for batch in (batches or self.batches)():
             more = {"program_term": _joint_key(batch, [keys.program, keys.term])}
             if self.name == "learner_course":
                 # A learner in two programs has two outcomes, and in a stream ordered by program no place of their own.
@@ -235,6 +249,7 @@ class Level:
         known: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {driver.id: [] for driver in asked}
         marks: dict[str, int] = {driver.id: 0 for driver in asked}
         sizes: dict[str, int] = {driver.id: 0 for driver in asked}
+        courses: dict[str, set[str]] = {driver.id: set() for driver in asked if driver.kind == "own"}
         for batch in self.batches():
             rows += batch.num_rows
             member = [self.in_sample(batch, driver) for driver in asked]
@@ -243,6 +258,8 @@ class Level:
                 values = batch.column(driver.column).filter(kept).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 known[driver.id].append(np.unique(values, return_counts=True))
                 sizes[driver.id] += len(values)
+                if driver.kind == "own" and len(courses[driver.id]) < Requirements().clusters:
+                    courses[driver.id].update(batch.column(self.columns.course).filter(kept).unique().to_pylist())
                 # equal rows give equal marks, whatever the driver: samples that are the same share their sums
                 bits = np.packbits(kept.to_numpy(zero_copy_only=False)).tobytes()
                 marks[driver.id] = hash((marks[driver.id], bits))
@@ -253,8 +270,12 @@ class Level:
                 driver.reason = "no row of its sample has a value"
                 continue
             driver.set_contrast()
+            driver.has_few_courses = 0 < len(courses.get(driver.id, ())) < Requirements().clusters
             if sizes[driver.id] < rows:
                 driver.sample = first.setdefault(marks[driver.id], f"in the sample of {driver.id}")
+        if any(driver.has_few_courses for driver in asked):
+            self.controls.append(self.columns.course)
+            self.wild = "program_term"
         samples = [*(driver.id for driver in asked), None]
         told = [samples[i] for i in means.told()]
         self.told_by = dict(zip(samples, told, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
@@ -22,7 +23,11 @@ SPECIFICATIONS = (
     "and doubtful controls",
     "course and term absorbed",
     "dropped courses too",
+    "graduates too",
+    "as printed",
 )
+OTHER_ROWS = ("graduates too", "as printed")
+AS_PRINTED = {"open_completion": "has_open_completion_any"}  # columns with the report's words, not disjoint as ours are
 
 
 def specifications(level: Level) -> pd.DataFrame:
@@ -33,10 +38,10 @@ def specifications(level: Level) -> pd.DataFrame:
         return pd.DataFrame()
     selected = {d.id: list(s) for d, s in zip(level.fitted, level.main.table["selected"], strict=True)}
     usable = [d for d, task in zip(level.fitted, level.main.tasks, strict=True) if not task.reason]
-    within, plain, course_term = [], [], []
+    within, plain, course_term, graduates = [], [], [], []
     for driver in usable:
-        plain.append(level.model(f"{driver.id}|naive", driver))
-        within.append(level.model(f"{driver.id}|program only", driver))
+        plain.append(replace(level.model(f"{driver.id}|naive", driver), keep=()))
+        within.append(replace(level.model(f"{driver.id}|program only", driver), keep=()))
         within.append(level.model(f"{driver.id}|and student", driver, keep=driver.student))
         within.append(level.model(f"{driver.id}|all eligible", driver, keep=driver.controls))
         chosen = selected[driver.id]
@@ -47,6 +52,11 @@ def specifications(level: Level) -> pd.DataFrame:
         if driver.sample_rule == "not dropped" and _is_everywhere(level, driver):
             model = level.model(f"{driver.id}|dropped courses too", driver, keep=chosen)
             within.append(replace(model, sample=None))
+        if level.with_graduates is not None:
+            graduates.append(level.model(f"{driver.id}|graduates too", driver, keep=chosen))
+        printed = AS_PRINTED.get(driver.id)
+        if printed in level.there:
+            within.append(level.model(f"{driver.id}|as printed", driver, keep=chosen, column=printed))
         if driver.kind == "own":
             course_term.append(level.model(f"{driver.id}|course and term absorbed", driver, keep=chosen))
     keys = level.columns
@@ -54,6 +64,7 @@ def specifications(level: Level) -> pd.DataFrame:
         level.fit_again(plain, absorb=None),
         level.fit_again(within, absorb=keys.program),
         level.fit_again(course_term, absorb="course_term"),
+        level.fit_again(graduates, absorb=keys.program, rows=partial(level.rows, level.with_graduates)),
         level.main.table.assign(model=level.main.table["model"] + "|double lasso"),
     ]
     by_id = {driver.id: driver for driver in level.drivers}
@@ -62,8 +73,8 @@ def specifications(level: Level) -> pd.DataFrame:
     for fit in concatenate(tables).to_dict("records"):
         driver_id, specification = fit["model"].split("|")
         sample = None if specification == "dropped courses too" else driver_id
-        # samples that few rows tell apart have one mean of the driver, too
-        is_main = level.told_by[sample] == level.told_by[driver_id]
+        # samples that few rows tell apart have one mean of the driver, too; of graduates everybody knows the outcome
+        is_main = level.told_by[sample] == level.told_by[driver_id] and specification not in OTHER_ROWS
         row = {
             "driver_id": driver_id,
             "specification": specification,
@@ -72,7 +83,7 @@ def specifications(level: Level) -> pd.DataFrame:
             "reason": fit["reason"],
             "row_count": fit["n"],
             "control_count": len(fit["selected"]),
-            "outcome_mean": level.outcome_means[sample],
+            "outcome_mean": fit["outcome_mean"] if specification == "graduates too" else level.outcome_means[sample],
             "driver_mean": main_means[driver_id] if is_main else fit["driver_mean"],
             "contrast_low": by_id[driver_id].low,
             "contrast_high": by_id[driver_id].high,
