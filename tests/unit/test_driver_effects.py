@@ -403,6 +403,9 @@ def test_programs_have_rows_and_shrinking_draws_them_together(found):
     assert (rows.loc[rows["status"] == "not estimable", "reason"].notna()).all()
     if len(estimated) > 1:
         assert estimated["shrunken_percent"].std() <= estimated["percent"].std()
+    few = found.effects[found.effects["reason"].fillna("").str.startswith("too few rows")]
+    assert len(few) > 5
+    assert few[["row_count", "outcome_mean", "driver_mean"]].isna().all(axis=None)
 
 
 def test_shrinking_by_hand():

@@ -98,8 +98,9 @@ def standard_errors(
 
     if task.dims:
         _cluster_errors(task, sample, meat, grams, clusters, options)
-    if options.wild in clusters and not task.reason:
-        slopes, wild = clusters[options.wild].slopes, clusters[options.wild].wild
+    by_wild = None if options.wild is None else clusters.get(options.wild)
+    if by_wild is not None and not task.reason:
+        slopes, wild = by_wild.slopes, by_wild.wild
         if np.isfinite(slopes).all():
             task.without_one = float(slopes.min()), float(slopes.max())
         if wild:

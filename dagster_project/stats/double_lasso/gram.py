@@ -213,13 +213,14 @@ def score_squares(
     """
     p = design.n_controls
     totals = [np.zeros((p, weights.shape[1])) for _, _, weights in requests]
-    held = [i for i, (_, d, _) in enumerate(requests) if d is not None and not design.contiguous[d]]
-    sizes = {i: design.n_clusters[requests[i][1]] for i in held}
+    sizes = {
+        i: design.n_clusters[d] for i, (_, d, _) in enumerate(requests) if d is not None and not design.contiguous[d]
+    }
     passes = _passes(sum(8 * size * p * requests[i][2].shape[1] for i, size in sizes.items()))
     for number in range(passes):
         bounds = {i: _slices(size, passes)[number] for i, size in sizes.items()}
         by_cluster = {i: np.zeros((b - a, p, requests[i][2].shape[1])) for i, (a, b) in bounds.items()}
-        wanted = range(len(requests)) if number == 0 else held
+        wanted = range(len(requests)) if number == 0 else list(sizes)
         _add_squares(design, samples, requests, wanted, totals, by_cluster, bounds)
         for i, sums in by_cluster.items():
             totals[i] += np.einsum("gjr,gjr->jr", sums, sums)
@@ -231,7 +232,7 @@ def _add_squares(
     samples: Sequence[Moments],
     requests: Sequence[tuple[int, int | None, np.ndarray]],
     wanted: Sequence[int],
-    totals: Sequence[np.ndarray],
+    totals: list[np.ndarray],
     by_cluster: Mapping[int, np.ndarray],
     bounds: Mapping[int, tuple[int, int]],
 ) -> None:

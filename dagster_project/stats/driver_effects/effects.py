@@ -96,7 +96,7 @@ def _describe_row(
         "control_count": fit["n_controls"],
         "selected_control_count": len(fit["selected"]),
         "selected_controls": ", ".join(fit["selected"]),
-        "outcome_mean": means[driver.id],
+        "outcome_mean": means[driver.id] if np.isfinite(fit["outcome_mean"]) else np.nan,  # none of too few rows
         "driver_mean": fit["driver_mean"],
         "residual_share": fit["residual_share"],
     }

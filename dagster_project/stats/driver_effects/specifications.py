@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dagster_project.stats.driver_effects.level import Driver, Level, concatenate
 from dagster_project.stats.driver_effects.percent import metric
@@ -83,7 +85,7 @@ def specifications(level: Level) -> pd.DataFrame:
             "reason": fit["reason"],
             "row_count": fit["n"],
             "control_count": len(fit["selected"]),
-            "outcome_mean": fit["outcome_mean"] if specification == "graduates too" else level.outcome_means[sample],
+            "outcome_mean": _told_mean(level, fit, specification, sample),
             "driver_mean": main_means[driver_id] if is_main else fit["driver_mean"],
             "contrast_low": by_id[driver_id].low,
             "contrast_high": by_id[driver_id].high,
@@ -96,6 +98,13 @@ def specifications(level: Level) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(
         ["driver_id", "position"], key=lambda c: c.map(order) if c.name == "driver_id" else c, ignore_index=True
     )
+
+
+def _told_mean(level: Level, fit: dict[str, Any], specification: str, sample: str | None) -> float:
+    """Mean of the outcome to publish; missing where the rows are too few for a fit."""
+    if specification == "graduates too" or not np.isfinite(fit["outcome_mean"]):
+        return fit["outcome_mean"]
+    return level.outcome_means[sample]
 
 
 def _is_everywhere(level: Level, driver: Driver) -> bool:
