@@ -1,12 +1,12 @@
 {#
     Figures of groups at several levels, from which nobody can work out those of a small group.
 
-    A group has figures from `minimum_group_size` learners. An outcome that fewer than these had, or did not have, has no
-    count; its share is told as a bound in steps of ten percent. A sum minus its shown parts must not tell what was
+    A group has figures from `minimum_group_size` learners. An outcome that fewer than these had, or did not have, has
+    no count; its share is told as a bound in steps of ten percent. A sum minus its shown parts must not tell what was
     withheld: in every group whose figure is shown, what is withheld below it stays free over all that the rule itself
     tells, 0 to 9. Where it would not, the next group beside it is withheld too, or, where there is none, the group
-    above. Levels are nested: each group is part of one group of the next level, and those of the last level are parts of
-    a sum that is taken as known.
+    above. Levels are nested: each group is part of one group of the next level, and those of the last level are parts
+    of a sum that is taken as known.
 #}
 
 {# Fewest learners of a group with published figures: the setting minimum_group_size, which the runs hand over. #}
@@ -24,8 +24,8 @@
         The keys of a level determine those of the next.
     measures: each {"name": …, "value": aggregate} with, for an outcome, "rest": how many are without it and "of": its
         denominator; "within": the measure without which it is not shown; "forced": an aggregate that withholds it;
-        "is_bounded": false where the rest is not all others, so that no bound is told; "is_listed": false where groups of
-        the first level that are withheld have no row.
+        "is_bounded": false where the rest is not all others, so that no bound is told; "is_listed": false where groups
+        of the first level that are withheld have no row.
     aggregates: further columns of a group, name: aggregate.
     within: key columns of the known sum that groups of the last level are parts of.
 #}
@@ -300,9 +300,9 @@ protected as (
 
 
 {#
-    Columns of a measure of `protected`: its count, for an outcome its share and, where the count is withheld, the bound.
-    Rounded to tens and to whole percents where other tables count the same learners by something else, so that no sum of
-    this table is a part of theirs.
+    Columns of a measure of `protected`: its count, for an outcome its share and, where the count is withheld, the
+    bound. Rounded to tens and to whole percents where other tables count the same learners by something else, so that
+    no sum of this table is a part of theirs.
 #}
 {% macro shown_measure(measure, is_rounded=false) %}
     {%- set name, minimum = measure["name"], minimum_group_size() -%}
@@ -313,8 +313,9 @@ protected as (
     end as {{ name }}_count
     {%- if is_outcome %}
     {%- set few = "ceil(cast(" ~ (10 * (minimum - 1)) ~ " as double) / nullif(" ~ name ~ "_of, 0))" -%}
-    {%- set at_most = name ~ "_why = 'small' and " ~ name ~ "_value < " ~ minimum ~ " and " ~ name ~ "_rest >= " ~ minimum -%}
-    {%- set at_least = name ~ "_why = 'small' and " ~ name ~ "_value >= " ~ minimum -%}
+    {%- set is_few = name ~ "_why = 'small' and " ~ name ~ "_value " -%}
+    {%- set at_most = is_few ~ "< " ~ minimum ~ " and " ~ name ~ "_rest >= " ~ minimum -%}
+    {%- set at_least = is_few ~ ">= " ~ minimum -%}
     {%- if not measure.get("is_bounded", true) %}{% set at_least = "false" %}{% endif %},
     case
         when {{ name }}_why is null

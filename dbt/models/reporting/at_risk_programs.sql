@@ -1,5 +1,5 @@
--- How many learners are at risk by the last scoring, by program and in all. Grain: one row per source × outcome × level ×
--- program.
+-- How many learners are at risk by the last scoring, by program and in all. Grain: one row per source × outcome ×
+-- level × program.
 {%- set levels = [
     {"name": "program", "keys": ["outcome", "program_key"]},
     {"name": "source", "keys": ["outcome"]},

@@ -8,7 +8,10 @@
 ] %}
 {%- set measures = [
     {"name": "enrollment", "value": "count(*)"},
-    {"name": "outcome", "words": "outcomes", "value": "count(case when is_outcome_final then 1 end)", "within": "enrollment"},
+    {
+        "name": "outcome", "words": "outcomes", "within": "enrollment",
+        "value": "count(case when is_outcome_final then 1 end)",
+    },
     {
         "name": "passed", "words": "passed", "within": "outcome", "of": "count(case when is_outcome_final then 1 end)",
         "value": "count(case when is_outcome_final and is_passed then 1 end)",

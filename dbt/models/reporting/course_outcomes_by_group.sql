@@ -33,7 +33,8 @@ with learner_courses as (
         cast(year(offerings.starts_on) as integer) as year_number,
         learner_courses.gender,
         coalesce(
-            learner_courses.age_band, {{ age_band("cast(year(offerings.starts_on) as integer) - learner_courses.birth_year") }}
+            learner_courses.age_band,
+            {{ age_band("cast(year(offerings.starts_on) as integer) - learner_courses.birth_year") }}
         ) as age_band,
         learner_courses.education_level,
         learner_courses.deprivation_band,

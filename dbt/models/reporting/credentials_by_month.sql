@@ -1,5 +1,5 @@
--- Credentials earned: of a kind in a month, of a kind in a year, and in a year. Grain: one row per source × level × kind ×
--- month.
+-- Credentials earned: of a kind in a month, of a kind in a year, and in a year. Grain: one row per source × level ×
+-- kind × month.
 {%- set levels = [
     {"name": "month", "keys": ["credential_kind", "month_starts_on"]},
     {"name": "kind_year", "keys": ["credential_kind", "year_number"]},

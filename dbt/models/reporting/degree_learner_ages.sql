@@ -1,5 +1,5 @@
--- How old degree learners are when they start (figure 1 of the retention report). Grain: one row per source × level of the
--- degree × age band.
+-- How old degree learners are when they start (figure 1 of the retention report). Grain: one row per source × level of
+-- the degree × age band.
 {%- set levels = [{"name": "age_band", "keys": ["program_level", "age_band"]}] %}
 {%- set measures = [{"name": "learner", "value": "count(*)"}] %}
 

@@ -20,7 +20,9 @@ with learners as (
     group by source, learner_key, coalesce(country, 'not known'), cast(year(registered_on) as integer)
 ),
 
-{{ protected_groups("learners", levels, measures, aggregates={"learning_hours": "cast(sum(learning_hours) as double)"}) }}
+{{ protected_groups(
+    "learners", levels, measures, aggregates={"learning_hours": "cast(sum(learning_hours) as double)"},
+) }}
 
 select
     source,

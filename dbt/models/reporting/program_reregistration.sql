@@ -1,5 +1,5 @@
--- How many starters registered again a year later, of institutions that are no degree program: by first term, by year of
--- entry, and all of a year. Grain: one row per source × level × group.
+-- How many starters registered again a year later, of institutions that are no degree program: by first term, by year
+-- of entry, and all of a year. Grain: one row per source × level × group.
 -- This counts registrations within the courses that the source shows; it is no degree's retention.
 {%- set levels = [
     {"name": "program_term", "keys": ["first_term_key"]},
