@@ -90,7 +90,7 @@ def _columns(series: dict[str, dict], names: list) -> dict | None:
         "marks": marks,
         "labels": labels,
         "series": [(words, COLORS[at % len(COLORS)]) for at, words in enumerate(series)],
-        "spoken": "; ".join(column["words"] for column in columns),
+        "spoken": "; ".join(str(column["words"]) for column in columns),
     }
 
 

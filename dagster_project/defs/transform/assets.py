@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,12 @@ DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
 REPORTING = "path:models/reporting path:models/learners"
+SCHEMAS_OF_REPORTING = ("reporting", "learners")
 
 
-def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = None) -> dg.AssetsDefinition:
+def _dbt_build(
+    name: str, *, select: str = EVERYTHING, exclude: str | None = None, later: Sequence[str] = ()
+) -> dg.AssetsDefinition:
     """One `dbt build` over some of the models, with their tests, as one step.
 
     The days that the run was asked for, and every day that the loader marked, are deleted from the daily summary of
@@ -43,6 +46,7 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
         name: of the step.
         select: models to build, in dbt's words.
         exclude: models of these to leave out, in dbt's words.
+        later: schemas that are built after this step, so that no test of it can read them.
     """
 
     @dbt_assets(
@@ -67,7 +71,7 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
             told = versions.as_variable(built, warehouse.run_id, clock.now_as_stored())
             outputs, failure = [], None
             try:
-                for event in dbt.build(build_arguments(warehouse.rebuild, told), _nodes(), context, target):
+                for event in dbt.build(build_arguments(warehouse.rebuild, told), _nodes(later), context, target):
                     if isinstance(event, dg.Output):
                         outputs.append(event)
                     else:
@@ -89,12 +93,13 @@ def _dbt_build(name: str, *, select: str = EVERYTHING, exclude: str | None = Non
 
 
 # Two builds, because what Python computes stands between them: it reads marts, and reporting reads it.
-models = _dbt_build("models", exclude=REPORTING)
+models = _dbt_build("models", exclude=REPORTING, later=SCHEMAS_OF_REPORTING)
 reporting = _dbt_build("reporting", select=REPORTING)
 
 
-def _nodes() -> dbt.Nodes:
-    return dbt.Nodes(MANIFEST, TRANSLATOR, {dg.AssetKey(name.split(".")): x["unique_id"] for name, x in NODES.items()})
+def _nodes(later: Sequence[str]) -> dbt.Nodes:
+    keys = {dg.AssetKey(name.split(".")): x["unique_id"] for name, x in NODES.items()}
+    return dbt.Nodes(MANIFEST, TRANSLATOR, {key: x for key, x in keys.items() if key.path[0] not in later})
 
 
 def _described(

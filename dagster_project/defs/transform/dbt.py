@@ -40,7 +40,7 @@ class Nodes:
     Attributes:
         manifest: as `manifest.json` has it.
         translator: gives the keys of assets and checks.
-        models: unique id of each model and seed, by asset key.
+        models: unique id of each model and seed that is built when the step has ended, by asset key.
     """
 
     manifest: Mapping[str, Any]

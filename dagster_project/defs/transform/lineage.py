@@ -70,11 +70,11 @@ def _origins(scope: Scope, name: str, known: _Known) -> frozenset[tuple[str, str
 
 def _find_origins(scope: Scope, name: str, known: _Known) -> Iterator[tuple[str, str, str]]:
     if scope.set_operation_scopes:
-        position = scope.expression.named_selects.index(name)
+        position = _query(scope).named_selects.index(name)
         for part in scope.set_operation_scopes:
-            yield from _origins(part, part.expression.named_selects[position], known)
+            yield from _origins(part, _query(part).named_selects[position], known)
         return
-    for selected in (x for x in scope.expression.selects if x.alias_or_name == name):
+    for selected in (x for x in _query(scope).selects if x.alias_or_name == name):
         for column in find_all_in_scope(selected, exp.Column):
             source = scope.sources.get(column.table)
             if isinstance(source, Scope):
@@ -83,8 +83,14 @@ def _find_origins(scope: Scope, name: str, known: _Known) -> Iterator[tuple[str,
                 yield source.db, source.name, column.name
         inside = {id(query) for query in selected.find_all(exp.Query)}
         for subquery in (x for x in scope.subquery_scopes if id(x.expression) in inside):
-            for inner in subquery.expression.named_selects:
+            for inner in _query(subquery).named_selects:
                 yield from _origins(subquery, inner, known)
+
+
+def _query(scope: Scope) -> exp.Query:
+    query = scope.expression
+    assert isinstance(query, exp.Query), "A scope is of a query"
+    return query
 
 
 def compiled_sql(target_path: Path, node: Mapping) -> str | None:
