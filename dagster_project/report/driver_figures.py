@@ -205,13 +205,15 @@ def _forest(figure: Any, rows: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: percent_words(value, 0))
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("Change of first-year retention", fontsize=8, color=MUTED)
+    axes.set_xlabel(
+        "Change of first-year retention, as the report counts, with 95 % intervals", fontsize=8, color=MUTED
+    )
     _legend(figure, height, has_printed=rows["printed_percent_low"].notna().any())
 
 
 def _legend(figure: Any, height: float, has_printed: bool) -> None:
     place = 1 - 0.15 / height
-    marks = [(0.425, "●", OURS, "shown"), (0.505, "○", OURS, "hint"), (0.57, "●", UNSURE, "not shown, 95 % interval")]
+    marks = [(0.425, "●", OURS, "shown"), (0.505, "○", OURS, "hint"), (0.57, "●", UNSURE, "not shown")]
     marks += [(0.76, "◆", PRINTED, "printed in the report")] if has_printed else []
     for x, mark, color, words in marks:
         figure.text(x, place, mark, color=color, fontsize=9, va="center")
