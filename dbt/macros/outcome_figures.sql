@@ -1,6 +1,6 @@
 {#
-    How courses ended, of rows of mart_learner_course. Aggregates. Shares are of outcomes that are final: of a course that
-    goes on, only those who have left are known. Courses taken at any time have completions and no other outcomes.
+    How courses ended, of rows of mart_learner_course. Aggregates. Shares are of outcomes that are final: of a course
+    that goes on, only those who have left are known. Courses taken at any time have completions and no other outcomes.
 #}
 {% macro outcome_figures() -%}
     count(*) filter (where not is_self_paced and is_outcome_final) as final_outcome_count,

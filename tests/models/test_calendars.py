@@ -126,6 +126,11 @@ def add_careers(uni: University) -> None:
     uni.student("back_again", "years", "y22")
     uni.takes("back_again", "years-1", "y22", date(2022, 8, 20), dropped_on=date(2022, 10, 1))
     uni.takes("back_again", "years-1", "y22", date(2022, 10, 9), completed_on=date(2022, 12, 11), final_grade=90.0)
+    # Ended on 20 October, and of those who stayed nobody's outcome is told yet.
+    uni.course("years-4", "years", {"y24": date(2024, 7, 15)})
+    for learner, more in (("waits", {}), ("left", {"dropped_on": date(2024, 8, 20)})):
+        uni.student(learner, "years", "y24")
+        uni.takes(learner, "years-4", "y24", date(2024, 7, 1), **more)
     # Planned otherwise before the term: dropped and entered again before the first day.
     uni.student("changed_plans", "years", "y22")
     uni.takes("changed_plans", "years-1", "y22", date(2022, 8, 1), dropped_on=date(2022, 8, 10))
@@ -446,6 +451,14 @@ def test_a_course_that_runs_has_no_shares_of_outcomes_yet(marts):
         ("campus:years-1:y23", 2, 2, 0, 2, 0.0, 1.0),
         ("campus:years-1:y24", 2, 0, 1, 1, None, None),
     ]
+
+
+def test_a_course_that_has_just_ended_waits_for_the_outcomes_of_those_who_stayed(marts):
+    waiting = """
+        select final_outcome_count, running_count, withdrawn_count, withdrawn_share
+        from marts.mart_course_term where course_key = 'campus:years-4'
+    """
+    assert marts.execute(waiting).fetchall() == [(0, 1, 1, None)]
 
 
 def test_courses_without_deadlines_say_nothing_of_being_late(marts):

@@ -41,8 +41,8 @@ final as (
     from weeks
     inner join terms on weeks.first_term_key = terms.term_key
     inner join ends on weeks.program_enrollment_key = ends.program_enrollment_key
-    -- Those who have left still count in left_share, and so do those who graduated or took leave: they are no examples of
-    -- leaving, nor of staying.
+    -- Those who have left still count in left_share, and so do those who graduated or took leave: they are no examples
+    -- of leaving, nor of staying.
     qualify weeks.is_enrolled and coalesce(ends.next_year_state in ('retained', 'not_retained'), true)
 )
 

@@ -6,7 +6,7 @@ with registrations as (
     from {{ ref("int_course_registrations_resolved") }}
 )
 
--- Registered is the first time; completed is completed once ever reached, whatever follows; left is who has not come back.
+-- Registered is the first time; completed is completed once ever reached; left is who has not come back.
 select
     source,
     learner_id,

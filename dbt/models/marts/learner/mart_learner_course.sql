@@ -19,6 +19,15 @@ with enrollments as (
     where {{ in_slice("fct_course_enrollment.course_offering_key") }}
 ),
 
+-- Who left is known at once, how the others ended some time after the last day: until then nothing is final.
+results as (
+    select
+        course_offering_key,
+        coalesce(bool_or(outcome <> 'withdrawn'), false) or count(*) = count(outcome) as are_told
+    from enrollments
+    group by course_offering_key
+),
+
 learners as (
     select * from {{ ref("dim_learner") }}
 ),
@@ -282,6 +291,7 @@ select
         when enrollments.is_self_paced then enrollments.completed_on is not null
         else
             enrollments.outcome is not null
+            and results.are_told
             and (enrollments.ends_on is null or coalesce(enrollments.ends_on <= sources.last_data_on, false))
     end as is_outcome_final,
     case when enrollments.is_self_paced then enrollments.completed_on is not null end as is_completed,
@@ -380,6 +390,8 @@ select
 from enrollments
 inner join learners
     on enrollments.learner_key = learners.learner_key
+inner join results
+    on enrollments.course_offering_key = results.course_offering_key
 left join sources
     on enrollments.source = sources.source
 left join kinds

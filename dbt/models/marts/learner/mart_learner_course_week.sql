@@ -325,7 +325,8 @@ learner_weeks as (
         enrollments.enrollment_number,
         enrollments.offering_number,
         weeks.week_number,
-        coalesce(last_drops.unregistered_on >= weeks.as_of_on, true) and weeks_between.week_number is null as is_enrolled
+        coalesce(last_drops.unregistered_on >= weeks.as_of_on, true) and weeks_between.week_number is null
+            as is_enrolled
     from weeks
     inner join enrollments
         on

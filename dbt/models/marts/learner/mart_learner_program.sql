@@ -323,7 +323,8 @@ select
         as has_stackable_completion,
     case when entities.has_open_courses then open_content.program_enrollment_key is not null end
         as has_open_enrollment_any,
-    case when entities.has_open_courses then coalesce(open_content.has_any_paid, false) end as has_open_paid_enrollment_any,
+    case when entities.has_open_courses then coalesce(open_content.has_any_paid, false) end
+        as has_open_paid_enrollment_any,
     case when entities.has_open_courses then coalesce(open_content.has_any_completion, false) end
         as has_open_completion_any,
 

@@ -37,4 +37,6 @@ final as (
     from joined
 )
 
-{{ canonical_select("final", "course_enrollments", absent=["registered_at", "completed_on", "is_paid", "final_grade_share"]) }}
+{{ canonical_select(
+    "final", "course_enrollments", absent=["registered_at", "completed_on", "is_paid", "final_grade_share"]
+) }}

@@ -14,4 +14,6 @@ final as (
     group by source, learner_id
 )
 
-{{ canonical_select("final", "program_enrollments", absent=["admitted_on", "completed_on", "leave_from_on", "leave_to_on"]) }}
+{{ canonical_select(
+    "final", "program_enrollments", absent=["admitted_on", "completed_on", "leave_from_on", "leave_to_on"]
+) }}
