@@ -100,7 +100,7 @@ def test_nothing_refuses_a_delivery_with_one_optional_column_empty(models, colum
 
 NO_ENDS = [("campus", "course_offerings", "ends_on")]
 # What looks beyond the courses of a term: the fingerprint of what a row was made from, and a learner's earlier courses,
-# among them open ones, whose told outcome is final where they have no end.
+# among them open ones: since when a grade without a completion is known nobody can tell where they have no end.
 OF_OPEN_COURSES = ("inputs_hash", "earlier_failed_course_count")
 OF_A_TERM = {
     "core.dim_course_offering": "term_id <> 'open'",
@@ -133,24 +133,24 @@ def test_an_offering_in_a_term_ends_with_it(models):
         assert untold[table] == told[table], table
 
 
-def test_an_offering_in_no_term_goes_on_and_what_is_told_of_its_learners_is_final(models):
+def test_an_offering_in_no_term_goes_on_and_only_completions_are_final(models):
     outcomes = """
         select outcome, is_outcome_final, count(*), min(outcome_known_on), max(outcome_known_on)
         from marts.mart_learner_course where course_key = 'campus:intro' group by all order by all
     """
     with models.built() as connection:
-        # It ends in 2027, after the data: nothing is final.
+        # It ends in 2027, after the data: others may complete it yet.
         told = [row[:3] for row in connection.execute(outcomes).fetchall()]
-        assert told == [("fail", False, 5), ("pass", False, 14), ("withdrawn", False, 5)]
+        assert told == [("fail", False, 5), ("pass", True, 14), ("withdrawn", False, 5)]
     with models.built(emptied(NO_ENDS, "all rows")) as connection:
         ends = "select distinct ends_on, length_days from core.dim_course_offering where course_key = 'campus:intro'"
         assert connection.execute(ends).fetchall() == [(None, None)]
         # Of 24 learners five dropped it on the 31st day, five have a grade and no completion, of which nobody can tell
         # since when, and the others completed it on the 120th day.
         assert connection.execute(outcomes).fetchall() == [
-            ("fail", True, 5, None, None),
+            ("fail", False, 5, None, None),
             ("pass", True, 14, date(2024, 6, 28), date(2024, 6, 28)),
-            ("withdrawn", True, 5, date(2024, 3, 31), date(2024, 3, 31)),
+            ("withdrawn", False, 5, date(2024, 3, 31), date(2024, 3, 31)),
         ]
         # Nobody is warned of failing it.
         weeks = "select count(*) from features.feature_course_weeks where course_key = 'campus:intro'"
