@@ -96,7 +96,7 @@ PROGRAM_FEATURES = (
     Feature("click_rank_share", "study_time", direction=-1),
     Feature("active_days_rank_share", "study_time", direction=-1),
     Feature("submitted_item_count", "assignments", "rank", -1),
-    Feature("submitted_per_due_share", "assignments", direction=-1),
+    Feature("submitted_per_due_ratio", "assignments", direction=-1),
     Feature("missing_item_count", "assignments", direction=1),
     Feature("missing_item_count", "assignments", "rank", 1),
     Feature("since_last_submission_days", "assignments", "rank"),

@@ -175,7 +175,7 @@ select
     cast(courses.since_last_submission_days as integer) as since_last_submission_days,
     courses.score_share / nullif(cast(courses.scored_item_count as double), 0) as mean_score_share,
     courses.lowest_last_score_share,
-    courses.submitted_item_count / nullif(cast(courses.due_item_count as double), 0) as submitted_per_due_share,
+    courses.submitted_item_count / nullif(cast(courses.due_item_count as double), 0) as submitted_per_due_ratio,
 
     ---------- contacts
     case when first_terms.has_interventions then coalesce(contacted.contact_channel, 'none') end as contact_channel,
