@@ -111,6 +111,7 @@ def demo_summary(settings: Settings, truth: dict) -> str:
     lines += [
         f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, employers, gains, answers, dirt)",
         "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the report's drivers as columns)",
+        "  docs/questions.md  (ten questions in SQL)",
         "  warehouse/README.md  (the schemas, and how a BI tool connects)",
     ]
     return "\n".join(lines)
@@ -128,9 +129,9 @@ def _university(connection: duckdb.DuckDBPyConnection) -> list[str]:
     )
     # Programs too small to be shown have no share.
     shares = connection.execute(
-        "select sum(retained_share * followed_count) / sum(followed_count) as share, program_name "
-        "from reporting.program_retention where source = ? and retained_share is not null "
-        "group by program_name order by share desc, program_name",
+        "select sum(retained_share * followed_count) / sum(followed_count) as share, any_value(program_name) "
+        "from reporting.program_retention where source = ? and level = 'program_year' and retained_share is not null "
+        "group by program_key order by share desc, program_key",
         [SOURCE],
     ).fetchall()
     by_program = (

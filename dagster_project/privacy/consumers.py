@@ -83,6 +83,7 @@ class Rule:
 _WHOLE = Rule("true")
 _OPERATOR = Rule(None, "tells how the whole warehouse does, all consumers together")
 _EVERYWHERE = Rule(None, "tells of its learners what they did everywhere, other programs included")
+_TOGETHER = Rule(None, "counts the learners of all programs and organizations together")
 _OF_PROGRAMS = Rule(None, "is about programs, and an organization has none")
 _IN_MEMBERSHIP = (
     "course_key in (from scope_open_course_key) and exists (from scope_membership as times where "
@@ -146,13 +147,22 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
         _OF_PROGRAMS,
     ),
     "reporting.driver_effects": (
-        Rule("program_name is null or (source, program_name) in (from scope_program_name)"),
+        Rule("program_key is null or program_key in (from scope_program_key)"),
         _OF_PROGRAMS,
     ),
-    "reporting.at_risk_programs": (Rule("(source, program_name) in (from scope_program_name)"), _OF_PROGRAMS),
-    "reporting.program_retention": (Rule("(source, program_name) in (from scope_program_name)"), _OF_PROGRAMS),
-    "reporting.program_reregistration": (Rule("(source, program_name) in (from scope_program_name)"), _OF_PROGRAMS),
-    "reporting.program_stackability": (Rule("(source, program_name) in (from scope_program_name)"), _OF_PROGRAMS),
+    "reporting.organization_courses": (
+        None,
+        Rule(
+            "organization_key in (from scope_organization_key) "
+            "and (course_key is null or course_key in (from scope_open_course_key))"
+        ),
+    ),
+    "reporting.degree_learner_ages": (_TOGETHER, _TOGETHER),
+    "reporting.terms_active": (_TOGETHER, _TOGETHER),
+    "reporting.credentials_by_month": (_TOGETHER, _TOGETHER),
+    "reporting.learning_by_country": (_TOGETHER, _TOGETHER),
+    "reporting.skill_demand": (_TOGETHER, _TOGETHER),
+    "reporting.weekly_active_learners": (_TOGETHER, _TOGETHER),
     "analytics.at_risk_backtest": (Rule("n >= {minimum}"), _OF_PROGRAMS),
     "analytics.at_risk_calibration": (Rule("n >= {minimum}"), _OF_PROGRAMS),
     "analytics.at_risk_ranking": (_WHOLE, _OF_PROGRAMS),
@@ -267,9 +277,6 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
         "source": f"select {literal(consumer.source)} as source",
         "organization_key": f"select {organization} as organization_key where {organization} is not null",
         "program_key": f"select unnest([{programs}]) as program_key",
-        "program_name": f"select source, program_name from {core}.dim_program group by source, program_name "
-        # Two programs of one name: what the name stands for cannot be told apart.
-        f"having bool_and(coalesce(program_key in ({programs}), false))",
         "learner_key": people,
         "membership": f"select learner_key, from_on, to_on from {core}.fct_organization_membership "
         f"where organization_key = {organization}",

@@ -142,9 +142,7 @@ def setting(days: Days) -> None:
 
 
 def sql(days: Days) -> None:
-    days.edit(
-        "dbt/models/reporting/program_retention.sql", "from guarded as learners", "from guarded as learners -- new"
-    )
+    days.edit("dbt/models/reporting/program_retention.sql", "from protected\n", "from protected -- new\n")
 
 
 def code_of_an_analysis(days: Days) -> None:

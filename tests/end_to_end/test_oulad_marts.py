@@ -53,7 +53,8 @@ def test_counts_equal_the_published_ones(oulad):
 
 def test_reregistration_is_known_for_starters_of_2013_only(oulad):
     shares = oulad.query(
-        "select first_term_name, round(100 * reregistered_next_year_share, 1) from reporting.program_reregistration"
+        "select first_term_name, round(100 * reregistered_next_year_share, 1) from reporting.program_reregistration "
+        "where level = 'program_term'"
     )
     assert dict(shares) == {"2013B": 5.6, "2013J": 9.8, "2014B": None, "2014J": None}
 

@@ -1,4 +1,23 @@
--- How many learners of a program are at risk, by the last scoring. Grain: one row per source × outcome × program.
+-- How many learners are at risk by the last scoring, by program and in all. Grain: one row per source × outcome ×
+-- level × program.
+{%- set levels = [
+    {"name": "program", "keys": ["outcome", "program_key"]},
+    {"name": "source", "keys": ["outcome"]},
+] %}
+{%- set measures = [
+    {"name": "learner", "value": "count(*)"},
+    {
+        "name": "at_risk", "words": "at risk", "within": "learner", "of": "count(*)",
+        "value": "count(case when band in ('high', 'medium') then 1 end)",
+        "rest": "count(case when band not in ('high', 'medium') then 1 end)",
+    },
+    {
+        "name": "high", "words": "at high risk", "within": "at_risk", "is_bounded": false, "of": "count(*)",
+        "value": "count(case when band = 'high' then 1 end)", "rest": "count(case when band = 'medium' then 1 end)",
+    },
+    {"name": "changed", "words": "change", "value": "count(probability_change)", "within": "learner"},
+] %}
+
 with scores as (
     select * from {{ source("analytics", "at_risk_scores") }}
 ),
@@ -12,51 +31,37 @@ last_scorings as (
     group by source, outcome
 ),
 
-programs as (
-    select * from {{ ref("dim_program") }}
-),
-
-by_program as (
-    select
-        scores.source,
-        scores.outcome,
-        scores.program_key,
-        max(scores.as_of_on) as as_of_on,
-        max(scores.scored_on) as scored_on,
-        count(*) as learner_count,
-        count(*) filter (where scores.band = 'high') as high_count,
-        count(*) filter (where scores.band = 'medium') as medium_count,
-        avg({{ exact("scores.probability") }}) as mean_probability,
-        count(scores.probability_change) as changed_count,
-        avg({{ exact("scores.probability_change") }}) as mean_probability_change
+latest as (
+    select scores.*
     from scores
     inner join last_scorings
         on
             scores.source = last_scorings.source
             and scores.outcome = last_scorings.outcome
             and scores.scored_at = last_scorings.scored_at
-    group by scores.source, scores.outcome, scores.program_key
 ),
 
--- How many are scored and at risk in all is told elsewhere: what is withheld must not be the rest.
-protected as (
-    select
-        *,
-        {{ is_withheld("learner_count", ["source", "outcome"], "program_key") }} as is_withheld,
-        {{ is_withheld("changed_count", ["source", "outcome"], "program_key") }} as is_change_withheld
-    from by_program
-)
+{{ protected_groups("latest", levels, measures, aggregates={
+    "as_of_on": "max(as_of_on)",
+    "scored_on": "max(scored_on)",
+    "mean_probability": "avg(" ~ exact("probability") ~ ")",
+    "mean_probability_change": "avg(" ~ exact("probability_change") ~ ")",
+}) }}
 
 select
     protected.source,
     protected.outcome,
+    protected.level,
+    protected.program_key,
     programs.program_name,
     protected.as_of_on,
     protected.scored_on,
-    {{ shown("protected", [
-        "learner_count", "high_count", "medium_count", "mean_probability",
-    ], "learner_count", "is_withheld") }},
-    {{ shown("protected", ["mean_probability_change"], "changed_count", "is_change_withheld") }}
+    {%- for measure in measures[:3] %}
+    {{ shown_measure(measure) }},
+    {%- endfor %}
+    {{ shown_with("learner", "mean_probability") }},
+    {{ shown_with("changed", "mean_probability_change") }},
+    {{ withheld_because(measures) }}
 from protected
-inner join programs
+left join {{ ref("dim_program") }} as programs
     on protected.program_key = programs.program_key

@@ -53,6 +53,7 @@ select
     ---------- what
     source,
     driver_id,
+    program_key,
     program_name,
     position,
     figure,

@@ -1,49 +1,55 @@
--- How many starters of a term registered again a year later. Grain: one row per source × program × first term.
+-- How many starters registered again a year later, of institutions that are no degree program: by first term, by year
+-- of entry, and all of a year. Grain: one row per source × level × group.
 -- This counts registrations within the courses that the source shows; it is no degree's retention.
-with learners as (
+{%- set levels = [
+    {"name": "program_term", "keys": ["first_term_key"]},
+    {"name": "program_year", "keys": ["program_key", "first_year_number"]},
+    {"name": "year", "keys": ["first_year_number"]},
+] %}
+{%- set measures = [
+    {"name": "starter", "value": "count(*)"},
+    {"name": "followed", "words": "followed", "value": "count(is_reregistered_next_year)", "within": "starter"},
+    {
+        "name": "reregistered_next_year", "words": "registered again", "within": "followed",
+        "of": "count(is_reregistered_next_year)",
+        "value": "count(case when is_reregistered_next_year then 1 end)",
+        "rest": "count(case when not is_reregistered_next_year then 1 end)",
+    },
+] %}
+
+with starters as (
     select
-        source,
-        program_key,
-        first_term_key,
-        count(*) as starter_count,
-        count(is_reregistered_next_year) as followed_count,
-        avg(case when is_reregistered_next_year then 1.0 when not is_reregistered_next_year then 0.0 end)
-            as reregistered_next_year_share
-    from {{ ref("mart_learner_program") }}
-    group by source, program_key, first_term_key
+        learners.source,
+        learners.learner_key,
+        learners.program_key,
+        learners.first_term_key,
+        cast(year(terms.starts_on) as integer) as first_year_number,
+        learners.is_reregistered_next_year
+    from {{ ref("mart_learner_program") }} as learners
+    inner join {{ ref("dim_program") }} as programs
+        on learners.program_key = programs.program_key
+    inner join {{ ref("dim_term") }} as terms
+        on learners.first_term_key = terms.term_key
+    where programs.program_type is null or programs.program_type != 'degree'
 ),
 
--- All starters of a program may be known, and those of all terms but one would give that one's.
-guarded as (
-    select
-        *,
-        {{ is_withheld("starter_count", ["program_key"], "first_term_key") }} as is_withheld,
-        {{ is_withheld("followed_count", ["program_key"], "first_term_key") }} as is_share_withheld
-    from learners
-),
-
-programs as (
-    select * from {{ ref("dim_program") }}
-),
-
-terms as (
-    select * from {{ ref("dim_term") }}
-)
+{{ protected_groups("starters", levels, measures) }}
 
 select
-    learners.source,
+    protected.source,
+    protected.level,
+    protected.program_key,
+    protected.first_term_key,
+    protected.first_year_number,
     programs.program_name,
     terms.term_id as first_term_name,
     terms.starts_on as first_term_starts_on,
-    {{ shown("learners", ["starter_count"], "starter_count", "is_withheld") }},
-    case
-        when not learners.is_withheld and not learners.is_share_withheld then learners.followed_count
-    end as followed_count,
-    case
-        when not learners.is_withheld and not learners.is_share_withheld then learners.reregistered_next_year_share
-    end as reregistered_next_year_share
-from guarded as learners
-inner join programs
-    on learners.program_key = programs.program_key
-inner join terms
-    on learners.first_term_key = terms.term_key
+    {%- for measure in measures %}
+    {{ shown_measure(measure) }},
+    {%- endfor %}
+    {{ withheld_because(measures) }}
+from protected
+left join {{ ref("dim_program") }} as programs
+    on protected.program_key = programs.program_key
+left join {{ ref("dim_term") }} as terms
+    on protected.first_term_key = terms.term_key

@@ -1,42 +1,51 @@
--- From stackable open courses into the degree and a year on. Grain: one row per source × program.
--- Who completed, who only enrolled and who did neither are all entrants, whose number and retention are known: where
--- one of the three is too small, none is shown.
+-- From stackable open courses into the degree and a year on: those who completed one, who enrolled in one without
+-- completing, and all others. Grain: one row per source × program × way in.
+{%- set levels = [{"name": "way_in", "keys": ["program_key", "way_in"]}] %}
+{%- set measures = [
+    {"name": "entrant", "value": "count(*)"},
+    {"name": "followed", "words": "followed", "value": "count(is_retained)", "within": "entrant"},
+    {
+        "name": "retained", "words": "retained", "within": "followed", "of": "count(is_retained)",
+        "value": "count(case when is_retained then 1 end)", "rest": "count(case when not is_retained then 1 end)",
+    },
+] %}
+
 with stackability as (
-    select
-        *,
-        {{ is_any_small(["open_completer_count", "open_learner_count - open_completer_count"]) }} as is_open_withheld,
-        {{ is_any_small([
-            "completed_entrant_count", "enrolled_entrant_count - completed_entrant_count", "other_entrant_count",
-        ]) }} as is_withheld,
-        {{ is_any_small([
-            "completed_followed_count", "enrolled_followed_count - completed_followed_count", "other_followed_count",
-            "completed_entrant_count", "enrolled_entrant_count - completed_entrant_count", "other_entrant_count",
-        ]) }} as is_share_withheld
-    from {{ ref("mart_program_stackability") }}
+    select * from {{ ref("mart_program_stackability") }}
 ),
 
-programs as (
-    select * from {{ ref("dim_program") }}
-)
+entrants as (
+    select
+        learners.source,
+        learners.learner_key,
+        learners.program_key,
+        case
+            when learners.has_stackable_completion then 'completed'
+            when learners.has_stackable_enrollment then 'enrolled'
+            else 'other'
+        end as way_in,
+        learners.is_retained
+    from {{ ref("mart_learner_program") }} as learners
+    inner join stackability
+        on learners.program_key = stackability.program_key
+    where learners.has_stackable_enrollment is not null
+),
+
+{{ protected_groups("entrants", levels, measures, within=["program_key"]) }}
 
 select
-    stackability.source,
+    protected.source,
+    protected.program_key,
     programs.program_name,
     programs.university_name,
     stackability.stackable_course_count,
-    {{ shown("stackability", [
-        "open_learner_count", "open_completer_count",
-    ], "open_completer_count", "is_open_withheld") }},
-    case
-        when not stackability.is_open_withheld and not stackability.is_withheld
-            then stackability.open_learner_to_entrant_share
-    end as open_learner_to_entrant_share,
-    {{ shown("stackability", ["enrolled_entrant_count"], "enrolled_entrant_count", "is_withheld") }},
-    {{ shown("stackability", ["completed_entrant_count"], "completed_entrant_count", "is_withheld") }},
-    {{ shown("stackability", ["other_entrant_count"], "other_entrant_count", "is_withheld") }},
-    {{ shown("stackability", ["enrolled_retained_share"], "enrolled_followed_count", "is_share_withheld") }},
-    {{ shown("stackability", ["completed_retained_share"], "completed_followed_count", "is_share_withheld") }},
-    {{ shown("stackability", ["other_retained_share"], "other_followed_count", "is_share_withheld") }}
-from stackability
-inner join programs
-    on stackability.program_key = programs.program_key
+    protected.way_in,
+    {%- for measure in measures %}
+    {{ shown_measure(measure, is_rounded=true) }},
+    {%- endfor %}
+    {{ withheld_because(measures) }}
+from protected
+inner join {{ ref("dim_program") }} as programs
+    on protected.program_key = programs.program_key
+inner join stackability
+    on protected.program_key = stackability.program_key

@@ -4,10 +4,6 @@ with learner_weeks as (
     where is_enrolled
 ),
 
-courses as (
-    select * from {{ ref("dim_course") }}
-),
-
 offerings as (
     select * from {{ ref("dim_course_offering") }}
 ),
@@ -18,29 +14,48 @@ grouped as (
         course_offering_key,
         week_number,
         as_of_on,
-        count(*) as enrolled_count,
-        avg(case when last_week_click_count > 0 then 1.0 else 0.0 end) as active_share,
-        avg(last_week_click_count) as mean_last_week_click_count,
-        avg(last_week_active_days) as mean_last_week_active_days,
-        avg({{ exact("submitted_share") }}) as mean_submitted_share,
-        avg({{ exact("on_time_share") }}) as mean_on_time_share
+        count(*) as enrolled_value,
+        count(*) as active_of,
+        count(case when last_week_click_count > 0 then 1 end) as active_value,
+        count(case when last_week_click_count > 0 then null else 1 end) as active_rest,
+        round(avg(last_week_click_count), 1) as mean_last_week_click_count,
+        round(avg(last_week_active_days), 2) as mean_last_week_active_days,
+        round(avg({{ exact("submitted_share") }}), 2) as mean_submitted_share,
+        round(avg({{ exact("on_time_share") }}), 2) as mean_on_time_share
     from learner_weeks
     group by source, course_offering_key, week_number, as_of_on
+),
+
+-- One week less the next would tell who left: learners are counted in tens, shares in percents.
+protected as (
+    select
+        *,
+        {{ why_of_single_group("enrolled_value") }} as enrolled_why,
+        {{ why_of_single_group("enrolled_value", "active_value", "active_rest") }} as active_why
+    from grouped
 )
+{%- set measures = [{"name": "enrolled"}, {"name": "active", "words": "active", "rest": "", "of": ""}] %}
 
 select
-    grouped.source,
-    grouped.course_offering_key,
+    protected.source,
+    protected.course_offering_key,
+    offerings.course_key,
+    offerings.program_key,
+    offerings.term_key,
     courses.course_name,
     offerings.term_id as term_name,
-    grouped.week_number,
-    grouped.as_of_on,
-    {{ shown("grouped", [
-        "enrolled_count", "active_share", "mean_last_week_click_count", "mean_last_week_active_days",
-        "mean_submitted_share", "mean_on_time_share",
-    ], "enrolled_count") }}
-from grouped
+    protected.week_number,
+    protected.as_of_on,
+    {{ shown_measure(measures[0], is_rounded=true) }},
+    {{ shown_measure(measures[1], is_rounded=true) }},
+    {%- for column in [
+        "mean_last_week_click_count", "mean_last_week_active_days", "mean_submitted_share", "mean_on_time_share",
+    ] %}
+    {{ shown_with("enrolled", column) }},
+    {%- endfor %}
+    {{ withheld_because(measures) }}
+from protected
 inner join offerings
-    on grouped.course_offering_key = offerings.course_offering_key
-inner join courses
+    on protected.course_offering_key = offerings.course_offering_key
+inner join {{ ref("dim_course") }} as courses
     on offerings.course_key = courses.course_key
