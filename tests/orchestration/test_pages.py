@@ -103,6 +103,12 @@ def make_everything(settings) -> dict[str, str]:
         create or replace table reporting.organization_skills (organization_key varchar, is_shown boolean);
         create or replace table reporting.driver_effects
             (source varchar, driver_id varchar, program_name varchar, position integer, status varchar, reason varchar);
+        create or replace table reporting.degree_learner_ages
+            (source varchar, program_level varchar, age_band varchar, learner_share double);
+        create or replace table reporting.terms_active
+            (source varchar, is_retained boolean, active_term_count integer, learner_share double);
+        create or replace table reporting.program_retention (source varchar, level varchar, program_key varchar,
+            program_name varchar, first_year_number integer, retained_share_told varchar, withheld_because varchar);
         create or replace table core.dim_learner as select 'x' as source, 'x:1' as learner_key, '1' as learner_id;
         create or replace table marts.mart_learner_course as select source, learner_key from core.dim_learner;
         """,
@@ -136,7 +142,7 @@ def test_every_page_tells_how_far_the_data_reach_the_snapshot_and_the_source(set
     deliver(tmp_path / "uni", day)
     load(settings, "uni", tmp_path / "uni")
     pages = make_everything(settings)
-    assert len(pages) == 6, sorted(pages)
+    assert len(pages) == 7, sorted(pages)
     snapshot = (settings.published_dir / "current").readlink().name
     told = f"Data up to {in_words(day)} · snapshot {snapshot} · source uni"
     assert {name for name, page in pages.items() if told not in text_of(page)} == set()

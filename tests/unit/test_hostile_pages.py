@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from dagster_project.report import at_risk_model, data_docs, pipeline_status, skill_benchmarks
+from dagster_project.report import at_risk_model, data_docs, degree_learners, pipeline_status, skill_benchmarks
 from dagster_project.settings import Settings
 from dagster_project.store.findings import page_of, record
 from tests.made_findings import finding
@@ -84,6 +84,18 @@ def at_risk() -> str:
     )
 
 
+def learners() -> str:
+    named = {"source": HOSTILE, "learner_share": 0.5}
+    program = {"source": HOSTILE, "level": "program_year", "program_key": HOSTILE, "program_name": HOSTILE}
+    program |= {"first_year_number": 2024, "retained_share_told": HOSTILE, "withheld_because": None}
+    tables = {
+        "degree_learner_ages": named | {"program_level": HOSTILE, "age_band": HOSTILE},
+        "terms_active": named | {"is_retained": True, "active_term_count": 3},
+        "program_retention": program,
+    }
+    return degree_learners.make_page(Made(**{name: pd.DataFrame([row]) for name, row in tables.items()}))
+
+
 def docs(folder) -> str:
     row = finding("marts.x", HOSTILE, unexpected_count=1, judged_count=2, observed=json.dumps({"max": HOSTILE}))
     row |= dict.fromkeys(("column_names", "rule", "notes", "query", "error", "part", "run_id"), HOSTILE)
@@ -93,7 +105,7 @@ def docs(folder) -> str:
     return page_of(settings, "marts.x").read_text() + index.read_text()
 
 
-@pytest.mark.parametrize("made", [skills, pipeline, at_risk, docs])
+@pytest.mark.parametrize("made", [skills, pipeline, at_risk, learners, docs])
 def test_names_of_a_source_are_text_and_never_markup(made, tmp_path):
     html = made(tmp_path) if made is docs else made()
     found = Found(html)
