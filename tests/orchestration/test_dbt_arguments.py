@@ -1,10 +1,12 @@
 """The dbt command line, built by pure functions."""
 
 import json
-from datetime import date
+from datetime import date, datetime
 
-from dagster_project.defs.partitions import rebuild_window
+from dagster_project.defs.partitions import DAILY_EVENTS, rebuild_window
+from dagster_project.defs.transform import assets
 from dagster_project.defs.transform.assets import build_arguments
+from dagster_project.store.plan import Built
 
 
 def test_changed_dates_inside_the_range_are_not_named_twice():
@@ -32,3 +34,14 @@ def test_without_windows_dbt_is_told_to_build_everything():
 def test_unit_tests_stay_out_of_production_runs():
     arguments = build_arguments({})
     assert arguments[arguments.index("--exclude-resource-type") + 1] == "unit_test"
+
+
+def test_days_that_another_sql_summarized_are_all_summarized_anew():
+    """Rows of other days would lack a new column, or be counted by another rule."""
+    at = datetime(2026, 11, 30)
+    before = {DAILY_EVENTS: Built("v1", "one", at), "marts.mart_course": Built("v1", "one", at)}
+    edited = {DAILY_EVENTS: Built("v2", "other", at)}
+    assert assets._is_summarized_otherwise(edited, before)
+    assert not assets._is_summarized_otherwise({DAILY_EVENTS: Built("v2", "one", at)}, before)
+    assert not assets._is_summarized_otherwise({"marts.mart_course": Built("v2", "other", at)}, before)
+    assert not assets._is_summarized_otherwise(edited, {})

@@ -68,10 +68,12 @@ def _dbt_build(
             os.environ.update(settings.environment_of_dbt())
             target = warehouse.dbt_target
             built = built_now(context, settings)
+            # Rows of other days that another SQL made would not go with those that it makes now.
+            rebuild = None if _is_summarized_otherwise(built, versions.read(settings)) else warehouse.rebuild
             told = versions.as_variable(built, warehouse.run_id, clock.now_as_stored())
             outputs, failure = [], None
             try:
-                for event in dbt.build(build_arguments(warehouse.rebuild, told), _nodes(later), context, target):
+                for event in dbt.build(build_arguments(rebuild, told), _nodes(later), context, target):
                     if isinstance(event, dg.Output):
                         outputs.append(event)
                     else:
@@ -95,6 +97,12 @@ def _dbt_build(
 # Two builds, because what Python computes stands between them: it reads marts, and reporting reads it.
 models = _dbt_build("models", exclude=REPORTING, later=SCHEMAS_OF_REPORTING)
 reporting = _dbt_build("reporting", select=REPORTING)
+
+
+def _is_summarized_otherwise(made: Mapping[str, Built], before: Mapping[str, Built]) -> bool:
+    """Whether models that keep the rows of earlier days are made by other code, or with other settings, than these."""
+    kept = [x for x in made if x in NODES and NODES[x]["config"]["materialized"] == "incremental"]
+    return any(name in before and before[name].code != made[name].code for name in kept)
 
 
 def _nodes(later: Sequence[str]) -> dbt.Nodes:
