@@ -32,6 +32,7 @@ Column: `data_type` (see `TYPES`) and, in `config.meta`:
 
     required    true: a row without a value is refused; {column: value}: it is refused where that column of the table
                 has that value
+    optional    true: a file may lack the column; it is empty then
     pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
     person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
                 has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
@@ -71,7 +72,12 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is delivered; `person`: it says whose row it is, though it is kept as it is."""
+    """A column as it is delivered.
+
+    Attributes:
+        person: it says whose row it is, though it is kept as it is.
+        optional: a file may lack it.
+    """
 
     name: str
     data_type: str
@@ -80,6 +86,7 @@ class Column:
     pii: Literal["direct", "pseudonym"] | None = None
     description: str = ""
     person: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -304,7 +311,7 @@ def _table(raw: Any, path: Path) -> Table:
 def _column(raw: Any, table: "Place") -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, {"required", "pii", "person"})
+    meta = place.meta(raw, {"required", "pii", "person", "optional"})
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()
@@ -323,8 +330,13 @@ def _column(raw: Any, table: "Place") -> Column:
     person = place.boolean(meta, "person", default=False)
     if person and pii:
         raise place.error("person", person, f"nothing beside pii: {pii}, which says as much")
+    optional = place.boolean(meta, "optional", default=False)
+    if optional and (required or required_where or pii or person):
+        raise place.error(
+            "optional", optional, "nothing beside required, pii or person: such a column cannot be missing"
+        )
     description = str(raw.get("description", "")).strip()
-    return Column(name, data_type, required, required_where, pii, description, person)
+    return Column(name, data_type, required, required_where, pii, description, person, optional)
 
 
 def _condition(raw: Mapping, place: "Place") -> tuple[str, str]:

@@ -6,6 +6,8 @@ from dagster_project.base.words import nearest
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest.records import BrokenFile, Header
 
+Positions = tuple[int | None, ...]
+"""Where each of the contract's columns stands in a file; None: an optional one that it lacks."""
 SHOWN_NAMES = 50
 SHOWN_CHARACTERS = 100
 """How much an error shows of a file's columns, and of the name of one."""
@@ -13,7 +15,7 @@ DELIMITERS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 """What usually stands between fields, and what it is called."""
 
 
-def columns_of_text(contract: Contract, table: Table, header: Header) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def columns_of_text(contract: Contract, table: Table, header: Header) -> tuple[Positions, tuple[str, ...]]:
     """As `match_columns`, of the first line of a text file."""
     if header.names is not None:
         return match_columns(contract, table, header.names)
@@ -25,11 +27,12 @@ def columns_of_text(contract: Contract, table: Table, header: Header) -> tuple[t
     return tuple(range(header.fields)), ()
 
 
-def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tuple[Positions, tuple[str, ...]]:
     """Positions of the contract's columns among a file's, in the contract's order, and the file's other columns.
 
     Raises:
-        BrokenFile: a column is missing or there twice; names all of them, and what the file has instead.
+        BrokenFile: a column is missing or there twice; names all of them, and what the file has instead. An optional
+            one may be missing, unless it looks as if it were renamed.
     """
     if delimiter := _other_delimiter(contract, table, names):
         raise BrokenFile(
@@ -42,17 +45,20 @@ def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tup
         if column.name not in names:
             near = nearest(column.name, [name for name in names if name not in _names(table)])
             hint = f" (renamed to {shown(near)}?)" if near else ""
-            problems.append(f"column {column.name} is missing{hint}")
+            if near or not column.optional:
+                problems.append(f"column {column.name} is missing{hint}")
         elif list(names).count(column.name) > 1:
             problems.append(f"column {column.name} is there {list(names).count(column.name)} times")
     if problems:
+        needed = ", ".join(column.name for column in table.columns if not column.optional)
         raise BrokenFile(
-            f"{'; '.join(problems)}. Table {table.name} of contract {contract.name} needs "
-            f"{', '.join(_names(table))}; found {listed(names)}. Put the header right and deliver the file "
-            f"again, or change the contract {contract.path.name}"
+            f"{'; '.join(problems)}. Table {table.name} of contract {contract.name} needs {needed}; "
+            f"found {listed(names)}. Put the header right and deliver the file again, or change the contract "
+            f"{contract.path.name}"
         )
     others = tuple(name for name in names if name not in _names(table))
-    return tuple(names.index(column.name) for column in table.columns), others
+    there = {name: position for position, name in enumerate(names)}
+    return tuple(there.get(column.name) for column in table.columns), others
 
 
 def listed(names: Sequence[str]) -> str:

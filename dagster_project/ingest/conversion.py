@@ -15,7 +15,7 @@ from dagster_project.base.sql import literal
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
 from dagster_project.ingest import identity, quarantine, sql
-from dagster_project.ingest.columns import columns_of_text, listed, match_columns
+from dagster_project.ingest.columns import Positions, columns_of_text, listed, match_columns
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.recognition import Erased
 from dagster_project.ingest.records import BrokenFile, Splitter, is_blank, read_header
@@ -111,7 +111,8 @@ class Conversion:
         has_header = dialect.header and not found.uneven
         relation = sql.text_relation(readable, dialect, positions, header.fields, header=has_header)
         hidden = [position for position in range(header.fields) if position not in positions]
-        hidden += [position for position, column in zip(positions, self.table.columns, strict=True) if column.pii]
+        personal = [x for x, column in zip(positions, self.table.columns, strict=True) if column.pii]
+        hidden += [position for position in personal if position is not None]
 
         def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
             for record, reason, data in splitter.fetch(path, wanted):
@@ -143,12 +144,13 @@ class Conversion:
                     "the column, or leave it out, and deliver the file again"
                 )
             positions, others = match_columns(self.contract, self.table, names)
-            chosen = tuple(names[position] for position in positions)
+            chosen = tuple(None if position is None else names[position] for position in positions)
             relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
-            types = tuple(described[position][1] for position in positions)
+            types = tuple(None if position is None else described[position][1] for position in positions)
             typed = sql.typed_columns(self.table, self.contract.dialect, types)
             shown = dict.fromkeys(others, self._masks)
-            shown |= {column.name: self._masks and bool(column.pii) for column in self.table.columns}
+            there = (x for x, position in zip(self.table.columns, positions, strict=True) if position is not None)
+            shown |= {column.name: self._masks and bool(column.pii) for column in there}
 
             def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
                 rows = connection.cursor().execute(sql.parquet_rows_as_json(self.content.path, shown))
@@ -295,12 +297,12 @@ def _rows_by_date(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[d
     return rows
 
 
-def _line_shape(table: Table, positions: tuple[int, ...], fields: int, delimiter: str) -> re.Pattern[bytes] | None:
+def _line_shape(table: Table, positions: Positions, fields: int, delimiter: str) -> re.Pattern[bytes] | None:
     """What a line of the table looks like when it is a record of its own; None when its types do not tell."""
     patterns = [f"[^{re.escape(delimiter)}]*"] * fields
     tells = False
     for position, column in zip(positions, table.columns, strict=True):
-        if column.required and column.data_type in INTEGER_TYPES | FLOAT_TYPES:
+        if position is not None and column.required and column.data_type in INTEGER_TYPES | FLOAT_TYPES:
             patterns[position] = r"\W?[-+]?[0-9.]+\W?"
             tells = True
     return re.compile(re.escape(delimiter).join(patterns).encode(), re.DOTALL) if tells and fields > 1 else None

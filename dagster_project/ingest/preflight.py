@@ -19,7 +19,7 @@ from dagster_project.base.engine import open_engine
 from dagster_project.base.words import nearest
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import sql
-from dagster_project.ingest.columns import columns_of_text, match_columns
+from dagster_project.ingest.columns import Positions, columns_of_text, match_columns
 from dagster_project.ingest.landing import (
     LandingError,
     LandingFile,
@@ -203,11 +203,12 @@ def _strange_rows(
     head: bytes,
     is_whole: bool,
     header: Header,
-    positions: tuple[int, ...],
+    positions: Positions,
 ) -> str | None:
     """That most of the first rows would be refused, with the first reason; by the loader's own SQL."""
     rows = list(islice(_rows(contract, head, is_whole, header), FIRST_ROWS))
-    chosen = [[row[position] for position in positions] for row in rows if len(row) == header.fields]
+    even = [row for row in rows if len(row) == header.fields]
+    chosen = [[None if position is None else row[position] for position in positions] for row in even]
     if not rows:
         return None
     if 2 * len(chosen) < len(rows):

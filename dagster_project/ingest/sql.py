@@ -13,6 +13,7 @@ from pathlib import Path
 from dagster_project.base.keyed_hash import keyed_hash_sql
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
+from dagster_project.ingest.columns import Positions
 from dagster_project.ingest.records import MAXIMUM_RECORD
 
 SHOWN_CHARACTERS = 100
@@ -21,11 +22,12 @@ ROW_NUMBER = "file_row_number"
 """The engine's column with the place of a row in a Parquet file, from 0."""
 
 
-def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fields: int, *, header: bool) -> str:
+def text_relation(path: Path, dialect: Dialect, positions: Positions, fields: int, *, header: bool) -> str:
     """The records of a text file; `positions` are those of the contract's columns among its `fields`."""
     columns = ", ".join(f"'f{position}': 'varchar'" for position in range(fields))
     null_values = ", ".join(literal(value) for value in dialect.null_values)
-    chosen = "".join(f", f{position} as _text{index}" for index, position in enumerate(positions))
+    texts = ["cast(null as varchar)" if position is None else f"f{position}" for position in positions]
+    chosen = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
     return (
         f"select row_number() over () as _record{chosen} from read_csv({literal(path)}, auto_detect = false, "
         f"header = {str(header).lower()}, columns = {{{columns}}}, delim = {literal(dialect.delimiter)}, "
@@ -35,31 +37,32 @@ def text_relation(path: Path, dialect: Dialect, positions: tuple[int, ...], fiel
     )
 
 
-def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str, ...]) -> str:
-    """The records of a Parquet file; `columns` are its names for the contract's columns."""
-    texts = [f"cast({identifier(column)} as varchar)" for column in columns]
+def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str | None, ...]) -> str:
+    """The records of a Parquet file; `columns` are its names for the contract's columns, None for one that it lacks."""
+    values = ["null" if column is None else identifier(column) for column in columns]
+    texts = [f"cast({value} as varchar)" for value in values]
     if dialect.null_values:
         null_values = ", ".join(literal(value) for value in dialect.null_values)
         texts = [f"case when {text} not in ({null_values}) then {text} end" for text in texts]
     chosen = "".join(
-        f", {text} as _text{index}, {identifier(column)} as _value{index}"
-        for index, (text, column) in enumerate(zip(texts, columns, strict=True))
+        f", {text} as _text{index}, {value} as _value{index}"
+        for index, (text, value) in enumerate(zip(texts, values, strict=True))
     )
     return f"select {ROW_NUMBER} + 1 as _record{chosen} from read_parquet({literal(path)}, {ROW_NUMBER} = true)"
 
 
-def typed_columns(table: Table, dialect: Dialect, types: tuple[str, ...]) -> frozenset[int]:
+def typed_columns(table: Table, dialect: Dialect, types: tuple[str | None, ...]) -> frozenset[int]:
     """Indexes of the contract's columns that a Parquet file holds in their type, so that they need no cast.
 
     Args:
-        types: the engine's names of the file's types, in the contract's order.
+        types: the engine's names of the file's types, in the contract's order; None for a column that it lacks.
     """
     if set(dialect.null_values) - {""}:  # a number or a date may stand for a missing value
         return frozenset()
     return frozenset(
         index
         for index, (column, found) in enumerate(zip(table.columns, types, strict=True))
-        if found.lower() == column.data_type != "varchar" and not column.pii
+        if found and found.lower() == column.data_type != "varchar" and not column.pii
     )
 
 

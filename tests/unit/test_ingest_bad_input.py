@@ -98,6 +98,28 @@ def test_parquet_without_a_column_is_refused_like_text(bench):
     refused_whole(bench, "learners", "column country is missing. Table learners of contract tiny needs")
 
 
+def test_an_optional_column_may_be_missing_but_not_be_named_otherwise(tmp_path):
+    bench = Bench(
+        tmp_path,
+        CAMPUS.replace(
+            "{name: country, data_type: varchar}",
+            "{name: country, data_type: varchar, config: {meta: {optional: true}}}",
+        ),
+    )
+    bench.deliver("learners.csv", b"learner_id\n1\n")
+    bench.load("learners")
+    assert bench.rows("learners") == [(1, None, "learners.csv", 1)]
+    (bench.landing / "learners.csv").unlink()
+    duckdb.sql(f"copy (select 2 as learner_id) to '{bench.landing}/learners.parquet'")
+    bench.load("learners")
+    assert bench.rows("learners") == [(2, None, "learners.parquet", 1)]
+    (bench.landing / "learners.parquet").unlink()
+    bench.deliver("learners.csv", b"learner_id,countries\n1,NO\n")
+    refused_whole(
+        bench, "learners", "column country is missing (renamed to countries?). Table learners of contract tiny"
+    )
+
+
 # --- rows
 
 
