@@ -87,9 +87,9 @@ def _find_origins(scope: Scope, name: str, known: _Known) -> Iterator[tuple[str,
                 yield from _origins(subquery, inner, known)
 
 
-def _query(scope: Scope) -> exp.Query:
+def _query(scope: Scope) -> exp.Query | exp.DerivedTable:
     query = scope.expression
-    assert isinstance(query, exp.Query), "A scope is of a query"
+    assert isinstance(query, exp.Query | exp.DerivedTable), f"A scope of {type(query).__name__}"
     return query
 
 
