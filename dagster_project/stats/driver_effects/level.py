@@ -67,6 +67,7 @@ class Driver:
     controls: list[str] = field(default_factory=list)
     student: list[str] = field(default_factory=list)
     sensitivity: list[str] = field(default_factory=list)
+    disjoint_open: list[str] = field(default_factory=list)  # controls of open content that exclude each other
     replaced: list[str] = field(default_factory=list)  # controls that give way to those of `sensitivity`
     reason: str = ""
     sample: str | None = None
@@ -172,8 +173,9 @@ class Level:
             driver.student = [c for c, g in allowed if g in STUDENT_GROUPS]
             doubtful = [(c, g) for c, g in columns if verdict.get(g) == "sensitivity" and c != driver.column]
             driver.sensitivity = [c for c, _ in doubtful]
+            driver.disjoint_open = [c for c, g in allowed if g in OPEN_GROUPS]
             if PRINTED_OPEN_GROUP in {g for _, g in doubtful}:
-                driver.replaced = [c for c, g in allowed if g in OPEN_GROUPS]
+                driver.replaced = driver.disjoint_open
         wanted = {c for driver in self.drivers for c in [*driver.controls, *driver.sensitivity]}
         self.controls = [c for c, _ in columns if c in wanted]
 

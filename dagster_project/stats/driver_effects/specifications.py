@@ -58,7 +58,8 @@ def specifications(level: Level) -> pd.DataFrame:
             graduates.append(level.model(f"{driver.id}|graduates too", driver, keep=chosen))
         printed = AS_PRINTED.get(driver.id)
         if printed in level.there:
-            within.append(level.model(f"{driver.id}|as printed", driver, keep=chosen, column=printed))
+            nested = [c for c in chosen if c not in driver.disjoint_open]  # which say less once they overlap
+            within.append(level.model(f"{driver.id}|as printed", driver, keep=nested, column=printed))
         if driver.kind == "own":
             course_term.append(level.model(f"{driver.id}|course and term absorbed", driver, keep=chosen))
     keys = level.columns
