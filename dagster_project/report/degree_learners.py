@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 READS = ("reporting.degree_learner_ages", "reporting.terms_active", "reporting.program_retention")
 COLORS = ("#0b6e63", "#d1603d", "#5b4b8a", "#b7791f", "#6b7280")
 # Of a drawing, in its own units.
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 250, 40, 34, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 250, 52, 34, 14
 
 
 def make_page(warehouse: Warehouse, about: About | None = None) -> str:
