@@ -418,9 +418,9 @@ CONTROLS: dict[str, tuple[Level, str]] = {
     "week_count": ("learner_course", "weeks."),
     "video_minutes": ("learner_course", "Sum of the minutes of items of kind video."),
     "assignment_group_share": ("learner_course", "Graded items with an assignment_group / graded items."),
-    "small_weight_share": ("learner_course", "Graded items with weight <= .05 / graded items."),
-    "medium_weight_share": ("learner_course", "Graded items with .05 < weight <= .15 / graded items."),
-    "large_weight_share": ("learner_course", "Graded items with weight > .15 / graded items."),
+    "small_weight_share": ("learner_course", "Graded items with weight < .05 / graded items."),
+    "medium_weight_share": ("learner_course", "Graded items with .05 <= weight < .15 / graded items."),
+    "large_weight_share": ("learner_course", "Graded items with weight >= .15 / graded items."),
     **{
         f"{kind}_per_week": ("learner_course", f"Mean over weeks of the number of ungraded items of kind {kind}.")
         for kind in ("video", "reading", "practice")

@@ -64,7 +64,7 @@ in_window as (
     where abs(distance_days) <= reach_days
 ),
 
--- Where no term starts in the window: the next one that is required, or the next at all where the program does not tell.
+-- Where no term starts in the window: the next one that is required, or the next at all where the program tells none.
 next_starts as (
     select later_terms.*
     from later_terms

@@ -20,5 +20,5 @@ select
 from shared
 qualify row_number() over (
     partition by open_course_key, program_key
-    order by shared_item_share desc, course_offering_key, open_course_version_key
+    order by shared_item_share desc, course_offering_key asc, open_course_version_key asc
 ) = 1
