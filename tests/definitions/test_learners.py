@@ -238,12 +238,14 @@ def test_a_week_knows_who_had_left_then_and_who_had_come_back(built):
     Definitions, Courses: "a drop that was followed by re-entry stays a drop at its date and the later enrolment
     another row."
     """
+
     # logic began on 4 September; ana left on the 12th and came back on the 20th. Week 2 ends before the 18th, week 3
     # before the 25th.
-    enrolled = [
-        built.value(
-            reentry, "mart_learner_course_week.is_enrolled", learner="ana", course="logic", term="F23", week_number=week
-        )
-        for week in (1, 2, 3)
-    ]
-    assert enrolled == [True, False, True]
+    def enrolled(learner: str) -> list[bool]:
+        place = {"learner": learner, "course": "logic", "term": "F23"}
+        name = "mart_learner_course_week.is_enrolled"
+        return [built.value(reentry, name, week_number=week, **place) for week in (1, 2, 3)]
+
+    assert enrolled("ana") == [True, False, True]
+    # ben left on the 12th for good.
+    assert enrolled("ben") == [True, False, False]

@@ -120,7 +120,8 @@ def _add_learner(tables: dict[str, list[dict]], number: int) -> None:
         {"learner_id": learner, "program_id": program, "first_term_id": f"{program}-{first}"}
         | {"admitted_on": TERMS[first] - timedelta(60)}
         | {"completed_on": TERMS[first] + timedelta(300) if number % 12 == 1 else None}
-        | {"leave_from_on": date(2025, 8, 1), "leave_to_on": date(2025, 12, 31)}
+        | {"leave_from_on": date(2025, 8, 1) if number == 5 else None}
+        | {"leave_to_on": date(2025, 12, 31) if number == 5 else None}
     )
     if number % 2:
         tables["organization_members"].append(

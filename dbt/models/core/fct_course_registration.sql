@@ -20,7 +20,8 @@ select
     -- Who leaves after the completion drops nothing.
     case when completed_on is null then unregistered_on end as unregistered_on,
     case
-        when completed_on is null and unregistered_on is not null then greatest(next_registered_on, unregistered_on)
+        when completed_on is null and unregistered_on is not null and next_registered_on is not null
+            then greatest(next_registered_on, unregistered_on)
     end as returned_on,
     completed_on,
     is_paid
