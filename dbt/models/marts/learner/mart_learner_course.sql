@@ -396,8 +396,6 @@ left join sources
     on enrollments.source = sources.source
 left join kinds
     on enrollments.source = kinds.source
-left join versions
-    on enrollments.course_version_key = versions.course_version_key
 left join points
     on enrollments.course_enrollment_key = points.course_enrollment_key
 left join activity
