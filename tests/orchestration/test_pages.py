@@ -142,7 +142,7 @@ def test_every_page_tells_how_far_the_data_reach_the_snapshot_and_the_source(set
     deliver(tmp_path / "uni", day)
     load(settings, "uni", tmp_path / "uni")
     pages = make_everything(settings)
-    assert len(pages) == 6, sorted(pages)
+    assert len(pages) == 7, sorted(pages)
     snapshot = (settings.published_dir / "current").readlink().name
     told = f"Data up to {in_words(day)} · snapshot {snapshot} · source uni"
     assert {name for name, page in pages.items() if told not in text_of(page)} == set()
