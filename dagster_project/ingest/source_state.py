@@ -55,6 +55,8 @@ def _state(contract: Contract, source: Source, settings: Settings, now: datetime
     }
     told = []
     for table in contract.tables:
+        if table.freshness is None:  # any age will do, so the landing place need not be looked through
+            continue
         newest = newest_at(contract, table, source, settings, days.get(table.name))
         # There is nothing to wait for where a source has never had an optional table.
         if reason := "" if newest is None and table.optional else why_stale(table, newest, now):

@@ -57,11 +57,9 @@ def learning_warehouse(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     with warehouse.writing(context) as settings:
         snapshot_id = make_snapshot_id(warehouse.run_id[:8])
-        state, built = (
-            planning.state_after(context, settings, warehouse.sources(), snapshot_id),
-            data_versions.read(settings),
-        )
-        ends = {state.name: state.last_data_on for state in source_states(CONTRACTS, settings)}
+        state = planning.state_after(context, settings, warehouse.sources(), snapshot_id)
+        built = data_versions.read(settings)
+        ends = {source.name: source.last_data_on for source in source_states(CONTRACTS, settings)}
         try:
             publication = publish(
                 settings,

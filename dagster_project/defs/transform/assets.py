@@ -30,8 +30,8 @@ from dagster_project.store.warehouse import Warehouse
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
-REPORTING = "path:models/reporting path:models/learners"
 SCHEMAS_OF_REPORTING = ("reporting", "learners")
+REPORTING = " ".join(f"path:models/{schema}" for schema in SCHEMAS_OF_REPORTING)
 
 
 def _dbt_build(

@@ -22,8 +22,7 @@ learner_courses as (
         course_key,
         count(distinct learner_key) as learner_count,
         count(*) as enrollment_count,
-        avg(cast(case when previous_attempt_count > 0 then 1 when previous_attempt_count = 0 then 0 end as double))
-            as repeated_attempt_share,
+        {{ share_of("previous_attempt_count > 0") }} as repeated_attempt_share,
         bool_or(is_self_paced) as is_self_paced,
         {{ outcome_figures() }},
         {{ quantile("click_count", 0.5) }} as median_click_count,
