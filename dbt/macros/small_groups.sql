@@ -16,81 +16,107 @@
 
 
 {#
-    CTEs `level_<n>`, `<measure>_<n>`, `<measure>_<n>_final` and, with everything in it, `protected`.
+    CTEs of which the last, `protected`, has everything in it.
 
     units: relation with a row for each learner (or learner in a course) and the columns `source`, `learner_key`, those
         of all keys, and what the measures read.
     levels: from the finest on, each {"name": …, "keys": […]}: the columns that tell its groups apart within a source.
         The keys of a level determine those of the next.
     measures: each {"name": …, "value": aggregate} with, for an outcome, "rest": how many are without it and "of": its
-        denominator; "within": the measure without which it is not shown; "forced": an aggregate that withholds it;
-        "is_bounded": false where the rest is not all others, so that no bound is told; "is_listed": false where groups
-        of the first level that are withheld have no row.
+        denominator; "within": the measure before it without which it is not shown; "forced": an aggregate that
+        withholds it; "is_bounded": false where the rest is not all others, so that no bound is told; "is_listed": false
+        where groups of the first level that are withheld have no row.
     aggregates: further columns of a group, name: aggregate.
     within: key columns of the known sum that groups of the last level are parts of.
+
+    Every CTE but the first reads the one before it, and once: an engine that puts the text of a CTE in place of its name
+    (Spark) would otherwise have a plan that doubles with each step.
 #}
 {% macro protected_groups(units, levels, measures, aggregates={}, within=[]) %}
+    {%- set sums = levels + [{"keys": within}] %}
+    {%- set all_keys = [] %}
+    {%- for level in sums %}
+    {%- for key in level["keys"] if key not in all_keys %}{% do all_keys.append(key) %}{% endfor %}
+    {%- endfor %}
+    {%- set columns = ["level_number"] %}
+    {%- for _ in sums %}{% do columns.append("group_" ~ loop.index0) %}{% endfor %}
+    {%- do columns.append("people_count") %}
+    {%- for measure in measures %}
+    {%- do columns.append(measure["name"] ~ "_value") %}
+    {%- if measure["rest"] %}{% do columns.extend([measure["name"] ~ "_rest", measure["name"] ~ "_of"]) %}{% endif %}
+    {%- if measure["forced"] %}{% do columns.append("is_" ~ measure["name"] ~ "_forced") %}{% endif %}
+    {%- endfor %}
+counted_groups as (
     {%- for level in levels %}
     {%- set number = loop.index0 %}
     {%- set keys = [] %}
-    {%- for higher in levels[number:] %}
+    {%- for higher in sums[number:] %}
     {%- for key in higher["keys"] if key not in keys %}{% do keys.append(key) %}{% endfor %}
     {%- endfor %}
-    {%- for key in within if key not in keys %}{% do keys.append(key) %}{% endfor %}
-level_{{ number }} as (
     select
         source,
-        {%- for key in keys %}
-        {{ key }},
-        {%- endfor %}
         '{{ level["name"] }}' as level,
-        {{ _group_text(level["keys"]) }} as group_text,
-        {{ _group_text((levels + [{"keys": within}])[number + 1]["keys"]) }} as parent_text,
-        count(distinct learner_key) as people_count,
-        {%- for measure in measures %}
-        coalesce({{ measure["value"] }}, 0) as {{ measure["name"] }}_value,
-        {%- if measure["rest"] %}
+        {{ number }} as level_number,
+        {%- for key in all_keys %}
+        {{ key if key in keys else "null" }} as {{ key }},
+        {%- endfor %}
+        {%- for sum in sums %}
+        {{ _group_text(sum["keys"]) if loop.index0 >= number else "null" }} as text_{{ loop.index0 }},
+        {%- endfor %}
+        count(distinct learner_key) as people_count
+        {%- for measure in measures %},
+        coalesce({{ measure["value"] }}, 0) as {{ measure["name"] }}_value
+        {%- if measure["rest"] %},
         coalesce({{ measure["rest"] }}, 0) as {{ measure["name"] }}_rest,
-        coalesce({{ measure["of"] }}, 0) as {{ measure["name"] }}_of,
+        coalesce({{ measure["of"] }}, 0) as {{ measure["name"] }}_of
         {%- endif %}
-        {%- if measure["forced"] %}
-        {{ measure["forced"] }} as is_{{ measure["name"] }}_forced,
+        {%- if measure["forced"] %},
+        {{ measure["forced"] }} as is_{{ measure["name"] }}_forced
         {%- endif %}
         {%- endfor %}
-        {%- for name, aggregate in aggregates.items() %}
-        {{ aggregate }} as {{ name }},
+        {%- for name, aggregate in aggregates.items() %},
+        {{ aggregate }} as {{ name }}
         {%- endfor %}
-        {{ number }} as level_number
     from {{ units }}
     group by source{% for key in keys %}, {{ key }}{% endfor %}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
 ),
-    {% endfor %}
-    {%- for measure in measures %}
+numbered_groups as (
+    select
+        *,
+        {%- for _ in sums %}
+        dense_rank() over (order by text_{{ loop.index0 }}) as group_{{ loop.index0 }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from counted_groups
+),
+
+judged_groups as (
+    select
+        {%- for column in columns %}
+        {{ column }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from numbered_groups
+),
+    {%- set before = namespace(name="judged_groups") %}
+    {% for measure in measures %}
     {%- for number in range(levels | length) %}
-{{ _judged(measure, number) }},
+{{ _judged(measure, number, before.name) }},
+    {%- set before.name = measure["name"] ~ "_" ~ number %}
     {% endfor %}
-    {%- for number in range((levels | length) - 1, -1, -1) %}
-{{ _final(measure, number, number == (levels | length) - 1) }},
+{{ _why(measure, levels | length, columns, before.name) }},
+    {%- set before.name = measure["name"] ~ "_why" %}
+    {%- do columns.append(measure["name"] ~ "_why") %}
     {% endfor %}
-    {%- endfor %}
 protected as (
-    {%- set all_keys = [] %}
-    {%- for level in levels + [{"keys": within}] %}
-    {%- for key in level["keys"] if key not in all_keys %}{% do all_keys.append(key) %}{% endfor %}
-    {%- endfor %}
-    {%- for level in levels %}
-    {%- set number = loop.index0 %}
-    {%- set there = [] %}
-    {%- for higher in levels[number:] + [{"keys": within}] %}{% do there.extend(higher["keys"]) %}{% endfor %}
     select
         groups.source,
         groups.level,
         groups.level_number,
-        {%- for key in all_keys %}
-        {{ "groups." ~ key if key in there else "null" }} as {{ key }},
-        {%- endfor %}
-        {%- for name in aggregates %}
-        groups.{{ name }},
+        {%- for key in all_keys + (aggregates | list) %}
+        groups.{{ key }},
         {%- endfor %}
         {%- for measure in measures %}
         groups.{{ measure["name"] }}_value,
@@ -99,20 +125,21 @@ protected as (
         groups.{{ measure["name"] }}_of,
         {%- endif %}
         {%- if measure["within"] %}
-        coalesce({{ measure["name"] }}.why, case when {{ measure["within"] }}.why is not null then 'outer' end)
+        coalesce(
+            judged.{{ measure["name"] }}_why, case when judged.{{ measure["within"] }}_why is not null then 'outer' end
+        ) as {{ measure["name"] }}_why
         {%- else %}
-        {{ measure["name"] }}.why
-        {%- endif %} as {{ measure["name"] }}_why{{ "," if not loop.last }}
+        judged.{{ measure["name"] }}_why
+        {%- endif %}
+        {{- "," if not loop.last }}
         {%- endfor %}
-    from level_{{ number }} as groups
-    {%- for measure in measures %}
-    inner join {{ measure["name"] }}_{{ number }}_final as {{ measure["name"] }}
-        on groups.group_text = {{ measure["name"] }}.group_text
-    {%- endfor %}
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
+    from numbered_groups as groups
+    inner join {{ before.name }} as judged
+        on
+            groups.level_number = judged.level_number
+            {%- for _ in levels %}
+            and groups.group_{{ loop.index0 }} = judged.group_{{ loop.index0 }}
+            {%- endfor %}
 )
 {%- endmacro %}
 
@@ -132,124 +159,112 @@ protected as (
 {#
     One measure at one level: which groups are withheld for themselves (`is_first`) and which beside them (`is_beside`),
     and how far down and up the value of each may lie of what it is, for all that is told: where the groups that are
-    withheld in it are (`room_down`, `room_up`), and where all in it are (`all_down`, `all_up`).
+    withheld in it are (`room_down`, `room_up`), and where all in it are (`all_down`, `all_up`). The columns end in the
+    number of the level; in rows of other levels they are false and null.
 #}
-{% macro _judged(measure, number) %}
+{% macro _judged(measure, number, before) %}
     {%- set name, minimum, any = measure["name"], minimum_group_size(), 1000000000 -%}
     {%- set is_outcome = measure["rest"] is defined -%}
-    {%- set is_listed = measure.get("is_listed", true) -%}
-    {%- set lowest = 0 if is_outcome or not (is_listed or number) else 1 -%}
+    {%- set lowest = 0 if is_outcome or not (measure.get("is_listed", true) or number) else 1 -%}
     {%- set width = _width(measure) | int -%}
-    {%- set value, rest = "groups." ~ name ~ "_value", ("groups." ~ name ~ "_rest") if is_outcome else any -%}
+    {%- set value, rest = name ~ "_value", (name ~ "_rest") if is_outcome else any -%}
+    {%- set is_here = "level_number = " ~ number ~ " and " ~ name ~ ("_of" if is_outcome else "_value") ~ " > 0" -%}
 {{ name }}_{{ number }} as (
     select
-        group_text,
-        parent_text,
-        is_there,
-        is_outer,
-        is_small,
-        is_first,
+        *,
         -- Beside those withheld for themselves, until these are free.
-        is_there and not is_first and has_first
-        and not (count_before >= 2 and down_before >= {{ width }} and up_before >= {{ width }}) as is_beside,
-        room_down,
-        room_up,
-        all_down,
-        all_up
+        {{ is_here }} and not is_first_{{ number }} and has_first_{{ number }} = 1
+        and not (
+            count_before_{{ number }} >= 2
+            and down_before_{{ number }} >= {{ width }}
+            and up_before_{{ number }} >= {{ width }}
+        ) as is_beside_{{ number }}
     from (
         select
             *,
-            max(case when is_first then 1 else 0 end) over (partition by parent_text) = 1 as has_first,
-            count(*) over before as count_before,
-            coalesce(sum(room_down) over before, 0) as down_before,
-            coalesce(sum(room_up) over before, 0) as up_before
+            max(case when is_first_{{ number }} then 1 else 0 end) over (
+                partition by group_{{ number + 1 }}
+            ) as has_first_{{ number }},
+            count(case when {{ is_here }} then 1 end) over before as count_before_{{ number }},
+            coalesce(sum(room_down_{{ number }}) over before, 0) as down_before_{{ number }},
+            coalesce(sum(room_up_{{ number }}) over before, 0) as up_before_{{ number }}
         from (
             select
                 *,
-                {%- if number %}
                 {%- for end in ["down", "up"] %}
-                case when is_small then least(told_{{ end }}, within_{{ end }}) else within_{{ end }} end as all_{{ end }},
+                {%- set told, below = "told_" ~ end ~ "_" ~ number, "below_" ~ end ~ "_" ~ number %}
+                {%- set within = "within_" ~ end ~ "_" ~ number %}
+                {%- if number %}
                 case
-                    when not is_first or below_{{ end }} is null then within_{{ end }}
-                    when is_small then least(told_{{ end }}, below_{{ end }})
-                    else below_{{ end }}
-                end as room_{{ end }}{{ "," if not loop.last }}
-                {%- endfor %}
+                    when not ({{ is_here }}) then null
+                    when is_small_{{ number }} then least({{ told }}, {{ within }})
+                    else {{ within }}
+                end as all_{{ end }}_{{ number }},
+                case
+                    when not ({{ is_here }}) then null
+                    when not is_first_{{ number }} or {{ below }} is null then {{ within }}
+                    when is_small_{{ number }} then least({{ told }}, {{ below }})
+                    else {{ below }}
+                end as room_{{ end }}_{{ number }}{{ "," if not loop.last }}
                 {%- else %}
-                told_down as all_down,
-                told_up as all_up,
-                told_down as room_down,
-                told_up as room_up
+                case when {{ is_here }} then {{ told }} end as all_{{ end }}_{{ number }},
+                case when {{ is_here }} then {{ told }} end as room_{{ end }}_{{ number }}{{ "," if not loop.last }}
                 {%- endif %}
+                {%- endfor %}
             from (
                 select
                     *,
-                    is_there and (is_outer or is_small or is_open_below) as is_first,
-                    greatest(least(
-                        value - case when value < {{ minimum }} then {{ lowest }} else {{ minimum }} end,
-                        case when rest < {{ minimum }} then {{ minimum - 1 }} - rest else {{ any }} end
-                    ), 0) as told_down,
-                    greatest(least(
-                        case when value < {{ minimum }} then {{ minimum - 1 }} - value else {{ any }} end,
-                        rest - case when rest < {{ minimum }} then 0 else {{ minimum }} end
-                    ), 0) as told_up
+                    {{ is_here }} and (
+                        is_outer_{{ number }} or is_small_{{ number }}
+                        {%- if number %}
+                        or below_count_{{ number }} > 0 and not (
+                            below_count_{{ number }} >= 2
+                            and below_down_{{ number }} >= {{ width }}
+                            and below_up_{{ number }} >= {{ width }}
+                        )
+                        {%- endif %}
+                    ) as is_first_{{ number }}
                 from (
                     select
-                        groups.group_text,
-                        groups.parent_text,
-                        {{ value }} as value,
-                        {{ rest }} as rest,
-                        groups.{{ name }}_{{ "of" if is_outcome else "value" }} > 0 as is_there,
-                        {{ "coalesce(outer_groups.why is not null, false)" if measure["within"] else "false" }}
-                        {%- if measure["forced"] %} or coalesce(groups.is_{{ name }}_forced, false){% endif %} as is_outer,
+                        *,
+                        {{ measure["within"] ~ "_why is not null" if measure["within"] else "false" }}
+                        {%- if measure["forced"] %} or coalesce(is_{{ name }}_forced, false){% endif %} as is_outer_{{ number }},
                         {%- if is_outcome %}
-                        {{ value }} < {{ minimum }} or {{ rest }} < {{ minimum }} as is_small,
+                        {{ value }} < {{ minimum }} or {{ rest }} < {{ minimum }} as is_small_{{ number }},
                         {%- else %}
-                        {{ value }} < {{ minimum }} or groups.people_count < {{ minimum }} as is_small,
+                        {{ value }} < {{ minimum }} or people_count < {{ minimum }} as is_small_{{ number }},
                         {%- endif %}
                         {%- if number %}
-                        below.group_count > 0 and not (
-                            below.group_count >= 2
-                            and below.room_down >= {{ width }}
-                            and below.room_up >= {{ width }}
-                        ) as is_open_below,
-                        below.room_down as below_down,
-                        below.room_up as below_up,
-                        below.all_down as within_down,
-                        below.all_up as within_up
-                        {%- else %}
-                        false as is_open_below
+                        {%- set is_withheld = "is_first_" ~ (number - 1) ~ " or is_beside_" ~ (number - 1) %}
+                        count(case when {{ is_withheld }} then 1 end) over below as below_count_{{ number }},
+                        {%- for end in ["down", "up"] %}
+                        sum(case when {{ is_withheld }} then room_{{ end }}_{{ number - 1 }} end) over below
+                            as below_{{ end }}_{{ number }},
+                        sum(all_{{ end }}_{{ number - 1 }}) over below as within_{{ end }}_{{ number }},
+                        {%- endfor %}
                         {%- endif %}
-                    from level_{{ number }} as groups
-                    {%- if measure["within"] %}
-                    inner join {{ measure["within"] }}_{{ number }}_final as outer_groups
-                        on groups.group_text = outer_groups.group_text
-                    {%- endif %}
+                        greatest(least(
+                            {{ value }} - case when {{ value }} < {{ minimum }} then {{ lowest }} else {{ minimum }} end,
+                            case when {{ rest }} < {{ minimum }} then {{ minimum - 1 }} - {{ rest }} else {{ any }} end
+                        ), 0) as told_down_{{ number }},
+                        greatest(least(
+                            case when {{ value }} < {{ minimum }} then {{ minimum - 1 }} - {{ value }} else {{ any }} end,
+                            {{ rest }} - case when {{ rest }} < {{ minimum }} then 0 else {{ minimum }} end
+                        ), 0) as told_up_{{ number }}
+                    from {{ before }}
                     {%- if number %}
-                    left join (
-                        select
-                            parent_text,
-                            count(case when is_first or is_beside then 1 end) as group_count,
-                            sum(case when is_first or is_beside then room_down end) as room_down,
-                            sum(case when is_first or is_beside then room_up end) as room_up,
-                            sum(all_down) as all_down,
-                            sum(all_up) as all_up
-                        from {{ name }}_{{ number - 1 }}
-                        group by parent_text
-                    ) as below
-                        on groups.group_text = below.parent_text
+                    window below as (partition by group_{{ number }})
                     {%- endif %}
-                ) as read_groups
-            ) as told_groups
+                ) as told_groups
+            ) as first_groups
         ) as free_groups
-        where is_there
         window before as (
-            partition by parent_text
+            partition by group_{{ number + 1 }}
             order by
-                case when is_first then 0 else 1 end,
-                case when room_down >= {{ width }} and room_up >= {{ width }} then 0 else 1 end,
-                least(value, {{ any }}) + least(rest, {{ any }}),
-                group_text
+                case when is_first_{{ number }} then 0 else 1 end,
+                case when room_down_{{ number }} >= {{ width }} and room_up_{{ number }} >= {{ width }} then 0 else 1 end,
+                least({{ value }}, {{ any }}) + least({{ rest }}, {{ any }}),
+                group_{{ number }}
             rows between unbounded preceding and 1 preceding
         )
     ) as ordered_groups
@@ -261,40 +276,40 @@ protected as (
     Why a group's figure is withheld: outer (what it is a part of is), small, or beside (it would give away another, or
     follows from others); null: it is shown. Groups within one that is withheld beside others are withheld with it.
 #}
-{% macro _final(measure, number, is_last) %}
-    {%- set name, minimum = measure["name"], minimum_group_size() -%}
-    {%- set width = _width(measure) | int -%}
-{{ name }}_{{ number }}_final as (
+{% macro _why(measure, level_count, columns, before) %}
+    {%- set width, last = _width(measure) | int, level_count - 1 -%}
+    {%- set is_last_withheld = "is_first_" ~ last ~ " or is_beside_" ~ last -%}
+{{ measure["name"] }}_why as (
     select
-        groups.group_text,
-        coalesce(judged.is_beside, false) {% if not is_last %}or coalesce(above.is_closed, false) {% endif %}as is_closed,
+        {%- for column in columns %}
+        {{ column }},
+        {%- endfor %}
         case
-            {%- if is_last %}
             -- What is withheld of the known sum is still not free, and there is nothing left to withhold: no bounds.
             when
-                judged.is_first and not judged.is_outer
-                and count(case when judged.is_first or judged.is_beside then 1 end) over known_sum >= 2
-                and not (
-                    sum(case when judged.is_first or judged.is_beside then judged.room_down end) over known_sum
-                    >= {{ width }}
-                    and sum(case when judged.is_first or judged.is_beside then judged.room_up end) over known_sum
-                    >= {{ width }}
-                )
+                is_first_{{ last }} and not is_outer_{{ last }} and known_count >= 2
+                and not (known_down >= {{ width }} and known_up >= {{ width }})
                 then 'beside'
-            {%- endif %}
-            when judged.is_outer and judged.is_first then 'outer'
-            when judged.is_small and judged.is_first then 'small'
-            when judged.is_first or judged.is_beside {% if not is_last %}or above.is_closed {% endif %}then 'beside'
-        end as why
-    from level_{{ number }} as groups
-    left join {{ name }}_{{ number }} as judged
-        on groups.group_text = judged.group_text
-    {%- if not is_last %}
-    left join {{ name }}_{{ number + 1 }}_final as above
-        on groups.parent_text = above.group_text
-    {%- else %}
-    window known_sum as (partition by groups.parent_text)
-    {%- endif %}
+            {%- for number in range(level_count) %}
+            when is_first_{{ number }} and is_outer_{{ number }} then 'outer'
+            when is_first_{{ number }} and is_small_{{ number }} then 'small'
+            when is_first_{{ number }} or is_closed_{{ number }} = 1 then 'beside'
+            {%- endfor %}
+        end as {{ measure["name"] }}_why
+    from (
+        select
+            *,
+            {%- for number in range(level_count) %}
+            max(case when is_beside_{{ number }} then 1 else 0 end) over (
+                partition by group_{{ number }}
+            ) as is_closed_{{ number }},
+            {%- endfor %}
+            count(case when {{ is_last_withheld }} then 1 end) over known_sum as known_count,
+            sum(case when {{ is_last_withheld }} then room_down_{{ last }} end) over known_sum as known_down,
+            sum(case when {{ is_last_withheld }} then room_up_{{ last }} end) over known_sum as known_up
+        from {{ before }}
+        window known_sum as (partition by group_{{ level_count }})
+    ) as judged_groups
 )
 {%- endmacro %}
 
