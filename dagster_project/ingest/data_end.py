@@ -6,8 +6,10 @@ never later than the present. The clock of one device moves nothing.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
+from pathlib import Path
 from statistics import median
 
 from dagster_project.base.engine import open_engine
@@ -45,7 +47,7 @@ def data_end(contract: Contract, table: Table, source: str, settings: Settings, 
     return None
 
 
-def last_usual_day(rows: dict[date, int]) -> date | None:
+def last_usual_day(rows: Mapping[date, int]) -> date | None:
     """The last day that has enough rows against the days with data before it."""
     share, usual_days = _usual()
     days = sorted(rows)
@@ -58,40 +60,47 @@ def last_usual_day(rows: dict[date, int]) -> date | None:
 
 def _rows(
     contract: Contract, table: Table, source: str, days: list[date], zone: str, settings: Settings
-) -> dict[date, int]:
+) -> Mapping[date, int]:
     """Rows by the day on which they were received."""
     if not table.received_time:
         counts: Counter = Counter()
         for file in audit.raw_files(contract, table, source, settings):
             if file.day and file.day >= days[0]:
                 counts[file.day] += file.rows
-        return dict(counts)
+        return counts
     folder = settings.raw_dir / contract.name / table.name / f"source={source}"
-    files = [str(path) for day in days for path in sorted((folder / f"event_date={day}").glob("*.parquet"))]
+    files = [path for day in days for path in sorted((folder / f"event_date={day}").glob("*.parquet"))]
     times = ", ".join(identifier(x) for x in (table.received_time, table.event_time) if x)
-    with open_engine(settings) as connection:
-        return dict(
-            connection.execute(
-                f"select coalesce(cast(timezone({literal(zone)}, timezone('UTC', coalesce({times}))) as date), "
-                "event_date) as received_on, count(*) "
-                "from read_parquet(?, hive_partitioning = true, hive_types = {source: varchar, event_date: date}) "
-                "group by received_on",
-                [files],
-            ).fetchall()
-        )
+    query = (
+        f"select coalesce(cast(timezone({literal(zone)}, timezone('UTC', coalesce({times}))) as date), "
+        "event_date) as received_on, count(*) "
+        "from read_parquet(?, hive_partitioning = true, hive_types = {source: varchar, event_date: date}) "
+        "group by received_on"
+    )
+    return dict(_found(query, files, settings))
 
 
 def _time_zone(contract: Contract, source: str, settings: Settings) -> str:
     """The zone that the source tells for all that it delivers; UTC where it tells none that the engine knows."""
     folder = settings.raw_dir / contract.name / "institutions" / f"source={source}"
-    if not any(folder.glob("*.parquet")):
-        return "UTC"
-    with open_engine(settings) as connection:
-        ((zone,),) = connection.execute(
-            f"select min(time_zone) from read_parquet({literal(folder / '*.parquet')}) "
-            "where time_zone in (select name from pg_timezone_names())"
-        ).fetchall()
-    return zone or "UTC"
+    files = sorted(folder.glob("*.parquet"))
+    query = "select min(time_zone) from read_parquet(?) where time_zone in (select name from pg_timezone_names())"
+    return (_found(query, files, settings)[0][0] if files else None) or "UTC"
+
+
+_FOUND: dict[tuple, list[tuple]] = {}
+"""By query and by path, time and size of the files: of the same files the same is found. A run asks a dozen times."""
+
+
+def _found(query: str, files: list[Path], settings: Settings) -> list[tuple]:
+    key = (query, *((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files))
+    if key not in _FOUND:
+        with open_engine(settings) as connection:
+            rows = connection.execute(query, [[str(path) for path in files]]).fetchall()
+        if len(_FOUND) >= 64:
+            _FOUND.clear()
+        _FOUND[key] = rows
+    return _FOUND[key]
 
 
 @cache
