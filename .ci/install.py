@@ -50,6 +50,8 @@ def main() -> int:
     export = ["export", "--quiet", "--frozen", "--group", "dev", "--no-emit-project", "--output-file"]
     subprocess.run([uv, *export, str(requirements)], cwd=REPOSITORY, env=environment, check=True)
     sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", sys.executable, str(requirements)]
+    # Compiled once here: where Python may not write bytecode, every start would compile half a million lines anew.
+    sync.append("--compile-bytecode")
     # What earlier installations left in uv's cache needs no index.
     cached = subprocess.run([*sync, "--offline"], cwd=REPOSITORY, env=environment, capture_output=True, check=False)
     return 0 if cached.returncode == 0 or run(sync, environment, uv_index, settings) else 1

@@ -46,6 +46,18 @@ def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: Seque
 
 
 @contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
+    """All that is written in it stands, or nothing."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+@contextmanager
 def open_database(
     settings: Settings, path: Path, alias: str = "warehouse", options: str = "read_only"
 ) -> Generator[duckdb.DuckDBPyConnection]:

@@ -38,9 +38,11 @@ def write_comments(
     description: str | None,
     columns: Iterable[tuple[str, str | None]],
 ) -> None:
-    """Set the comments of a table (as SQL) and of its columns (name, comment)."""
+    """Set the comments of a table (as SQL) and of its columns (name, comment).
+
+    Outside of a transaction each of them is one of its own, which waits for the disk.
+    """
     # Empty comments are kept null: a BI tool shows an empty string as a description.
-    connection.execute(f"comment on table {table} is {literal(description or None)}")
-    for name, comment in columns:
-        if comment:
-            connection.execute(f"comment on column {table}.{identifier(name)} is {literal(comment)}")
+    comments = [f"comment on table {table} is {literal(description or None)}"]
+    comments += [f"comment on column {table}.{identifier(x)} is {literal(text)}" for x, text in columns if text]
+    connection.execute(";\n".join(comments))

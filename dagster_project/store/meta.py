@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import duckdb
 
-from dagster_project.base.engine import one_row
+from dagster_project.base.engine import one_row, transaction
 from dagster_project.base.sql import identifier, write_comments
 
 # Units of the project's naming rules: what the end of a column's name (or its start) says. The first match counts.
@@ -294,10 +294,11 @@ def _write(
     description, columns = _TABLES[table]
     columns += further
     name = f"{identifier(catalog)}._meta.{identifier(table)}"
-    connection.execute(f"create table {name} ({', '.join(f'{identifier(x)} {kind}' for x, kind, _ in columns)})")
-    if rows:
-        # One statement: as many as rows take seconds, each with its own parse and commit.
-        row = f"({', '.join('?' for _ in columns)})"
-        values = [value for values in rows for value in values]
-        connection.execute(f"insert into {name} values {', '.join([row] * len(rows))}", values)
-    write_comments(connection, name, description, ((x, text) for x, _, text in columns))
+    with transaction(connection):
+        connection.execute(f"create table {name} ({', '.join(f'{identifier(x)} {kind}' for x, kind, _ in columns)})")
+        if rows:
+            # One statement: as many as rows take seconds, each with its own parse.
+            row = f"({', '.join('?' for _ in columns)})"
+            values = [value for values in rows for value in values]
+            connection.execute(f"insert into {name} values {', '.join([row] * len(rows))}", values)
+        write_comments(connection, name, description, ((x, text) for x, _, text in columns))

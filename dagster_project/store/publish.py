@@ -24,7 +24,7 @@ from typing import TypeVar
 import duckdb
 
 from dagster_project.base import clock
-from dagster_project.base.engine import attach, one_row, open_engine
+from dagster_project.base.engine import attach, one_row, open_engine, transaction
 from dagster_project.base.errors import (
     PublishDiskError,
     PublishedIdentifierError,
@@ -388,11 +388,12 @@ def copy_table(connection: duckdb.DuckDBPyConnection, table: Table, query: str, 
     COPY FROM DATABASE would keep the comments by itself, but it takes the private schemas along.
     """
     target = qualified(table.full_name, catalog)
-    try:
-        connection.execute(f"create table {target} as {query}")
-    except duckdb.Error as error:
-        raise PublishError(f"{table.full_name} cannot be copied. The engine says: {error}") from error
-    write_comments(connection, target, table.description, ((x.name, x.description) for x in table.columns))
+    with transaction(connection):
+        try:
+            connection.execute(f"create table {target} as {query}")
+        except duckdb.Error as error:
+            raise PublishError(f"{table.full_name} cannot be copied. The engine says: {error}") from error
+        write_comments(connection, target, table.description, ((x.name, x.description) for x in table.columns))
 
 
 def audit(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
-from dagster_project.base.engine import one_row, open_database
+from dagster_project.base.engine import one_row, open_database, transaction
 from dagster_project.base.errors import StoreError, WarehouseBusyError
 from dagster_project.base.files import INCOMING, replaced
 from dagster_project.base.locks import POLL_SECONDS
@@ -128,7 +128,7 @@ class Warehouse:
         _check_contract(table, contract, append_only=False)
         with self._open(for_writing=True) as connection:
             _register(connection, table, rows, contract)
-            with _transaction(connection):
+            with transaction(connection):
                 _create(connection, contract, "incoming")
                 return _check_required(connection, contract, qualified(table, _CATALOG))
 
@@ -227,7 +227,7 @@ class Warehouse:
         rows = f"select {typed} where false"
         if files:
             rows += f" union all by name from read_parquet([{', '.join(map(literal, files))}], union_by_name = true)"
-        with _transaction(connection):
+        with transaction(connection):
             return _create(connection, contract, f"({rows})")
 
     def _append_only_folder(self, table: str) -> Path:
@@ -371,17 +371,6 @@ def _check_required(connection: duckdb.DuckDBPyConnection, contract: TableContra
             "Nothing was written: fill them, or take `required` out of the contract"
         )
     return count
-
-
-@contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
-    connection.begin()
-    try:
-        yield
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
 
 
 @contextmanager

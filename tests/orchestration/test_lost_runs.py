@@ -195,6 +195,8 @@ def test_dagster_starts_a_killed_run_again_from_its_first_step(command, tmp_path
     """Launched as the UI and the schedules do: by the daemon from the queue, in a process of the code server."""
     (tmp_path / "made.py").write_text(DEFINITIONS)
     place = ["-f", str(tmp_path / "made.py"), "-d", str(REPOSITORY)]
+    # Two processes that make the same new instance at once get in each other's way.
+    dg.DagsterInstance.get().dispose()
     daemon = command.start("run", *place, program="dagster-daemon")
     try:
         assert command.start("job", "launch", *place, "-j", "every").wait(SECONDS) == 0
