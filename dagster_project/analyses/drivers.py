@@ -82,7 +82,7 @@ def _rows(
     import pyarrow as pa
 
     keys, mart = Columns(), MARTS[level]
-    there = store.columns().get(mart, {})
+    there = store.types(mart)
     if keys.outcome not in there:
         return None, None
     wanted = [keys.program, keys.learner, keys.term, keys.outcome]
@@ -92,7 +92,7 @@ def _rows(
     wanted += [*seeds["catalogue"]["mart_column"], *seeds["groups"]["mart_column"]]
     columns = ", ".join(identifier(name) for name in dict.fromkeys(wanted) if name in there)
     graduated = "false"
-    if GRADUATED in store.columns().get(MARTS["learner_program"], {}):
+    if GRADUATED in store.types(MARTS["learner_program"]):
         graduated = (
             f"({keys.program}, {keys.learner}) in (select {keys.program}, {keys.learner} "
             f"from {MARTS['learner_program']} where {GRADUATED})"

@@ -88,7 +88,7 @@ class WarehouseResource(dg.ConfigurableResource):
 
         Where there is no daily summary (a first run, a deleted build database), a window would be all that it gets.
         """
-        if not self.settings.build_database.exists() or DAILY_EVENTS not in Warehouse(self.settings).columns():
+        if not Warehouse(self.settings).types(DAILY_EVENTS):
             return None
         days = days_of_run(self._run_tags)
         return {marked.source: rebuild_window(*days, marked.dates) for marked in self.marks}

@@ -200,7 +200,7 @@ class _Nodes:
     def _cohorts(self) -> str:
         """How many cohorts have a known end: terms in which somebody began whose first year is over."""
         store = Warehouse(self.settings)
-        if not self.settings.build_database.exists() or "marts.mart_learner_program" not in store.columns():
+        if not store.types("marts.mart_learner_program"):
             return ""
         ended = "from marts.mart_learner_program where is_retained is not null"
         query = f"select count(distinct (source, first_term_key)) {ended}"

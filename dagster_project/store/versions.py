@@ -9,7 +9,6 @@ from dagster_project.base.sql import identifier, literal, qualified
 from dagster_project.contracts.tables import OPS_CONTRACTS, TableContract, read_contracts
 from dagster_project.settings import Settings
 from dagster_project.store.plan import Built
-from dagster_project.store.warehouse import Warehouse
 
 TABLE = "ops.data_versions"
 PAGES = "pages."
@@ -24,18 +23,18 @@ def contract() -> TableContract:
 
 def read(settings: Settings) -> dict[str, Built]:
     """By "schema.table", what there is; a page whose file is gone is not there."""
-    warehouse = Warehouse(settings)
     if not settings.build_database.exists():
         return {}
-    there = warehouse.columns()
-    if TABLE not in there:
-        return {}
-    rows = (row for batch in warehouse.batches(TABLE) for row in batch.to_pylist())
-    return {
-        row["table_name"]: Built(row["data_version"], row["code_version"], row["built_at"], row["marker"])
-        for row in rows
-        if row["table_name"] in there or _is_page(settings, row["table_name"])
-    }
+    with open_database(settings, settings.build_database) as connection:
+        names = "select schema_name || '.' || {0}_name from duckdb_{0}s() where not internal"
+        found = connection.execute(f"{names.format('table')} union {names.format('view')}").fetchall()
+        there = {name for (name,) in found}
+        if TABLE not in there:
+            return {}
+        rows = connection.execute(
+            f"select table_name, data_version, code_version, built_at, marker from {qualified(TABLE, 'warehouse')}"
+        ).fetchall()
+    return {name: Built(*what) for name, *what in rows if name in there or _is_page(settings, name)}
 
 
 def forget(settings: Settings, tables: Iterable[str]) -> None:

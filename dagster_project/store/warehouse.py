@@ -83,9 +83,7 @@ class Warehouse:
             StoreError: no such table.
         """
         with self._open() as connection:
-            _check_exists(connection, table)
-            types = {column: data_type for column, (data_type, _) in _columns(connection)[table].items()}
-            yield connection, qualified(table, _CATALOG), types
+            yield connection, qualified(table, _CATALOG), _check_exists(connection, table)
 
     def row_count(self, table: str) -> int:
         """Rows of a table.
@@ -106,6 +104,13 @@ class Warehouse:
                 for table in tables
                 if table in there
             }
+
+    def types(self, table: str) -> dict[str, str]:
+        """Type by column of a table ("schema.table"); none where there is no such table or build database."""
+        if not self._settings.build_database.exists():
+            return {}
+        with self._open() as connection:
+            return _types(connection, table)
 
     def columns(self) -> dict[str, dict[str, tuple[str, str | None]]]:
         """Type and comment by column, by "schema.table", of every table and view."""
@@ -296,16 +301,23 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple
     return tables
 
 
-def _check_exists(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    """Columns of a table.
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    try:
+        rows = connection.execute(f"describe {qualified(table, _CATALOG)}").fetchall()
+    except duckdb.CatalogException:
+        return {}
+    return {column: data_type for column, data_type, *_ in rows}
+
+
+def _check_exists(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Type by column of a table.
 
     Raises:
         StoreError: it is not there.
     """
-    qualified(table, _CATALOG)
+    if types := _types(connection, table):
+        return types
     found = _columns(connection)
-    if table in found:
-        return list(found[table])
     schema, name = table.split(".")
     tables = [there.partition(".")[2] for there in found if there.startswith(f"{schema}.")]
     there = f"schema {schema} has: {', '.join(tables)}" if tables else f"{schema} has no tables"
