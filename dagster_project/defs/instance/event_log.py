@@ -27,6 +27,7 @@ class EventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data=None) -> None:
         self._engines: OrderedDict[str, sqlalchemy.Engine] = OrderedDict()
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -78,6 +79,12 @@ class EventLog(SqliteEventLogStorage):
     def _close(self, shard: str) -> None:
         if engine := self._engines.pop(shard, None):
             engine.dispose()
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; one that is there stays there, and Dagster asks with every check."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def wipe(self) -> None:
         """Delete all events, with no connection left that would still hold a deleted file."""

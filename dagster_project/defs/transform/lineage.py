@@ -25,13 +25,12 @@ def column_lineage(sql: str, columns: Mapping[str, Mapping[str, str]]) -> dg.Tab
         columns: type by column, by "schema.table", of all tables that it may read.
     """
     nested: dict[str, dict[str, Mapping[str, str]]] = {}
-    for name, types in columns.items():
-        schema, table = name.split(".")
-        nested.setdefault(schema, {})[table] = types
     try:
         query = parse_one(sql, dialect=DIALECT)
         for table in query.find_all(exp.Table):
             table.set("catalog", None)
+            if types := columns.get(f"{table.db}.{table.name}"):
+                nested.setdefault(table.db, {})[table.name] = types
         tables = MappingSchema({**nested}, dialect=DIALECT)
         query = qualify(query, schema=tables, dialect=DIALECT, identify=False, validate_qualify_columns=False)
         if not isinstance(query, exp.Query):
