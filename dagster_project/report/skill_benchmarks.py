@@ -125,7 +125,8 @@ def _organizations(rows: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
     told = pd.DataFrame({"key": clear["organization_key"], "above": above, "below": ~above}).groupby("key").sum()
     first = told.min(axis=1).sort_index().idxmax() if len(told) else keys[0]
     keys.sort(key=lambda key: key != first)
-    return [_organization(rows[rows["organization_key"] == key]) | {"is_open": key == first} for key in keys]
+    of = dict(list(rows[rows["organization_key"].isin(keys)].groupby("organization_key")))
+    return [_organization(of[key]) | {"is_open": key == first} for key in keys]
 
 
 def _away_from_middle(rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,24 +150,25 @@ def _organization(rows: pd.DataFrame) -> dict:
     count = int(is_shown.sum())
     words.append(f"{count} skill{'s' if count > 1 else ''} shown")
     size = "" if is_missing(one["size_band"]) else f"{one['size_band']} employees"
+    compared: dict[str, list[dict]] = {}
+    for row in records(rows[rows["comparison"].isin(list(MARKS)) & rows["organization_percentile"].notna()]):
+        compared.setdefault(row["skill_key"], []).append(row)
     about = [str(value) for value in (one["industry"], one["country"], size) if not is_missing(value) and value]
     return {
         "name": one["organization_name"],
         "anchor": _anchor(one["organization_key"]),
         "about": ", ".join(about).replace("_", " "),
         "told": " · ".join(words),
-        "skills": [_skill(row, rows) for row in records(main[is_shown])],
+        "skills": [_skill(row, compared.get(row["skill_key"], [])) for row in records(main[is_shown])],
         "hidden": int((~is_shown).sum()),
     }
 
 
-def _skill(row: dict, rows: pd.DataFrame) -> dict:
-    others = rows[(rows["skill_key"] == row["skill_key"]) & rows["comparison"].isin(list(MARKS))]
-    others = others[others["organization_percentile"].notna()]
+def _skill(row: dict, others: list[dict]) -> dict:
     courses = [row[f"{place}_course_name"] for place in ("first", "second", "third")]
     bar = None
     if not is_missing(row["organization_percentile"]):
-        marks = [(*MARKS[other["comparison"]], other["organization_percentile"]) for other in records(others)]
+        marks = [(*MARKS[other["comparison"]], other["organization_percentile"]) for other in others]
         spoken = f"{_ordinal(row['organization_percentile'])} percentile among all, between "
         spoken += f"{row['percentile_low']:.0f} and {row['percentile_high']:.0f}"
         bar = {

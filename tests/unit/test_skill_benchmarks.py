@@ -63,6 +63,21 @@ def test_a_recommended_course_suits_the_members_has_a_gain_and_is_not_taken_yet(
     assert found[["organization", "rank", "course"]].values.tolist() == [["low", 1, "good"]]
 
 
+def test_where_no_course_suits_one_row_says_why():
+    benchmarks = pd.DataFrame({"organization": ["first", "second"], "mean_ability": 0.0, "members_percentile": 40.0})
+    benchmarks = benchmarks.assign(band="emerging", member_count=20)
+    items = pd.DataFrame({"course": ["too hard", "too easy"], "slope": 1.0, "intercept_1": [-4.0, 4.0]})
+    gains = pd.DataFrame({"course": items["course"], "gain_low": 0.1, "gain_high": 0.5, "shrunken_gain": 0.3})
+    gains["is_open"] = True
+    nobody = pd.DataFrame({"organization": [], "course": [], "members": []})
+    found = recommend(benchmarks, items, gains, nobody, nobody)
+    assert found[["organization", "rank"]].values.tolist() == [["first", 1], ["second", 1]]
+    assert found["course"].isna().all()
+    assert found["reason"].str.startswith("no course that the members may").all()
+    found = recommend(benchmarks, items, gains.assign(gain_high=-0.1), nobody, nobody)
+    assert found["reason"].tolist() == ["no course with a known gain"] * 2
+
+
 def test_a_course_of_a_degree_is_for_those_whom_its_program_admitted():
     benchmarks = pd.DataFrame({"organization": ["low"], "mean_ability": [-0.2], "members_percentile": [40.0]})
     benchmarks = benchmarks.assign(band="emerging", member_count=40)

@@ -124,7 +124,8 @@ def _described(
     names = {output: ".".join(key.path) for output, key in keys.items()}
     columns = warehouse.columns()
     types = {table: {column: data_type for column, (data_type, _) in there.items()} for table, there in columns.items()}
-    counts = warehouse.row_counts([name for name in names.values() if not name.startswith("staging.")])
+    # To count a view is to make it.
+    counts = warehouse.row_counts([x for x in names.values() if NODES[x]["config"]["materialized"] != "view"])
     for output in outputs:
         name = names[output.output_name]
         metadata: dict[str, Any] = dict(output.metadata)

@@ -187,7 +187,7 @@ def _parse(path: Path) -> None:
 
 
 def _global_arguments() -> list[str]:
-    return ["--no-use-colors", "--log-level-file", "none"]
+    return ["--no-use-colors", "--log-level-file", "none", "--no-write-json"]
 
 
 def _folders(target: Path) -> list[str]:

@@ -77,35 +77,33 @@ def recommend(
         return pd.DataFrame(columns=COLUMNS)
     known = gains[gains["shrunken_gain"].notna() & (gains["gain_high"] > 0)]
     share = expected_score_shares(items, low["mean_ability"]) if len(items) else pd.DataFrame()
-    taken, may = (frame.set_index(["organization", "course"])["members"] for frame in (completed, admitted))
-    rows = []
-    for k, organization in low.iterrows():
-        one = known[known["course"].isin(share.index)].copy()
-        one["expected_score_share"] = one["course"].map(share[k]).astype(float) if len(share) else np.nan
-        size, key = organization["member_count"], organization["organization"]
-        done, can = (
-            one["course"].map(counts.get(key, pd.Series(dtype=float))).astype(float).fillna(0.0)
-            for counts in (taken, may)
-        )
-        can = can.where(~one["is_open"], size).clip(upper=size)
-        one["admitted_share"] = can / size
-        one["not_taken_share"] = (can - done).clip(lower=0.0) / size
-        suits = one["expected_score_share"].between(HARDEST, EASIEST) & (done < MOST_TAKEN * can)
-        suits &= one["is_open"] | (can >= FEWEST_ADMITTED)
-        one = one[suits].assign(value=one["shrunken_gain"] * one["not_taken_share"])
-        one = one[one["value"] > 0].sort_values(["value", "course"], ascending=[False, True]).head(COURSES)
-        about = {name: organization[name] for name in ("organization", "members_percentile", "band")}
-        if one.empty:
-            reason = (
-                "no course with a known gain"
-                if known.empty
-                else "no course that the members may take suits their ability, or most have completed it"
-            )
-            rows.append(about | {"rank": 1, "reason": reason})
-        for rank, (_, course) in enumerate(one.iterrows(), start=1):
-            rows.append(
-                about
-                | {"rank": rank, "expected_gain": course["shrunken_gain"]}
-                | {name: course[name] for name in FROM_COURSE}
-            )
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    courses = known[known["course"].isin(share.index)]
+    pairs = low[["organization", "member_count"]].reset_index(names="place").merge(courses, how="cross")
+    pairs["expected_score_share"] = share.reindex(courses["course"]).to_numpy(float).T.ravel()
+    key = pd.MultiIndex.from_frame(pairs[["organization", "course"]])
+    done, may = (
+        frame.set_index(["organization", "course"])["members"].reindex(key).fillna(0.0).to_numpy(float)
+        for frame in (completed, admitted)
+    )
+    is_open, size = pairs["is_open"].to_numpy(bool), pairs["member_count"].to_numpy(float)
+    can = np.minimum(np.where(is_open, size, may), size)
+    pairs["admitted_share"] = can / size
+    pairs["not_taken_share"] = np.maximum(can - done, 0.0) / size
+    pairs["value"] = pairs["shrunken_gain"] * pairs["not_taken_share"]
+    suits = pairs["expected_score_share"].between(HARDEST, EASIEST) & (done < MOST_TAKEN * can)
+    suits &= (is_open | (can >= FEWEST_ADMITTED)) & (pairs["value"] > 0)
+    best = pairs[suits].sort_values(["place", "value", "course"], ascending=[True, False, True])
+    best = best.groupby("place").head(COURSES)
+    best["rank"] = best.groupby("place").cumcount() + 1
+    best = best.rename(columns={"shrunken_gain": "expected_gain"})[["place", "rank", "expected_gain", *FROM_COURSE]]
+    about = low[["organization", "members_percentile", "band"]].reset_index(names="place")
+    rows = about.merge(best, on="place", how="left")
+    without = rows["rank"].isna()
+    rows["rank"] = rows["rank"].fillna(1).astype(int)
+    rows["reason"] = None
+    rows.loc[without, "reason"] = (
+        "no course with a known gain"
+        if known.empty
+        else "no course that the members may take suits their ability, or most have completed it"
+    )
+    return rows.reindex(columns=COLUMNS)
