@@ -19,7 +19,7 @@ from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
 from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_project
 from dagster_project.defs.transform import dbt
-from dagster_project.defs.transform.lineage import column_lineage, compiled_sql
+from dagster_project.defs.transform.lineage import column_lineages, compiled_sql
 from dagster_project.ingest.loader import ensure_empty_files
 from dagster_project.privacy.erasure.stages import unbuild
 from dagster_project.store import findings, versions
@@ -30,6 +30,7 @@ from dagster_project.store.warehouse import Warehouse
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
+LINEAGE = "column_lineage.json"
 SCHEMAS_OF_REPORTING = ("reporting", "learners")
 REPORTING = " ".join(f"path:models/{schema}" for schema in SCHEMAS_OF_REPORTING)
 
@@ -84,7 +85,9 @@ def _dbt_build(
             if compiled.exists():  # the search for leaks runs it again on the data of an earlier day
                 shutil.copytree(compiled, settings.compiled_marts_dir, dirs_exist_ok=True)
             # dbt holds the file while it runs, so what is read from it waits until then.
-            yield from _described(context, outputs, Warehouse(settings), target, built)
+            yield from _described(
+                context, outputs, Warehouse(settings), target, built, settings.artifacts_dir / LINEAGE
+            )
             if failure:
                 raise failure
             if DAILY_EVENTS_KEY in context.selected_asset_keys:
@@ -116,6 +119,7 @@ def _described(
     warehouse: Warehouse,
     target_path: Path,
     built: Mapping[str, Built],
+    lineage_file: Path,
 ) -> Iterator[dg.Output]:
     """The outputs with row counts, columns and the columns these come from."""
     if not outputs:  # dbt failed before it built anything: perhaps there is no database to look at
@@ -124,6 +128,8 @@ def _described(
     names = {output: ".".join(key.path) for output, key in keys.items()}
     columns = warehouse.columns()
     types = {table: {column: data_type for column, (data_type, _) in there.items()} for table, there in columns.items()}
+    queries = {name: sql for name in names.values() if (sql := compiled_sql(target_path, NODES[name]))}
+    lineages = column_lineages(queries, types, lineage_file)
     # To count a view is to make it.
     counts = warehouse.row_counts([x for x in names.values() if NODES[x]["config"]["materialized"] != "view"])
     for output in outputs:
@@ -133,8 +139,8 @@ def _described(
             metadata["dagster/column_schema"] = dg.TableSchema(
                 columns=[dg.TableColumn(column, *described) for column, described in columns[name].items()]
             )
-        if sql := compiled_sql(target_path, NODES[name]):
-            metadata["dagster/column_lineage"] = column_lineage(sql, types)
+        if name in lineages:
+            metadata["dagster/column_lineage"] = lineages[name]
         if name in counts:
             metadata["dagster/row_count"] = counts[name]
         metadata = {key: value for key, value in metadata.items() if value is not None}
