@@ -322,8 +322,17 @@ select
     coalesce(failed, 0)::integer as earlier_failed_course_count,
     unregistered_on,
     unregistered_day::integer as unregistered_day,
+    unregistered_on as last_dropped_on,
     outcome,
     outcome_known_on,
+    false as is_self_paced,
+    case
+        when outcome in ('pass', 'distinction') then 'passed'
+        when outcome = 'fail' then 'failed'
+        when outcome = 'withdrawn' then 'withdrawn'
+        when ends_on <= getvariable('last_on') then 'not_told'
+        else 'running'
+    end as outcome_state,
     outcome is not null and ends_on <= getvariable('last_on') as is_outcome_final,
     outcome in ('pass', 'distinction') as is_passed,
     outcome = 'withdrawn' as is_withdrawn,
@@ -688,7 +697,7 @@ graded as (
         sum(weight) filter (where not is_exam)::double as weight,
         sum(weight) filter (where assessment_type = 'CMA')::double as quiz_weight,
         sum(weight) filter (where assessment_type = 'TMA')::double as staff_weight,
-        max(weight_share) filter (where not is_exam) as maximum_weight,
+        max(weight) filter (where not is_exam)::double as largest_weight,
     from assessments
     group by offering
 ),
@@ -708,10 +717,23 @@ results as (
         count(*) filter (where outcome = 'pass')::integer as pass_count,
         count(*) filter (where outcome = 'fail')::integer as fail_count,
         count(*) filter (where outcome = 'withdrawn')::integer as withdrawn_count,
-        avg(is_passed::integer) as passed_share,
-        avg(is_withdrawn::integer) as withdrawn_share,
+        count(*) filter (where is_outcome_final)::integer as final_outcome_count,
+        count(*) filter (where outcome_state in ('running', 'not_told'))::integer as running_count,
+        avg(is_passed::integer) filter (where is_outcome_final) as passed_share,
+        avg(is_withdrawn::integer) filter (where is_outcome_final) as withdrawn_share,
     from marts.mart_learner_course
     group by course_offering_key
+),
+
+-- Of the terms that began before a presentation, those in which the module was offered too.
+offered as (
+    select
+        later.offering,
+        count(distinct past.starts_on) filter (where past.course_key = later.course_key)
+        / count(distinct past.starts_on) as offered_terms_share,
+    from courses as later
+    join courses as past on later.starts_on > past.starts_on
+    group by later.offering
 )
 
 select
@@ -723,6 +745,7 @@ select
     starts_on,
     ends_on,
     module_presentation_length as length_days,
+    offered_terms_share,
     content.items as content_item_count,
     0 as video_item_count,
     reading as reading_item_count,
@@ -736,13 +759,14 @@ select
     coalesce(graded.items, 0) as graded_item_count,
     coalesce(has_final_exam, false) as has_final_exam,
     first_due_day,
-    quiz_weight / nullif(weight, 0) as quiz_points_share,
-    staff_weight / nullif(weight, 0) as staff_graded_points_share,
-    maximum_weight / nullif(weight, 0) as maximum_item_points_share,
+    coalesce(quiz_weight, 0) / nullif(weight, 0) as quiz_weight_share,
+    coalesce(staff_weight, 0) / nullif(weight, 0) as staff_graded_weight_share,
+    largest_weight / nullif(weight, 0) as max_item_weight,
     results.* exclude (course_offering_key),
 from courses
 left join content using (offering)
 left join graded using (offering)
+left join offered using (offering)
 left join results using (course_offering_key);
 
 ---------- course
@@ -757,6 +781,7 @@ with terms as (
         avg(length_days) as mean_length_days,
         avg(graded_item_count) as mean_graded_item_count,
         bool_or(has_final_exam) as has_final_exam,
+        arg_max(offered_terms_share, starts_on) as offered_terms_share,
     from marts.mart_course_term
     group by course_key
 ),
@@ -770,8 +795,10 @@ results as (
         median(click_count) as median_click_count,
         median(active_days) as median_active_days,
         median(weighted_score_share) as median_weighted_score_share,
-        avg(is_passed::integer) as passed_share,
-        avg(is_withdrawn::integer) as withdrawn_share,
+        count(*) filter (where is_outcome_final)::integer as final_outcome_count,
+        count(*) filter (where outcome_state in ('running', 'not_told'))::integer as running_count,
+        avg(is_passed::integer) filter (where is_outcome_final) as passed_share,
+        avg(is_withdrawn::integer) filter (where is_outcome_final) as withdrawn_share,
     from marts.mart_learner_course
     group by course_key
 ),
@@ -828,24 +855,14 @@ graded as (
         count(*) as items,
         count(share) as weighed,
         count(*) filter (where is_quiz) as quizzes,
-        sum(if(is_quiz, share, 0)) as quiz_share,
-        sum(if(is_quiz, 0, share)) as staff_share,
+        sum(if(is_quiz, share, share * 0)) as quiz_share,
+        sum(if(is_quiz, share * 0, share)) as staff_share,
         max(share)::double as max_share,
-        count(*) filter (where share <= 0.05) as small,
-        count(*) filter (where share > 0.05 and share <= 0.15) as medium,
-        count(*) filter (where share > 0.15) as large,
+        count(*) filter (where share < 0.05) as small,
+        count(*) filter (where share >= 0.05 and share < 0.15) as medium,
+        count(*) filter (where share >= 0.15) as large,
     from weights
     group by offering
-),
-
-offered as (
-    select
-        latest.course_key,
-        count(distinct courses.starts_on) filter (where courses.course_key = latest.course_key)
-        / count(distinct courses.starts_on) as offered_terms_share,
-    from latest
-    join courses on latest.starts_on >= courses.starts_on
-    group by latest.course_key
 )
 
 select
@@ -856,7 +873,6 @@ select
     course_key[7:] as course_name,
     'module' as course_type,
     terms.* exclude (course_key),
-    offered_terms_share,
     quizzes > 0 as has_quiz,
     quizzes < graded.items as has_staff_graded,
     quizzes < graded.items as has_hands_on,
@@ -864,6 +880,11 @@ select
     (graded.items - quizzes) / graded.items as staff_graded_item_share,
     quiz_share::double as quiz_weight_share,
     staff_share::double as staff_graded_weight_share,
+    if(weighed > 0, 0, null)::double as peer_graded_weight_share,
+    peer_graded_weight_share as programming_weight_share,
+    peer_graded_weight_share as plugin_weight_share,
+    peer_graded_weight_share as discussion_weight_share,
+    peer_graded_weight_share as team_weight_share,
     max_share as max_item_weight,
     small / nullif(weighed, 0) as small_weight_share,
     medium / nullif(weighed, 0) as medium_weight_share,
@@ -885,7 +906,6 @@ join latest using (course_key)
 join content using (offering)
 join graded using (offering)
 join pace using (offering)
-join offered using (course_key)
 join (select course_offering_key, first_due_day from marts.mart_course_term) as designed using (course_offering_key);
 
 ---------- learner × program
@@ -904,7 +924,9 @@ taken as (
         learner_key,
         first_term_key,
         first_term.starts_on as first_term_starts_on,
-        next_year.term_key as next_year_term_key,
+        next_year.term_key as next_term_key,
+        -- The last of the first 14 days, in which a course may be dropped.
+        next_year.starts_on + 13 as next_year_last_drop_on,
         taken.* exclude (learner_key),
         taken.term_key = first_term_key as is_first,
     from starters
@@ -943,11 +965,15 @@ select
     max(studied_credits) filter (where is_first) as first_term_studied_credits,
     count(*) filter (where is_first and is_passed)::integer as first_term_passed_course_count,
     count(*) filter (where is_first and outcome = 'fail')::integer as first_term_failed_course_count,
-    count(*) filter (where is_first and is_withdrawn)::integer as courses_dropped_count,
+    count(*) filter (where is_first and (is_withdrawn or last_dropped_on >= first_term_starts_on))::integer
+        as courses_dropped_count,
     sum(click_count) filter (where is_first)::integer as first_term_click_count,
     count(*)::integer as course_count,
     count(*) filter (where is_passed)::integer as passed_course_count,
-    bool_or(term_key = next_year_term_key) as is_reregistered_next_year,
+    any_value(next_term_key) as next_term_key,
+    any_value(next_year_last_drop_on) + 1 as retention_known_on,
+    if(any_value(next_year_last_drop_on) < getvariable('last_on'), bool_or(term_key = next_term_key), null)
+        as is_reregistered_next_year,
 from taken
 group by learner_key, first_term_key;
 
@@ -974,8 +1000,11 @@ select
     (select count(*) from marts.mart_learner_program)::integer as learner_count,
     count(*)::integer as enrollment_count,
     (select avg(courses_enrolled_count) from marts.mart_learner_program) as mean_first_term_course_count,
-    avg(is_passed::integer) as passed_share,
-    avg(is_withdrawn::integer) as withdrawn_share,
+    count(*) filter (where is_outcome_final)::integer as final_outcome_count,
+    count(*) filter (where outcome_state in ('running', 'not_told'))::integer as running_count,
+    avg(is_passed::integer) filter (where is_outcome_final) as passed_share,
+    avg(is_withdrawn::integer) filter (where is_outcome_final) as withdrawn_share,
     (select count(is_reregistered_next_year) from marts.mart_learner_program)::integer as followed_learner_count,
     (select avg(is_reregistered_next_year::integer) from marts.mart_learner_program) as reregistered_next_year_share,
+    0 as retention_followed_learner_count,
 from marts.mart_learner_course;

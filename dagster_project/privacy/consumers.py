@@ -7,7 +7,7 @@ learners without a program mixes what they did everywhere. What is decided table
 
 import difflib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
@@ -35,6 +35,22 @@ _PLACES = {
     "course_version_key": "course_version_key",
 }
 _CATALOGUE = {"course_key": "catalogue_key", "open_course_key": "catalogue_key"}
+# A program may also take a course that belongs to another one. It gets what the course is made of and what its own
+# learners did in it, and no figure over all who took it: less its own learners, that would tell of the others.
+_TAKEN = {name: f"taken_{scope}" for name, scope in _PLACES.items() if name != "program_key"}
+_DESIGNS = ("marts.mart_course_version", "reporting.course_designs")
+# Where program and term of a row are those of the course: in rows of a course that is taken they are another's.
+_PROGRAM_OF_COURSE = (
+    "core.dim_course",
+    "core.dim_course_offering",
+    "core.fct_course_enrollment",
+    "marts.mart_learner_course",
+    "marts.mart_learner_course_week",
+    "analytics.at_risk_scores",
+    "learners.at_risk_learners",
+    *_DESIGNS,
+)
+_OWNER = ("program_key", "program_name", "term_key")
 
 
 @dataclass(frozen=True)
@@ -73,11 +89,13 @@ class Rule:
         condition: on the table's columns and the temporary tables of `make_scope`.
         reason: why the table is left out; "" when it is not.
         emptied: columns that are null in the consumer's rows.
+        emptied_of_others: columns that are null in rows whose program is another's.
     """
 
     condition: str | None
     reason: str = ""
     emptied: tuple[str, ...] = ()
+    emptied_of_others: tuple[str, ...] = ()
 
 
 _WHOLE = Rule("true")
@@ -181,19 +199,32 @@ def find_rule(kind: Kind, table: str, columns: Collection[str], minimum_group_si
     conditions = [rule.condition.replace("{minimum}", str(minimum_group_size))]
     if "source" in columns:
         conditions.append("source in (from scope_source)")
-    return Rule(" and ".join(f"({condition})" for condition in conditions), emptied=rule.emptied)
+    return replace(rule, condition=" and ".join(f"({condition})" for condition in conditions))
 
 
 def _of_programs(table: str, columns: set[str]) -> Rule | None:
     if "organization_key" in columns:
         return Rule(None, "is about organizations, which are others than the program")
     if _is_catalogue(table, columns):
-        return _all_of(_CATALOGUE | {"program_key": "program_key"}, columns)
+        return _or_taken(table, columns, _CATALOGUE | {"program_key": "program_key"})
     naming = [name for name in (*_PLACES, *_PEOPLE) if name in columns and name != "learner_key"]
     if not naming:
         return None
-    allowed = _all_of(_PEOPLE | _PLACES, columns).condition
-    return Rule(f"{allowed} and coalesce({', '.join(map(identifier, naming))}) is not null")
+    is_told_of_taken = columns.intersection(_PEOPLE) or table in _DESIGNS
+    rule = _or_taken(table, columns, _PEOPLE | _PLACES | (_TAKEN if is_told_of_taken else {}))
+    return replace(rule, condition=f"{rule.condition} and coalesce({', '.join(map(identifier, naming))}) is not null")
+
+
+def _or_taken(table: str, columns: set[str], scopes: dict[str, str]) -> Rule:
+    """Every key that a row has is the consumer's, or the row is of a course of another program that it takes."""
+    if table not in _PROGRAM_OF_COURSE:
+        return _all_of(scopes, columns)
+    others = {name: scope for name, scope in scopes.items() if name != "program_key"}
+    return Rule(
+        f"{_all_of(others, columns).condition} and (program_key is null or program_key in (from scope_program_key) "
+        "or course_key in (from scope_shared_course_key))",
+        emptied_of_others=tuple(name for name in _OWNER if name in columns),
+    )
 
 
 def _of_organization(table: str, columns: set[str]) -> Rule | None:
@@ -261,7 +292,8 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
     """Make the temporary tables `scope_…` that the conditions of rules ask: the keys that are the consumer's.
 
     A program's learners are those who were ever enrolled in it, an organization's those who are members on the last day
-    of the data; `scope_membership` has the times of everybody who ever was one.
+    of the data; `scope_membership` has the times of everybody who ever was one. `scope_shared_…` are courses of other
+    programs that it takes, `scope_taken_…` these and its own.
     """
     core = f"{identifier(catalog)}.core"
     programs = ", ".join(map(literal, consumer.programs)) or "null"
@@ -272,7 +304,8 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
         if consumer.kind == "organization"
         else f"select distinct learner_key from {core}.fct_program_enrollment where program_key in ({programs})"
     )
-    own = "(from scope_course_key)"
+    own, taken = "(from scope_course_key)", "(from scope_taken_course_key)"
+    offerings = f"from {core}.dim_course_offering where course_key in"
     queries = {
         "source": f"select {literal(consumer.source)} as source",
         "organization_key": f"select {organization} as organization_key where {organization} is not null",
@@ -281,11 +314,17 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
         "membership": f"select learner_key, from_on, to_on from {core}.fct_organization_membership "
         f"where organization_key = {organization}",
         "course_key": f"select course_key from {core}.dim_course where program_key in ({programs})",
-        "course_offering_key": f"select course_offering_key from {core}.dim_course_offering where course_key in {own}",
-        "course_version_key": f"select distinct course_version_key from {core}.dim_course_offering "
-        f"where course_key in {own} and course_version_key is not null",
+        "course_offering_key": f"select course_offering_key {offerings} {own}",
+        "course_version_key": f"select distinct course_version_key {offerings} {own} "
+        "and course_version_key is not null",
+        "shared_course_key": f"select distinct course_key from {core}.dim_program_course "
+        f"where program_key in ({programs}) and course_key not in {own}",
+        "taken_course_key": f"{own[1:-1]} union from scope_shared_course_key",
+        "taken_course_offering_key": f"select course_offering_key {offerings} {taken}",
+        "taken_course_version_key": f"select distinct course_version_key {offerings} {taken} "
+        "and course_version_key is not null",
         "open_course_key": f"select course_key from {core}.dim_course where program_key is null",
-        "catalogue_key": f"from scope_open_course_key union {own[1:-1]}"
+        "catalogue_key": f"from scope_open_course_key union {taken[1:-1]}"
         + (
             f" union select course_key from {identifier(catalog)}.analytics.skill_gaps "
             f"where organization_key = {organization} and course_key is not null"
@@ -293,7 +332,7 @@ def make_scope(connection: duckdb.DuckDBPyConnection, catalog: str, consumer: Co
             else ""
         ),
         "enrollment_key": f"select course_enrollment_key as enrollment_key from {core}.fct_course_enrollment "
-        f"where course_key in {own} and learner_key in (from scope_learner_key) union all "
+        f"where course_key in {taken} and learner_key in (from scope_learner_key) union all "
         f"select program_enrollment_key from {core}.fct_program_enrollment where program_key in ({programs})",
     }
     for name, query in queries.items():

@@ -23,7 +23,7 @@ from dagster_project.base.sql import identifier, qualified
 from dagster_project.contracts.source import Contract
 from dagster_project.contracts.tables import MODELS, find_direct_identifiers
 from dagster_project.ingest.requests import Erasures
-from dagster_project.privacy.consumers import Consumer, Kind, find_consumer, find_rule, find_strangers, make_scope
+from dagster_project.privacy.consumers import Consumer, Kind, Rule, find_consumer, find_rule, find_strangers, make_scope
 from dagster_project.privacy.identifier_search import identity_files
 from dagster_project.settings import Settings
 from dagster_project.store.identifiers import Found
@@ -136,7 +136,7 @@ def publish_for(
                 else:
                     if table.schema not in {x.schema for x in tables}:
                         connection.execute(f"create schema snapshot.{identifier(table.schema)}")
-                    _copy(connection, table, rule.condition, rule.emptied)
+                    _copy(connection, table, rule)
                     tables.append(table)
             _check(connection, consumer, tables)
             _write_meta(connection, tables, consumer, snapshot_id, origin.name)
@@ -183,11 +183,13 @@ def remove_consumers_files(settings: Settings) -> list[str]:
     return [f"{doomed.parent.name}/{doomed.name.removeprefix(_REMOVED)}" for doomed in removed]
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, table: Table, condition: str, emptied: Sequence[str]) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, rule: Rule) -> None:
     types = {column.name: column.data_type for column in table.columns}
-    nulls = ", ".join(f"null::{types[name]} as {identifier(name)}" for name in emptied if name in types)
-    columns = f"rows.* replace ({nulls})" if nulls else "rows.*"
-    relation = f"(select {columns} from {qualified(table.full_name, 'published')} as rows where {condition})"
+    replaced = [f"null::{types[name]} as {identifier(name)}" for name in rule.emptied if name in types]
+    is_own = "rows.program_key is null or rows.program_key in (from scope_program_key)"
+    replaced += [f"case when {is_own} then rows.{x} end as {x}" for x in map(identifier, rule.emptied_of_others)]
+    columns = f"rows.* replace ({', '.join(replaced)})" if replaced else "rows.*"
+    relation = f"(select {columns} from {qualified(table.full_name, 'published')} as rows where {rule.condition})"
     copy_table(connection, table, under_pseudonyms(table, relation))
 
 

@@ -25,7 +25,8 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
             "source": source,
             "ages": _ages(ages[ages["source"] == source]),
             "terms": _terms(terms[terms["source"] == source]),
-            "programs": _programs(retention[retention["source"] == source]),
+            "programs": _programs(retention[retention["source"] == source], "retained"),
+            "without_graduates": _programs(retention[retention["source"] == source], "retained_without_graduates"),
         }
         for source in sorted({*ages["source"], *terms["source"], *retention["source"]})
     ]
@@ -94,15 +95,23 @@ def _columns(series: dict[str, dict], names: list) -> dict | None:
     }
 
 
-def _programs(rows: pd.DataFrame) -> dict:
-    """Programs by years of entry: the share retained, or its bound; a dash where there is none yet."""
+def _programs(rows: pd.DataFrame, outcome: str) -> dict:
+    """Programs by years of entry: the share of an outcome, or its bound; a dash where there is none yet.
+
+    `is_told` says whether any share is.
+    """
     rows = rows[rows["level"] == "program_year"].sort_values(["program_name", "program_key"])
     years = sorted({int(year) for year in rows["first_year_number"]})
     found: dict[str, dict] = {}
     for row in records(rows):
         program = found.setdefault(row["program_key"], {"name": row["program_name"], "shares": {}})
-        told = row["retained_share_told"]
+        told = row[f"{outcome}_share_told"]
         program["shares"][int(row["first_year_number"])] = (
             "–" if is_missing(told) and is_missing(row["withheld_because"]) else "·" if is_missing(told) else told
         )
-    return {"years": years, "heads": ["Program", *(f"#{year}" for year in years)], "rows": list(found.values())}
+    return {
+        "years": years,
+        "heads": ["Program", *(f"#{year}" for year in years)],
+        "rows": list(found.values()),
+        "is_told": bool(rows[f"{outcome}_share_told"].notna().any()),
+    }

@@ -355,7 +355,14 @@ protected as (
 
 
 {% macro _percent(share) -%}
-    cast(cast(round(100 * {{ share }}) as integer) as {{ dbt.type_string() }}) || ' %'
+    {{ whole_percent(share) }} || ' %'
+{%- endmacro %}
+
+
+{# The whole percents of a share, as text; of the ends of a range `floor` and `ceil`. #}
+{% macro whole_percent(share, ends="round") -%}
+    {%- set percents = "round(100 * " ~ share ~ ")" if ends == "round" else ends ~ "(round(100 * " ~ share ~ ", 6))" -%}
+    cast(cast({{ percents }} as integer) as {{ dbt.type_string() }})
 {%- endmacro %}
 
 
@@ -383,7 +390,8 @@ protected as (
                 {%- else %}
                     then '{{ measure["words"] }}: fewer than {{ minimum }} learners'
                 {%- endif %}
-                when {{ measure["name"] }}_why = 'beside' then '{{ measure["words"] }}: would give away a small group'
+                when {{ measure["name"] }}_why = 'beside'{% if measure["rest"] %} and {{ measure["name"] }}_of > 0{% endif %}
+                    then '{{ measure["words"] }}: would give away a small group'
             end
             {%- endfor %}
         ), '')

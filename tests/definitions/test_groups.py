@@ -41,8 +41,8 @@ def test_terms_active_of_those_retained_and_of_the_others(built):
     assert found == {(True, 2): 1, (False, 1): 1}
 
 
-def _starters(name: str, retained: int, lost: int) -> University:
-    """Starters of F22 in one program, of whom some are there in F23."""
+def _starters(name: str, retained: int, lost: int, graduated: int = 0) -> University:
+    """Starters of F22 in one program, of whom some are there in F23 and others graduate in June."""
     university = University(name, until="2024-03-31")
     university.given("terms", "term_id starts_on \n F22 2022-09-05 \n F23 2023-09-04")
     for number in range(retained + lost):
@@ -51,6 +51,10 @@ def _starters(name: str, retained: int, lost: int) -> University:
         university.add("course_enrollments", learner_id=learner, course_id="algebra", term_id="F22")
         if number < retained:
             university.add("course_enrollments", learner_id=learner, course_id="algebra", term_id="F23")
+    for number in range(graduated):
+        learner = f"g{number}"
+        university.add("program_enrollments", learner_id=learner, first_term_id="F22", completed_on="2023-06-30")
+        university.add("course_enrollments", learner_id=learner, course_id="algebra", term_id="F22")
     return university
 
 
@@ -59,6 +63,9 @@ ten_of_each = _starters("ten_of_each", retained=10, lost=10)
 nine_of_each = _starters("nine_of_each", retained=9, lost=9)
 nine_lost = _starters("nine_lost", retained=31, lost=9)
 nine_kept = _starters("nine_kept", retained=9, lost=31)
+fifteen_graduates = _starters("fifteen_graduates", retained=25, lost=20, graduated=15)
+four_graduates = _starters("four_graduates", retained=36, lost=20, graduated=4)
+mostly_graduates = _starters("mostly_graduates", retained=8, lost=10, graduated=12)
 
 
 def told(built, university: University) -> dict:
@@ -98,6 +105,44 @@ def test_a_small_outcome_or_complement_leaves_a_bound(built):
     assert kept["retained_share_at_most"] == pytest.approx(0.3)
     for row in (lost, kept):
         assert (row["starter_count"], row["retained_count"], row["retained_share"]) == (40, None, None)
+
+
+def test_beside_the_share_retained_stands_that_without_graduates(built):
+    """
+    Definitions, Terms and programs: "learners who completed the program by then are not lost. Headline: retained or
+    graduated, and beside it the figure without graduates; is_graduated flags them."
+    """
+
+    def row(university: University) -> dict:
+        rows = built.rows(university, "program_retention", level="program_term")
+        assert len(rows) == 1
+        return rows[0]
+
+    # 25 came back and 15 graduated, 40 of 60; without the 15 it is 25 of 45.
+    told = row(fifteen_graduates)
+    assert (told["retained_count"], told["retained_share"]) == (40, 40 / 60)
+    assert (told["graduated_count"], told["graduated_share"]) == (15, 15 / 40)
+    assert (told["retained_without_graduates_count"], told["retained_without_graduates_share"]) == (25, 25 / 45)
+    assert told["retained_without_graduates_share_told"] == "56 %"
+    assert told["withheld_because"] is None
+    # 4 of 40 are fewer than ten. Had nine graduated, it would be 31 of 51, 60.8 %; had nobody, 40 of 60, 66.7 %.
+    told = row(four_graduates)
+    assert (told["retained_share"], told["graduated_count"]) == (40 / 60, None)
+    assert (told["retained_without_graduates_count"], told["retained_without_graduates_share"]) == (None, None)
+    assert told["retained_without_graduates_share_at_least"] == 31 / 51
+    assert told["retained_without_graduates_share_at_most"] == 40 / 60
+    assert told["retained_without_graduates_share_told"] == "60 to 67 %"
+    assert told["withheld_because"] == "graduated: fewer than 10 with or without it"
+    # Of 20 retained 12 graduated and 8 did not. Of the 30 these may be none, of 10, to nine, of 19, 47.4 %.
+    told = row(mostly_graduates)
+    assert (told["retained_share"], told["graduated_count"]) == (20 / 30, None)
+    assert told["retained_without_graduates_share_at_least"] == 0
+    assert told["retained_without_graduates_share_at_most"] == 9 / 19
+    assert told["retained_without_graduates_share_told"] == "0 to 48 %"
+    # Nobody tells who completes the program: there is nothing to leave out, and nothing is withheld.
+    told = row(ten_of_each)
+    assert (told["retained_share"], told["withheld_because"]) == (0.5, None)
+    assert {value for name, value in told.items() if "graduate" in name} == {None}
 
 
 def test_reporting_holds_no_single_learners(built):

@@ -131,6 +131,8 @@ MARTS = f"""
         from drawn, range(60) as t (j) where j < size;
     alter table marts.mart_learner_program add column has_stackable_completion boolean;
     update marts.mart_learner_program set has_stackable_completion = has_stackable_enrollment and random() < 0.5;
+    alter table marts.mart_learner_program add column is_graduated boolean;
+    update marts.mart_learner_program set is_graduated = is_retained and hash(learner_key) % 10 < hash(program_key) % 8;
     create table marts.mart_program_stackability as
         select distinct program_key, 2 as stackable_course_count from marts.mart_learner_program;
 
@@ -271,6 +273,7 @@ ATTACKED = [
             "starter_count": ("count(*)", None),
             "followed_count": ("count(is_retained)", None),
             "retained_count": ("count(*) filter (is_retained)", "count(is_retained)"),
+            "graduated_count": ("count(*) filter (is_graduated)", "count(is_graduated) filter (is_retained)"),
         },
     ),
     Attacked(

@@ -108,7 +108,8 @@ def make_everything(settings) -> dict[str, str]:
         create or replace table reporting.terms_active
             (source varchar, is_retained boolean, active_term_count integer, learner_share double);
         create or replace table reporting.program_retention (source varchar, level varchar, program_key varchar,
-            program_name varchar, first_year_number integer, retained_share_told varchar, withheld_because varchar);
+            program_name varchar, first_year_number integer, retained_share_told varchar,
+            retained_without_graduates_share_told varchar, withheld_because varchar);
         create or replace table core.dim_learner as select 'x' as source, 'x:1' as learner_key, '1' as learner_id;
         create or replace table marts.mart_learner_course as select source, learner_key from core.dim_learner;
         """,

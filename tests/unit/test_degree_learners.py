@@ -25,14 +25,15 @@ class Made:
             ),
             "reporting.program_retention": pd.DataFrame(
                 [
-                    ["uni", "program_year", "uni:a", "Statistics", 2023, ">= 80 %", "retained: fewer than 10"],
-                    ["uni", "program_year", "uni:a", "Statistics", 2024, None, None],
-                    ["uni", "program_year", "uni:b", "Statistics", 2023, None, "fewer than 10 learners"],
-                    ["uni", "year", None, None, 2023, "77 %", None],
+                    ["uni", "program_year", "uni:a", "Statistics", 2023, ">= 80 %", None, "retained: fewer than 10"],
+                    ["uni", "program_year", "uni:a", "Statistics", 2024, None, None, None],
+                    ["uni", "program_year", "uni:b", "Statistics", 2023, None, None, "fewer than 10 learners"],
+                    ["uni", "program_year", "uni:c", "Logic", 2023, "77 %", "71 to 77 %", "graduated: fewer than 10"],
+                    ["uni", "year", None, None, 2023, "77 %", "76 %", None],
                 ],
                 columns=[
                     "source", "level", "program_key", "program_name", "first_year_number", "retained_share_told",
-                    "withheld_because",
+                    "retained_without_graduates_share_told", "withheld_because",
                 ],
             ),
         }[table]  # fmt: skip
@@ -52,7 +53,26 @@ def test_the_two_figures_show_what_is_told_and_nothing_else():
     assert heights[1] / heights[0] == 0.25
 
 
+def cells(page: str, program: str) -> list[list[str]]:
+    rows = re.findall(rf"<tr><td>{program}</td>(.*?)</tr>", page)
+    return [re.findall(r">([^<>]+)</td>", row) for row in rows]
+
+
 def test_two_programs_of_one_name_have_a_row_each():
     page = degree_learners.make_page(Made())
-    rows = re.findall(r"<tr><td>Statistics</td>(.*?)</tr>", page)
-    assert [re.findall(r">([^<>]+)</td>", row) for row in rows] == [["&gt;= 80 %", "–"], ["·"]]
+    assert cells(page, "Statistics")[:2] == [["&gt;= 80 %", "–"], ["·"]]
+
+
+def test_the_share_without_graduates_stands_below_where_any_is_told():
+    page = degree_learners.make_page(Made())
+    assert cells(page, "Logic") == [["77 %"], ["71 to 77 %"]]
+    assert "Without graduates" in page
+
+    class Untold(Made):
+        def read(self, table):
+            rows = super().read(table)
+            return rows.assign(retained_without_graduates_share_told=None) if "retention" in table else rows
+
+    page = degree_learners.make_page(Untold())
+    assert cells(page, "Logic") == [["77 %"]]
+    assert "Without graduates" not in page

@@ -88,6 +88,7 @@ def learners() -> str:
     named = {"source": HOSTILE, "learner_share": 0.5}
     program = {"source": HOSTILE, "level": "program_year", "program_key": HOSTILE, "program_name": HOSTILE}
     program |= {"first_year_number": 2024, "retained_share_told": HOSTILE, "withheld_because": None}
+    program |= {"retained_without_graduates_share_told": HOSTILE}
     tables = {
         "degree_learner_ages": named | {"program_level": HOSTILE, "age_band": HOSTILE},
         "terms_active": named | {"is_retained": True, "active_term_count": 3},

@@ -17,7 +17,8 @@ from dagster_project.store.publish import DATABASE, PUBLIC_SCHEMAS, make_snapsho
 
 KEY = "a key of tests, long enough for one: 0123456789"
 # course → program, program → university, learner → programs, (learner, organization) → times.
-COURSES = {"crs1": "prg1", "crs2": "prg2", "crs3": "prg3", "crs0": None}
+COURSES = {"crs1": "prg1", "crs2": "prg2", "crs3": "prg3", "crs4": "prg3", "crs0": None}
+TAKEN = {"prg1": "crs4"}
 PROGRAMS = {"prg1": "univ1", "prg2": "univ1", "prg3": "univ2"}
 ENROLLED = {"ann": ("prg1",), "ben": ("prg1", "prg3"), "cem": ("prg3",), "dora": ("prg2",), "guest": ()}
 FIRST, LATER = date(2020, 3, 1), date(2020, 9, 1)
@@ -30,6 +31,7 @@ MEMBERS = {
 # Of each consumer: their learners, those who were theirs, and what of others' may stand nowhere.
 CONSUMERS = {
     ("program", "prg1"): ({"ann", "ben"}, {"prg2", "prg3", "univ2", "crs2", "crs3", "org1", "org2"}),
+    ("program", "prg2"): ({"dora"}, {"prg1", "prg3", "univ2", "crs1", "crs3", "crs4", "org1", "org2"}),
     ("university", "univ1"): ({"ann", "ben", "dora"}, {"prg3", "univ2", "crs3", "org1", "org2"}),
     ("university", "univ2"): ({"ben", "cem"}, {"prg1", "prg2", "univ1", "crs1", "crs2", "org1", "org2"}),
     ("organization", "org1"): ({"ann", "ben"}, {"org2", "univ1", "univ2", "prg1", "prg2", "prg3"}),
@@ -65,7 +67,8 @@ def rows_of(table: str, source: str) -> list[dict]:
                 is_member = from_on is not None
                 if table in ("core.fct_program_enrollment", "marts.mart_learner_program") and program not in programs:
                     continue
-                if table == "core.fct_course_enrollment" and (program and program not in programs):
+                is_taken = course in {TAKEN.get(x) for x in programs}
+                if table == "core.fct_course_enrollment" and (program and program not in programs and not is_taken):
                     continue
                 if table == "core.fct_organization_membership" and not is_member:
                     continue
@@ -110,6 +113,15 @@ def rows_of(table: str, source: str) -> list[dict]:
                     )
     if table == "core.dim_program":
         rows = [row for row in rows if row["program_id"]]
+    if table in ("core.dim_program_course", "core.dim_program_offering", "marts.mart_retention_learner_course"):
+        rows += [
+            row
+            | {"program_key": f"{source}:{program}", "program_id": program, "term_key": f"{source}:{program}:t1"}
+            | {"program_enrollment_key": f"{row['learner_key']}:{program}", "first_term_key": f"{source}:{program}:t1"}
+            for program, course in TAKEN.items()
+            for row in rows
+            if row["course_id"] == course and program in ENROLLED[row["learner_id"]]
+        ]
     return rows
 
 
@@ -173,10 +185,50 @@ def test_a_file_holds_rows_of_its_consumer_alone(files, consumer):
         for row in rows:
             words = {word for value in row if isinstance(value, str) for word in value.split(":")}
             assert not words & forbidden, (table, row)
-            assert is_advice or consumer[0] != "organization" or not words & {"crs1", "crs2", "crs3"}, (table, row)
+            assert is_advice or consumer[0] != "organization" or not words & {"crs1", "crs2", "crs3", "crs4"}, (
+                table,
+                row,
+            )
             assert {known[word] for word in words & set(known)} <= people, (table, row)
             if "learner_key" in columns:
                 assert row[columns.index("learner_key")].split(":")[1] in known, (table, row)
+
+
+@pytest.mark.parametrize("consumer", [("program", "prg1"), ("university", "univ1")], ids=":".join)
+def test_a_program_has_its_learners_in_a_course_that_it_takes_from_another(files, consumer):
+    """`prg1` of `univ1` takes `crs4`, which is `prg3`'s, of `univ2`: what it is made of and what `ann` and `ben` did in
+    it, and nothing of those who take it in `prg3` alone; nor figures over all of them.
+    """
+    tables = contents(files[consumer])
+
+    def rows_of_it(table: str) -> list[dict]:
+        columns, rows = tables[table]
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        return [
+            row
+            for row in named
+            if "crs4" in {word for x in row.values() if isinstance(x, str) for word in x.split(":")}
+        ]
+
+    found = {table for table in tables if rows_of_it(table)}
+    assert {
+        "core.dim_course", "core.dim_course_offering", "core.dim_program_course", "core.dim_program_offering",
+        "core.dim_course_item", "core.fct_course_enrollment", "core.fct_submission", "core.fct_daily_activity",
+        "marts.mart_learner_course", "marts.mart_learner_course_week", "marts.mart_retention_learner_course",
+        "marts.mart_course_version", "reporting.course_designs", "learners.at_risk_learners",
+    } <= found  # fmt: skip
+    assert found.isdisjoint({
+        "marts.mart_course", "marts.mart_course_term", "marts.mart_course_week", "reporting.course_outcomes",
+        "reporting.weekly_engagement", "analytics.skill_items", "analytics.skill_course_gains",
+    })  # fmt: skip
+    people = {f"uni:{pseudonym(consumer, learner)}" for learner in ("ann", "ben")}
+    assert {row["learner_key"] for row in rows_of_it("core.fct_course_enrollment")} == people
+    # Whose the course is, is another's; which of its own programs takes it stands in dim_program_course.
+    (course,) = rows_of_it("core.dim_course")
+    assert course["program_key"] is None
+    assert {row["program_key"] for row in rows_of_it("core.dim_program_course")} == {"uni:prg1"}
+    for table in found:
+        assert {row.get("term_key") for row in rows_of_it(table)} <= {None, "uni:prg1:t1"}
 
 
 def test_every_published_table_has_a_rule_for_every_kind_of_consumer():

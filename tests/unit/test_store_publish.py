@@ -147,12 +147,19 @@ def with_groups(settings: Settings, column: str = "country") -> None:
         create table reporting.countries as select 'uni_b' as source, 'PE' as {column}, 40 as learner_count;
         comment on table reporting.countries is 'Learners by country';
         create table ops.pipeline_checks as
-            select 'core.dim_learner' as table_name, 'No term: {learner}:c1:t1, and {learner}.' as finding;
+            select
+                'core.dim_learner' as table_name, 'No term: {learner}:c1:t1, and {learner}.' as finding,
+                false as is_passed, 3 as unexpected_row_count
+            union all
+            select 'core.fct_submission', 'Examples: oulad:28400:AAA:2013J and student 28400.', false, 2;
+        create table ops.pipeline_status as
+            select 'r1' as run_id, 'oulad' as source, 'failed' as status, 'core.fct_submission: scores' as problem;
         """,
     )
 
 
-def test_the_second_file_has_groups_only_and_no_key_of_a_learner(settings):
+def test_the_second_file_has_groups_only_and_no_id_of_a_learner(settings):
+    """28400 is the number of a student of OULAD, kept as it is; nothing in its form tells that it is one."""
     with_groups(settings)
     publication = publish_now(settings)
     database = settings.published_dir / GROUPS_DATABASE
@@ -160,10 +167,20 @@ def test_the_second_file_has_groups_only_and_no_key_of_a_learner(settings):
     assert not database.stat().st_mode & 0o222
     assert query(database, "select schema_name, table_name from duckdb_tables() where schema_name != '_meta'") == [
         ("ops", "pipeline_checks"),
+        ("ops", "pipeline_status"),
         ("reporting", "countries"),
     ]
     assert query(database, "from reporting.countries") == [("uni_b", "PE", 40)]
-    assert query(database, "from ops.pipeline_checks") == [("core.dim_learner", "No term: ***, and ***.")]
+    assert query(database, "from ops.pipeline_checks") == [
+        ("core.dim_learner", None, False, 3),
+        ("core.fct_submission", None, False, 2),
+    ]
+    assert query(database, "from ops.pipeline_status") == [("r1", "oulad", "failed", "core.fct_submission: scores")]
+    assert b"28400" not in database.read_bytes()
+    told = query(
+        settings.published_dir / DATABASE, "select finding from ops.pipeline_checks where finding like '%28400%'"
+    )
+    assert len(told) == 1
     assert query(database, "select description from _meta.tables where schema_name = 'reporting'") == [
         ("Learners by country",)
     ]
