@@ -30,7 +30,7 @@ from dagster_project.store.warehouse import Warehouse
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
 PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
 EVERYTHING = "fqn:*"
-LINEAGE = "column_lineage.json"
+LINEAGE = Path("lineage", "columns.json")
 SCHEMAS_OF_REPORTING = ("reporting", "learners")
 REPORTING = " ".join(f"path:models/{schema}" for schema in SCHEMAS_OF_REPORTING)
 

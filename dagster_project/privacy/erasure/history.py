@@ -17,9 +17,10 @@ from dagster_project.settings import Settings
 DATABASES = (".db", ".sqlite")
 SECONDS_FOR_A_LOCK = 60
 ROWS_AT_ONCE = 500
-OF_NO_LEARNER = ("append_only", "compiled_marts", "models", "receipts", "skills")
+OF_NO_LEARNER = ("append_only", "compiled_marts", "lineage", "models", "receipts", "skills")
 """Folders of artifacts that are left as they are: rows of `append_only` were removed one by one, `compiled_marts` is
-SQL that runs again, models and item banks are numbers that a changed sign makes unreadable, receipts name nobody."""
+SQL that runs again, `lineage` has names of columns, models and item banks are numbers that a changed sign makes
+unreadable, receipts name nobody."""
 UNTOLD_FILES = (".parquet", ".duckdb", ".incoming", ".yaml", ".yml")
 UNTOLD_TABLES = ("alembic_version", "concurrency_limits", "concurrency_slots", "kvs", "pending_steps", "snapshots")
 """Tables of Dagster's history in which nothing is told of a run: cursors, limits, versions, compressed structure."""
