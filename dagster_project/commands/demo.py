@@ -232,7 +232,7 @@ def _drivers(connection: duckdb.DuckDBPyConnection, planted: dict[str, dict]) ->
         truth = planted.get(driver, {}).get("planted_percent")
         there = f"{truth:>9.1f}" if truth is not None else f"{'—':>9}"
         lines.append(f"  {title[:62]:<62}{there}{percent:>8.1f}   {low:.1f} to {high:.1f}")
-    return lines
+    return [*lines, "  …  (every driver: make planted)"]
 
 
 def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:
