@@ -15,8 +15,8 @@ MANIFEST := dbt/target/manifest.json
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations fuzz chaos bench bench-campus \
-  bench-daily bench-statistics lock clean
+.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
+  bench bench-campus bench-daily bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -79,6 +79,12 @@ format: setup  ## put Python and SQL into shape
 
 simulations: setup  ## coverage and size of the statistics by simulation; long
 	$(BIN)/python -m pytest -m slow tests/statistics
+
+planted: setup  ## after make demo: the effect of every driver as planted and as the warehouse found it
+	@$(BIN)/python -m benchmarks.drivers
+
+recovery: setup  ## the same in universities at the size of the report, and how often intervals hold it: [SEEDS=20]
+	@$(BIN)/python tests/statistics/test_driver_recovery.py --seeds "$(or $(SEEDS),20)"
 
 fuzz: setup  ## any bytes as landing files of every table; half an hour: [EXAMPLES=500]
 	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py

@@ -118,10 +118,11 @@ def demo_summary(settings: Settings, truth: dict) -> str:
 
 
 def _university(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    learners, programs, stayed = one_row(
+    learners, graduates, programs, stayed = one_row(
         connection,
-        "select count(is_retained), count(distinct program_key) filter (is_retained is not null), "
-        "avg(is_retained::integer) from marts.mart_learner_program where source = ?",
+        "select count(is_retained_without_graduates), count(*) filter (is_graduated), "
+        "count(distinct program_key) filter (is_retained is not null), avg(is_retained::integer) "
+        "from marts.mart_learner_program where source = ?",
         [SOURCE],
     )
     everyone, countries = one_row(
@@ -140,7 +141,7 @@ def _university(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [
         f"The university: {learners:,} learners with a known first year in {programs} programs "
         f"({everyone:,} learners of all kinds, from {countries} countries).",
-        f"A year on, {stayed:.1%} were still there{by_program}.",
+        f"A year on, {stayed:.1%} were still there, {graduates:,} graduates included{by_program}.",
     ]
 
 
@@ -231,7 +232,7 @@ def _drivers(connection: duckdb.DuckDBPyConnection, planted: dict[str, dict]) ->
         truth = planted.get(driver, {}).get("planted_percent")
         there = f"{truth:>9.1f}" if truth is not None else f"{'—':>9}"
         lines.append(f"  {title[:62]:<62}{there}{percent:>8.1f}   {low:.1f} to {high:.1f}")
-    return lines
+    return [*lines, "  …  (every driver: make planted)"]
 
 
 def _at_risk(connection: duckdb.DuckDBPyConnection) -> list[str]:

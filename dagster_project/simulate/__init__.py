@@ -8,7 +8,7 @@ Modules, in the order in which to read them:
     population   learners, first terms and what they lead to
     truth        what a planted percent means; solving: how the coefficients were made to meet it
     tables       the analysis tables, without events
-    enrollments  what a course enrollment has to show; history: later terms and open content
+    enrollments  what a course enrollment has to show; history: later terms, graduation and open content
     skills       questions, answers and gains; employers: whose people are abler
     landing      the landing files of the contract `campus`; places, events and dirt are its parts, delivery
                  writes them
@@ -34,6 +34,10 @@ from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS
 
 MANIFEST = "simulated.json"
+GRADUATION = (
+    "Drawn by lot, apart from every driver and from the outcome. Who graduates within the first year comes on top of "
+    "the students, and no planted percent counts them."
+)
 
 __all__ = ["STUDENTS", "AnalysisTables", "tables", "write"]
 
@@ -52,7 +56,7 @@ def tables(
 
     Args:
         seed: the same seed gives the same tables.
-        students: degree learners with a matured first-year outcome.
+        students: degree learners with a matured first-year outcome, without those who graduated by then.
         hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
         with_probability: add `true_probability`.
     """
@@ -92,6 +96,7 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
     }
     (landing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     content = _truth.describe(population) | _describe_skills(population) | report.employers.describe()
+    content |= {"graduation": {"about": GRADUATION, **report.graduation}}
     content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(report.abilities(), truth.with_name(f"{truth.stem}-abilities.parquet"))

@@ -14,13 +14,14 @@ from dagster_project.simulate.employers import Employers
 
 @dataclass
 class Report:
-    """What was written and planted: rows by table, dirt, employers, abilities at the last answer."""
+    """What was written and planted: rows by table, dirt, employers, abilities at the last answer, graduates."""
 
     rows: dict[str, int]
     dirt: Dirt
     employers: Employers
     learner: pa.Array
     ability: np.ndarray  # (learners, skills); NaN: no answer
+    graduation: dict[str, int]  # learners, by how
 
     def add(self, table: str, rows: int) -> None:
         """Counts rows of a table."""

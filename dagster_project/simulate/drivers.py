@@ -5,10 +5,12 @@ population, the marts compute it from the landing files, and both must agree to 
 
 Words used below
     row              LP: learner × program, first term. LC: learner × course taken in the first term (dropped ones too).
-    matured          the term that starts one year after the first term (same season, next year) has begun and its drop
-                     deadline has passed by the last day of data. Analysis rows are matured ones only.
-    retained         in that term the learner has a course enrollment in the program that was not dropped on or before
-                     the term's drop deadline.
+    window           the program's terms that start within 60 days of the first term's start + 365 days, at most half
+                     the median gap between the program's starts, at least 30.
+    matured          the drop deadlines of all terms of the window have passed by the last day of data. Analysis rows
+                     are matured ones only, of learners who had not completed the program by then.
+    retained         in a term of the window the learner has a course enrollment in the program that was not dropped on
+                     or before the term's drop deadline.
     day              UTC calendar date. Day index = days since the start of the offering (0 = first day).
     learning task    an event of type `item_completed`.
     learning time    all events of a learner in the order of time, whatever their course; a gap of at most 30 minutes

@@ -1,7 +1,12 @@
 """What surrounds the first terms: later terms of those who stay, open content before and beside the degree.
 
-Retention is realised here: who is retained takes a course in the term one year after the first; who is not has left by
-then, and has no activity after leaving (a few enroll once more and drop before they begin).
+Retention is realised here: who is retained takes a course in a term of the window one year after the first; who is not
+has left by then, and has no activity after leaving (a few enroll once more and drop before they begin). Of two sessions
+that overlap a learner takes one.
+
+Graduation is drawn by lot, apart from all that leads to retention: early graduates (`learners["graduates"]`) complete
+the program before the window, others in a term after it. Some of those begin another program, whose first year is not
+over; some who dropped a course take it once more.
 """
 
 from dataclasses import dataclass
@@ -11,12 +16,16 @@ import numpy as np
 from dagster_project.simulate import courses as course
 from dagster_project.simulate import world
 from dagster_project.simulate.enrollments import FIRST_DAYS, Enrollments, parts_of, split
-from dagster_project.simulate.population import DAY_LIMIT, Population
+from dagster_project.simulate.population import DAY_LIMIT, Population, drop_slots, taken_slots
 
 OPEN_SHARE = 0.6  # learners of open content only, for each degree learner
 STACKABLE = 2  # open courses that stack into each program
 CHECKS = 12  # skill checks, one a skill; they follow the open courses of course_type `open`
 OPEN_DAYS = 21
+OTHER_SESSION = 0.35  # of those whose window has two terms, come back in the one that is not next
+TAKEN_AGAIN = 0.03  # of those who dropped a first-term course, take it again in the next term that they attend
+GRADUATION = 0.15  # complete the program with a term after the window
+ANOTHER_PROGRAM = 0.1  # of these, begin another one
 
 
 def stackable_into() -> np.ndarray:
@@ -73,14 +82,31 @@ def _generic(
     )
 
 
-def later_terms(population: Population) -> Enrollments:
-    """Degree enrollments after the first term, of all learners."""
+@dataclass(frozen=True)
+class LaterTerms:
+    """What follows the first terms."""
+
+    enrollments: Enrollments
+    completed_on: np.ndarray  # (learners,) day on which the program was completed, NaT: not by the last day of data
+
+
+def later_terms(population: Population) -> LaterTerms:
+    """Degree enrollments after the first term, of all learners, and who completes the program."""
     rng = np.random.default_rng([population.seed, 4])
+    lot = np.random.default_rng([population.seed, 21])
     terms, learners = world.terms(), population.learners
     n = len(population)
-    first, target = learners["first_term"], terms.next_year[learners["first_term"]]
-    stays = population.retained.copy()
+    first = learners["first_term"]
+    window = terms.first_later[first], terms.last_later[first]
+    returns = terms.next_year[first]
+    returns = np.where(lot.random(n) < OTHER_SESSION, sum(window) - returns, returns)
+    early, stays = learners["graduates"], population.retained | learners["graduates"]
     left = np.zeros(n, bool)
+    free_from = terms.start[first] + world.TERM_DAYS
+    completed_on = np.full(n, np.datetime64("NaT"), "datetime64[D]")
+    dropped = np.logical_or(*drop_slots(population, learners)) & taken_slots(population)
+    again = dropped.any(axis=1) & (lot.random(n) < TAKEN_AGAIN)
+    dropped_course = population.taken_course[np.arange(n), np.argmax(dropped, axis=1)]
     offered = np.flatnonzero(population.courses.designs.role == course.LATER).reshape(-1, world.LATER_COURSES)
     choice = np.argsort(rng.random((n, world.LATER_COURSES)), axis=1)
     used = np.zeros(n, np.int64)
@@ -92,21 +118,28 @@ def later_terms(population: Population) -> Enrollments:
         term = np.minimum(term, len(terms) - 1)
         begun = open_term & (terms.start[term] <= np.datetime64(world.LAST_DAY))
         chance = rng.random(n)
-        is_target, before = term == target, (term < target) | (target < 0)
-        left |= ~stays & (is_target | (before & (chance > 0.45))) | (stays & ~before & ~is_target & (chance > 0.88))
+        before = (term < window[0]) | (window[0] < 0)
+        in_window = ~before & (term <= window[1])
+        left |= ~stays & (in_window | (before & (chance > 0.45))) | (stays & ~before & ~in_window & (chance > 0.88))
         rate = np.where(terms.is_required[term], 0.9, 0.6)
-        attends = begun & ~left & (used < world.LATER_COURSES - 1) & ((rng.random(n) < rate) | (is_target & stays))
+        wants = np.where(in_window, term == returns, rng.random(n) < rate)
+        attends = begun & ~left & wants & (terms.start[term] >= free_from) & (used < world.LATER_COURSES - 1)
+        free_from = np.where(attends, terms.start[term] + world.TERM_DAYS, free_from)
         two = attends & (rng.random(n) < 0.35)
         for slot, who in ((0, attends), (1, two)):
             learner = np.flatnonzero(who)
             chosen = offered[learners["program"][learner], choice[learner, used[learner] + slot]]
+            if slot == 0:
+                chosen = np.where(again[learner], dropped_course[learner], chosen)
             last = 7 * population.courses.weeks[chosen] - 1
             parts.append(
                 _generic(rng, population, learner, chosen, term[learner], terms.start[term[learner]], last, 0.8)
             )
         used += attends.astype(np.int64) + two
+        again &= ~attends
         # Some who have left enroll once more for the term that counts, and drop before they begin: still not retained.
-        ghost = np.flatnonzero(begun & is_target & ~stays & (rng.random(n) < 0.03) & (used < world.LATER_COURSES - 1))
+        ghost = begun & (term == returns) & ~stays & (rng.random(n) < 0.03) & (used < world.LATER_COURSES - 1)
+        ghost = np.flatnonzero(ghost)
         chosen = offered[learners["program"][ghost], choice[ghost, used[ghost]]]
         empty = _generic(
             rng,
@@ -122,7 +155,45 @@ def later_terms(population: Population) -> Enrollments:
         empty.grade[:] = np.nan
         empty.dropped_day[:] = empty.last_day[:] = 3
         parts.append(empty)
-    return Enrollments.concatenate(parts)
+        completes = early & (term == window[0] - 1)
+        completes |= attends & ~before & ~in_window & (lot.random(n) < GRADUATION)
+        completed_on = np.where(completes, terms.start[term] + world.TERM_DAYS, completed_on)
+        left |= completes
+    completed_on[completed_on > np.datetime64(world.LAST_DAY)] = np.datetime64("NaT")
+    return LaterTerms(Enrollments.concatenate(parts), completed_on)
+
+
+@dataclass(frozen=True)
+class OtherPrograms:
+    """Arrays over learners who begin another program after they completed one, and what they take in its first term."""
+
+    learner: np.ndarray
+    first_term: np.ndarray
+    enrollments: Enrollments
+
+
+def other_programs(population: Population, completed_on: np.ndarray) -> OtherPrograms:
+    """Begun in terms whose first year is not over: no row of the retention analysis is theirs."""
+    rng = np.random.default_rng([population.seed, 22])
+    terms, programs = world.terms(), len(world.programs())
+    begin = np.flatnonzero(world.running())
+    graduates = np.flatnonzero(~np.isnat(completed_on))
+    chosen = graduates[rng.random(len(graduates)) < ANOTHER_PROGRAM]
+    program = (population.learners["program"][chosen] + rng.integers(1, programs, len(chosen))) % programs
+    fits = (terms.program[begin] == program[:, None]) & (terms.start[begin] > completed_on[chosen][:, None])
+    first_term = begin[np.argmax(fits * rng.random(fits.shape), axis=1)]
+    learner, first_term = chosen[fits.any(axis=1)], first_term[fits.any(axis=1)]
+    offered = np.flatnonzero(population.courses.designs.role == course.FIRST_TERM)
+    offered = offered.reshape(-1, world.FIRST_TERM_COURSES)[terms.program[first_term]]
+    liked = np.argsort(rng.random(offered.shape), axis=1)
+    row, slot = np.nonzero(np.arange(2) < rng.integers(1, 3, len(learner))[:, None])
+    taken = offered[row, liked[row, slot]]
+    term, last = first_term[row], 7 * population.courses.weeks[taken] - 1
+    return OtherPrograms(
+        learner,
+        first_term,
+        _generic(rng, population, learner[row], taken, term, terms.start[term], last, 0.8),
+    )
 
 
 def open_population(population: Population) -> tuple[np.ndarray, np.ndarray]:

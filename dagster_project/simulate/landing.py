@@ -25,7 +25,7 @@ from dagster_project.simulate.dirt import Dirt
 from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Assignments, Enrollments, assignments, first_terms
 from dagster_project.simulate.events import TYPES, DayPlan, Events, expand, plan_days
-from dagster_project.simulate.history import later_terms, open_content, open_population
+from dagster_project.simulate.history import later_terms, open_content, open_population, other_programs
 from dagster_project.simulate.places import Directory, write_directory
 from dagster_project.simulate.population import Population
 from dagster_project.simulate.skills import Bank, abilities, bank, checks, score
@@ -50,8 +50,16 @@ def write(folder: Path, population: Population) -> Report:
     directory = Directory.make(population, registered)
     employers = Employers.make(population, directory.registered)
     theta = employers.moved(abilities(population, general))
-    report = Report({}, Dirt(), employers, directory.learner, np.full(theta.shape, np.nan, np.float32))
-    first, later = first_terms(population), later_terms(population)
+    first, after = first_terms(population), later_terms(population)
+    others = other_programs(population, after.completed_on)
+    later = Enrollments.concatenate([after.enrollments, others.enrollments])
+    graduation = {
+        "within_first_year": int(population.learners["graduates"].sum()),
+        "later": int((~np.isnat(after.completed_on) & ~population.learners["graduates"]).sum()),
+        "then_began_another_program": len(others.learner),
+    }
+    unanswered = np.full(theta.shape, np.nan, np.float32)
+    report = Report({}, Dirt(), employers, directory.learner, unanswered, graduation)
     everyone = np.concatenate([population.learners["ability"], general])
     opened = open_content(population, directory.registered, everyone)
     given = assignments_of(population, first)
@@ -64,7 +72,20 @@ def write(folder: Path, population: Population) -> Report:
     every = Enrollments.concatenate([first, later, opened.enrollments])
     questions = bank(population)
     sittings = _sittings(population, len(directory))
-    write_directory(folder, population, directory, every, len(first), opened, questions, sittings, employers, report)
+    write_directory(
+        folder,
+        population,
+        directory,
+        every,
+        len(first),
+        after.completed_on,
+        others,
+        opened,
+        questions,
+        sittings,
+        employers,
+        report,
+    )
     months = _Months(folder, population, directory, every, given, questions, theta, sittings, report)
     with months.pool:
         months.run()

@@ -16,7 +16,14 @@ from dagster_project.simulate.courses import KINDS
 from dagster_project.simulate.delivery import Report, Sittings, append_spoilt, text_array, write_csv, write_table
 from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.enrollments import PASSING_GRADE, Enrollments
-from dagster_project.simulate.history import CHECKS, OPEN_DAYS, OpenEnrollments, course_level, stackable_into
+from dagster_project.simulate.history import (
+    CHECKS,
+    OPEN_DAYS,
+    OpenEnrollments,
+    OtherPrograms,
+    course_level,
+    stackable_into,
+)
 from dagster_project.simulate.population import Population
 from dagster_project.simulate.skills import CHECK_QUESTIONS, SKILLS, Bank, bank, within_course
 from dagster_project.simulate.tables import course_ids, has_ticket
@@ -136,7 +143,7 @@ class Directory:
         return cls(
             learner=text_array(np.char.add("L", np.char.zfill((np.arange(len(registered)) + 1).astype(str), 7))),
             course=pa.array([*ids.tolist(), *checks, "C9999"]),
-            term=pa.array([*world.terms().ids().tolist(), OPEN_TERM]),
+            term=pa.array([*world.terms().id.tolist(), OPEN_TERM]),
             item=pa.array([*item.tolist(), *np.char.add(item[replaced], "b").tolist()]),
             item_code=code,
             has_second=has_second,
@@ -166,6 +173,8 @@ def write_directory(
     d: Directory,
     every: Enrollments,
     first: int,
+    completed_on: np.ndarray,
+    others: OtherPrograms,
     opened: OpenEnrollments,
     questions: Bank,
     sittings: Sittings,
@@ -174,9 +183,9 @@ def write_directory(
 ) -> None:
     """Writes people, programs, courses, enrollments, skills, tickets, contacts, profiles and credentials."""
     _people(folder, population, d, employers, report)
-    _programs(folder, population, d, report)
+    _programs(folder, population, d, completed_on, others, report)
     _courses(folder, population, d, questions, report)
-    _enrollments(folder, population, d, every, first, opened, sittings, report)
+    _enrollments(folder, population, d, every, first, completed_on, opened, sittings, report)
     _interventions(folder, population, d, every, report)
 
 
@@ -338,7 +347,14 @@ def _interventions(folder: Path, population: Population, d: Directory, every: En
     )
 
 
-def _programs(folder: Path, population: Population, d: Directory, report: Report) -> None:
+def _programs(
+    folder: Path,
+    population: Population,
+    d: Directory,
+    completed_on: np.ndarray,
+    others: OtherPrograms,
+    report: Report,
+) -> None:
     rng = np.random.default_rng([population.seed, 14])
     programs, terms, learners = world.programs(), world.terms(), population.learners
     write_table(
@@ -367,35 +383,51 @@ def _programs(folder: Path, population: Population, d: Directory, report: Report
             "passing_share": pa.nulls(len(programs.ids), pa.string()),
         },
     )
+    # What is the whole institution's is told once, without a program.
+    shared = np.flatnonzero(terms.is_institutional)
+    shared = shared[np.unique(terms.id[shared], return_index=True)[1]]
+    told = np.concatenate([np.flatnonzero(~terms.is_institutional), shared])
+    program_ids = np.array(programs.ids)
     write_table(
         folder,
         report,
         "terms",
         {
-            "program_id": np.array(programs.ids)[terms.program],
-            "term_id": terms.ids(),
-            "season": np.array(world.SEASONS)[terms.season],
-            "starts_on": terms.start,
-            "ends_on": terms.start + world.TERM_DAYS - 1,
-            "drop_deadline_on": terms.start + world.DROP_DEADLINE_DAY,
-            "is_required": terms.is_required,
+            "program_id": pa.array(
+                program_ids[terms.program[told]].astype(object), pa.string(), mask=terms.is_institutional[told]
+            ),
+            "term_id": terms.id[told],
+            "season": np.array(world.SEASONS)[terms.season[told]],
+            "starts_on": terms.start[told],
+            "ends_on": terms.start[told] + world.TERM_DAYS - 1,
+            "drop_deadline_on": terms.start[told] + world.DROP_DEADLINE_DAY,
+            "is_required": terms.is_required[told],
         },
     )
     n = len(population)
-    waited = learners["terms_since_admitted_count"]
-    admitted = terms.start[learners["first_term"] - waited] - rng.integers(5, 41, n)
+    first_term = np.concatenate([learners["first_term"], others.first_term])
+    learner = np.concatenate([np.arange(n), others.learner])
+    waited = np.concatenate([learners["terms_since_admitted_count"], np.zeros(len(others.learner), np.int64)])
     write_table(
         folder,
         report,
         "program_enrollments",
         {
-            "learner_id": d.learner.slice(0, n),
-            "program_id": np.array(programs.ids)[learners["program"]],
-            "admitted_on": admitted,
-            "first_term_id": terms.ids()[learners["first_term"]],
-            **{name: pa.nulls(n, pa.string()) for name in ("completed_on", "leave_from_on", "leave_to_on")},
+            "learner_id": d.learner.take(learner),
+            "program_id": program_ids[terms.program[first_term]],
+            "admitted_on": _admitted(rng, first_term - waited),
+            "first_term_id": terms.id[first_term],
+            "completed_on": np.append(completed_on, np.full(len(others.learner), np.datetime64("NaT"))),
+            **{name: pa.nulls(len(learner), pa.string()) for name in ("leave_from_on", "leave_to_on")},
         },
     )
+
+
+def _admitted(rng: np.random.Generator, term: np.ndarray) -> np.ndarray:
+    """Days of admission, 5 to 40 days before the term and not before the program's last one began."""
+    terms = world.terms()
+    ahead = np.where(terms.program[term - 1] == terms.program[term], (terms.start[term] - terms.start[term - 1]), 366)
+    return terms.start[term] - np.minimum(rng.integers(5, 41, len(term)), ahead.astype(int) - 1)
 
 
 def _courses(folder: Path, population: Population, d: Directory, questions: Bank, report: Report) -> None:
@@ -425,7 +457,7 @@ def _courses(folder: Path, population: Population, d: Directory, questions: Bank
     )
     begun = terms.start <= LAST
     rows: list[tuple[str, str, str, Any, Any]] = []
-    ids, term_ids = d.course.to_pylist(), terms.ids()
+    ids, term_ids = d.course.to_pylist(), terms.id
     for c in np.flatnonzero(designs.program >= 0):
         for t in np.flatnonzero(begun & (terms.program == designs.program[c])):
             version = "v2" if d.has_second[c] and terms.start[t] >= SECOND_VERSION_FROM else "v1"
@@ -572,6 +604,7 @@ def _enrollments(
     d: Directory,
     every: Enrollments,
     first: int,
+    completed_on: np.ndarray,
     opened: OpenEnrollments,
     sittings: Sittings,
     report: Report,
@@ -640,37 +673,37 @@ def _enrollments(
         report,
         "course_enrollments",
         "malformed",
-        [f"L{i + 1:07d},C0001,P01-2023-fall,2023-99-99 00:00:00,,,true," for i in range(extra)],
+        [f"L{i + 1:07d},C0001,2023-fall,2023-99-99 00:00:00,,,true," for i in range(extra)],
     )
     append_spoilt(
         folder,
         report,
         "course_enrollments",
         "unknown_reference",
-        [f"L{i + 1:07d},C9998,P01-2023-fall,2023-09-01 00:00:00,,,true," for i in range(extra)],
+        [f"L{i + 1:07d},C9998,2023-fall,2023-09-01 00:00:00,,,true," for i in range(extra)],
     )
     earned = np.flatnonzero(is_open_completed & over)
     prior = np.flatnonzero(rng.random(len(d)) < 0.12)
-    issued = np.concatenate([end[earned] + 1, d.registered[prior] + 10])
-    kind = np.repeat(["course_certificate", "professional_certificate"], [len(earned), len(prior)])
+    graduates = np.flatnonzero(~np.isnat(completed_on))
+    issued = np.concatenate([end[earned] + 1, d.registered[prior] + 10, completed_on[graduates] + 14])
+    sizes = [len(earned), len(prior), len(graduates)]
+    kind = np.repeat(["course_certificate", "professional_certificate", "degree"], sizes)
+    of_course = np.repeat(-1, len(issued))
+    of_course[: len(earned)] = every.course[earned]
+    of_program = np.repeat(-1, len(issued))
+    of_program[len(earned) + len(prior) :] = population.learners["program"][graduates]
     keep = issued <= LAST
-    ids = d.course.to_pylist()
+    program_ids = np.array(world.programs().ids, object)
     write_table(
         folder,
         report,
         "credentials",
         {
             "credential_id": [f"Q{i + 1:07d}" for i in range(int(keep.sum()))],
-            "learner_id": d.learner.take(np.concatenate([every.learner[earned], prior])[keep]),
+            "learner_id": d.learner.take(np.concatenate([every.learner[earned], prior, graduates])[keep]),
             "kind": kind[keep],
-            "course_id": pa.array(
-                [
-                    ids[c] if c >= 0 else None
-                    for c in np.concatenate([every.course[earned], np.full(len(prior), -1)])[keep]
-                ],
-                pa.string(),
-            ),
-            "program_id": pa.array([None] * int(keep.sum()), pa.string()),
+            "course_id": d.course.take(pa.array(of_course[keep], mask=of_course[keep] < 0)),
+            "program_id": pa.array(program_ids[of_program[keep]], pa.string(), mask=of_program[keep] < 0),
             "issued_on": issued[keep],
         },
     )

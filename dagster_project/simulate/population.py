@@ -12,10 +12,14 @@ Equations in this order (every `noise` is independent; value maps are in `Solved
 7.  days (m, first days, on time, pace), hours (days, m, q), grade (q, days, on time); what the others of the course do.
 8.  retention: logistic in m, q, s, course and program × term shocks, and every driver × coefficient.
 
+Some complete a short program within their first year (`graduates`). They come on top, by lot among all who could have
+begun then: nothing leads to it, and no row of the retention analysis is theirs.
+
 Noise of drivers with an effect is independent between a learner's courses; `forum_days`, without effect, has a
 learner component with correlation .6.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +33,7 @@ from dagster_project.simulate.drivers import DRIVERS, Driver
 
 SLOTS = 3  # courses a learner may take in the first term
 DAY_LIMIT = 8 * 3600  # seconds of learning that fit into a day
+GRADUATE_SHARE = 0.03  # complete a short program within the first year
 DROPPED_PART = 0.05  # what a learner who drops a course still does of the rest
 Rows = dict[str, np.ndarray]  # (learners, SLOTS)
 
@@ -75,7 +80,10 @@ class Solved:
 
 @dataclass
 class Population:
-    """One university: its courses, its learners (matured ones first) and every noise draw."""
+    """One university: its courses, its learners and every noise draw.
+
+    Matured learners come first, then the running cohorts, then the early graduates.
+    """
 
     seed: int
     students: int
@@ -135,11 +143,11 @@ class Population:
 
 
 def draw(seed: int, students: int, solved: Solved, *, hidden: bool = False) -> Population:
-    """A university of `students` learners with a matured outcome, and its running cohorts.
+    """A university of `students` learners with a matured outcome, its running cohorts and early graduates.
 
     Args:
         seed: the same seed gives the same university.
-        students: degree learners with a matured first-year outcome.
+        students: degree learners with a matured first-year outcome, without those who graduated by then.
         hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
     """
     course_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(2))
@@ -162,18 +170,20 @@ def _choice(rng: np.random.Generator, share: np.ndarray) -> np.ndarray:
 def draw_learners(rng: np.random.Generator, students: int) -> dict[str, np.ndarray]:
     """Program, first term and observed traits Z of each learner."""
     programs, terms = world.programs(), world.terms()
-    weight = np.array([0.75, 0.4, 1.0])[terms.season] * programs.share[terms.program]
+    weight = terms.entry * programs.share[terms.program]
     per_program = np.bincount(terms.program, weight * world.matured(), len(programs))
     weight = weight * (programs.share / per_program)[terms.program]  # programs' shares hold whatever their calendars
     matured, running = weight * world.matured(), weight * world.running()
+    short = matured * np.isin(terms.program, world.SHORT)
     more = round(students * running.sum() / matured.sum())
+    graduates = math.ceil(GRADUATE_SHARE * students * short.sum() / matured.sum())
     first_term = np.concatenate(
         [
-            rng.choice(len(terms), students, p=matured / matured.sum()),
-            rng.choice(len(terms), more, p=running / running.sum()),
+            rng.choice(len(terms), size, p=share / share.sum())
+            for size, share in ((students, matured), (more, running), (graduates, short))
         ]
     )
-    n = students + more
+    n = students + more + graduates
     program = terms.program[first_term]
     tilt = (programs.effect / world.EFFECT_DEVIATION)[program][:, None]  # better retaining programs draw other learners
     region = world.REGION_SHARE * np.exp(tilt * np.array([0.2, -0.1, 0.15, -0.2, -0.1, 0.0]))
@@ -191,6 +201,7 @@ def draw_learners(rng: np.random.Generator, students: int) -> dict[str, np.ndarr
         "program": program,
         "first_term": first_term,
         "matured": np.arange(n) < students,
+        "graduates": np.arange(n) >= students + more,
         "region": region,
         "education_level": education,
         "employment_status": employment,
@@ -371,7 +382,7 @@ def behave(population: Population, learners: Mapping[str, np.ndarray], given: Ro
     return rows
 
 
-def _slots(population: Population) -> np.ndarray:
+def taken_slots(population: Population) -> np.ndarray:
     """Which slots are taken, (learners, SLOTS)."""
     return np.arange(SLOTS) < population.learners["courses_enrolled_count"][:, None]
 
@@ -385,7 +396,7 @@ def stayed(population: Population, learners: Mapping[str, np.ndarray] | None = N
 def observed(population: Population) -> Rows:
     """Days and seconds as the events show them: a dropped course ends early."""
     early, late = drop_slots(population, population.learners)
-    dropped = (early | late) & _slots(population)
+    dropped = (early | late) & taken_slots(population)
     rows = population.rows
     days_after = np.where(
         dropped, np.floor(DROPPED_PART * (rows["days"] - rows["first_days"])), rows["days"] - rows["first_days"]
@@ -402,7 +413,7 @@ def observed(population: Population) -> Rows:
 
 def others(population: Population) -> Rows:
     """Leave-one-out median of days and mean of minutes a week; rows that are not taken get the course's own figure."""
-    taken = _slots(population)
+    taken = taken_slots(population)
     counted = taken & population.learners["matured"][:, None]
     seen = observed(population)
     n = len(population.courses)

@@ -25,6 +25,8 @@ def course_ids(population: Population) -> np.ndarray:
 def learner_program(population: Population, *, with_probability: bool = False) -> pa.Table:
     """One row per matured learner × program: keys, `is_retained`, drivers and controls of module `drivers`.
 
+    Learners who graduated within their first year have no row.
+
     `with_probability` adds `true_probability`, for checks against the truth.
     """
     programs, terms, learners = world.programs(), world.terms(), population.learners
@@ -33,7 +35,7 @@ def learner_program(population: Population, *, with_probability: bool = False) -
     columns = {
         "learner_id": learner_ids(population),
         "program_id": np.array(programs.ids)[learners["program"]],
-        "first_term_id": terms.ids()[term],
+        "first_term_id": terms.id[term],
         "is_retained": population.retained,
         "region": np.array(list(world.REGIONS))[learners["region"]],
         "education_level": np.array(world.EDUCATION)[learners["education_level"]],

@@ -8,6 +8,9 @@ Estimand of driver j: what the report's own calculation would give if the driver
 3.  alpha = cov(p, d) / var(d) with the true probability p, no coin toss.
 4.  pct = alpha (high − low) / (mean p + alpha (low − mean d)), both means of the unpermuted population.
 
+Who graduated within the first year is in no population: graduation is drawn by lot, apart from drivers and outcome, and
+the analysis leaves graduates out.
+
 The base p(reference value of d) is subtracted from p before the covariance: its expectation with a permuted d is
 exactly zero, and with it goes nearly all Monte Carlo error.
 
@@ -99,6 +102,7 @@ def describe(population: Population) -> dict[str, Any]:
             }
             for d in DRIVERS
         },
+        "calendars": world.calendars(),
         "program_effects": dict(zip(world.programs().ids, world.programs().effect.tolist(), strict=True)),
     }
 

@@ -1,5 +1,6 @@
 """`make demo` from nothing to the snapshot, on a small university, as a user starts it: in a process of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -43,8 +44,13 @@ def test_demo_publishes_the_university_that_it_made(demo):
     home, output = demo
     assert f"The university: {STUDENTS} learners with a known first year in 19 programs" in output
     with duckdb.connect(str(home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
-        query = "select count(is_retained) from marts.mart_learner_program"
-        assert connection.execute(query).fetchone() == (STUDENTS,)
+        query = """
+            select count(is_retained_without_graduates), count(*) filter (is_graduated)
+            from marts.mart_learner_program
+        """
+        graduates = json.loads((home / "truth" / "campus.json").read_text())["graduation"]["within_first_year"]
+        assert connection.execute(query).fetchone() == (STUDENTS, graduates)
+        assert f" still there, {graduates} graduates included" in output
         (unfilled,) = connection.execute(
             "select count(*) from _meta.columns where description is null or description = ''"
         ).fetchone()

@@ -1,6 +1,6 @@
 """Planted effects come back: the whole analysis on universities whose truth is known, in tables as the marts make them.
 
-    python tests/statistics/test_driver_recovery.py --seeds 20    # planted, naive, estimated; 4 minutes on one core
+    make recovery    # planted, naive, estimated; 4 minutes on one core
 
 Beside the 30 drivers of the catalogue stand four nulls without a printed counterpart. Coverage is that of the planted
 percent by the 95 % interval of the percent; the naive figure is the driver alone, without controls or programs.

@@ -8,7 +8,7 @@ import pytest
 from dagster_project import simulate
 from dagster_project.simulate import courses, drivers, events, maps, truth, world
 from dagster_project.simulate.enrollments import first_terms
-from dagster_project.simulate.history import later_terms
+from dagster_project.simulate.history import later_terms, other_programs
 from dagster_project.simulate.population import Population, draw
 
 
@@ -42,8 +42,9 @@ def test_students_are_those_with_a_matured_outcome_and_running_cohorts_come_on_t
     first_term = population.learners["first_term"]
     assert population.learners["matured"].sum() == population.students
     assert world.matured()[first_term[: population.students]].all()
-    assert world.running()[first_term[population.students :]].all()
-    assert len(population) > population.students
+    graduates = population.learners["graduates"]
+    assert world.running()[first_term[population.students :][~graduates[population.students :]]].all()
+    assert len(population) - graduates.sum() > population.students
     assert len(np.unique(population.learners["program"])) == 19
 
 
@@ -161,13 +162,114 @@ def test_a_value_map_has_the_printed_quartiles_and_bounded_tails() -> None:
 
 
 def test_nobody_is_active_after_leaving_and_the_retained_are_enrolled_a_year_later(population: Population) -> None:
-    later = later_terms(population)
-    target = world.terms().next_year[population.learners["first_term"]]
+    later = later_terms(population).enrollments
+    first = population.learners["first_term"][later.learner]
+    begin, end = world.terms().first_later[first], world.terms().last_later[first]
     kept = later.dropped_day < 0
     there = np.zeros(len(population), bool)
-    there[later.learner[kept & (later.term == target[later.learner])]] = True
+    there[later.learner[kept & (later.term >= begin) & (later.term <= end)]] = True
     known = population.learners["matured"]
     np.testing.assert_array_equal(there[known], population.retained[known])
     active = later.days.sum(axis=1) > 0
     gone = active & known[later.learner] & ~population.retained[later.learner]
-    assert (later.term[gone] < target[later.learner[gone]]).all()
+    assert (later.term[gone] < begin[gone]).all()
+
+
+def test_nobody_studies_in_two_sessions_at_once(population: Population) -> None:
+    later = later_terms(population).enrollments
+    starts, first = world.terms().start, population.learners["first_term"]
+    learner = np.append(np.arange(len(population)), later.learner[later.dropped_day < 0])
+    term = np.append(first, later.term[later.dropped_day < 0])
+    seen = np.unique(np.stack([learner, term]), axis=1)
+    apart = np.diff(starts[seen[1]])[np.diff(seen[0]) == 0]
+    assert len(apart) > 1000
+    assert (apart.astype(int) >= world.TERM_DAYS).all()
+
+
+TERMS = [
+    # program, first term, its first day, terms of the window a year later, the next term
+    ("P01", "2022-fall", "2022-09-19", ["2023-fall"], "2023-fall"),  # no summer
+    ("P05", "2023-summer", "2023-05-30", ["2024-summer"], "2024-summer"),  # an optional one
+    # Two sessions: the first is obligatory, the second starts four weeks later.
+    ("P03", "2022-fall", "2022-09-06", ["2023-fall", "2023-fall-2"], "2023-fall"),
+    ("P03", "2022-fall-2", "2022-10-04", ["2023-fall", "2023-fall-2"], "2023-fall"),
+    ("P03", "2023-spring", "2023-01-11", ["2024-spring"], "2024-spring"),
+    ("P09", "2023-winter", "2022-12-30", ["2024-winter"], "2024-winter"),
+    ("P09", "2023-spring", "2023-04-10", ["2024-spring"], "2024-spring"),
+    ("P04", "2022-fall", "2022-09-05", ["2023-fall"], "2023-fall"),  # the institution's
+    ("P14", "2022-fall", "2022-09-05", ["2023-fall"], "2023-fall"),
+]
+
+
+@pytest.mark.parametrize(("program", "term", "starts_on", "window", "following"), TERMS)
+def test_every_calendar_has_its_window_a_year_later(
+    program: str, term: str, starts_on: str, window: list[str], following: str
+) -> None:
+    terms = world.terms()
+    (number,) = np.flatnonzero((terms.program == world.programs().ids.index(program)) & (terms.id == term))
+    assert terms.start[number] == np.datetime64(starts_on)
+    assert terms.id[terms.first_later[number] : terms.last_later[number] + 1].tolist() == window
+    assert terms.id[terms.next_year[number]] == following
+
+
+def test_most_programs_keep_fall_and_spring_and_each_calendar_has_its_share() -> None:
+    terms = world.terms()
+    years = {
+        name: sorted(terms.id[(terms.program == p) & np.char.startswith(terms.id, "2023")].tolist())
+        for p, name in enumerate(world.programs().ids)
+    }
+    shapes = [tuple(name.removeprefix("2023-") for name in year) for year in years.values()]
+    assert {shape: shapes.count(shape) for shape in shapes} == {
+        ("fall", "spring", "summer"): 9,
+        ("fall", "spring"): 5,
+        ("fall", "fall-2", "spring"): 2,
+        ("fall", "fall-2", "spring", "summer"): 1,
+        ("fall", "spring", "winter"): 2,
+    }
+    per_year = world.programs().terms_per_year
+    assert [len(year) for year in years.values()] == per_year.tolist()
+
+
+def test_graduates_come_on_top_and_have_no_row_in_the_analysis(population: Population) -> None:
+    later = later_terms(population)
+    terms, learners = world.terms(), population.learners
+    early = learners["graduates"]
+    first = learners["first_term"]
+    known = terms.start[terms.last_later[first]] + world.DROP_DEADLINE_DAY
+    graduated = ~np.isnat(later.completed_on)
+    # Before the last drop deadline of the window; all others complete the program after it.
+    assert early.sum() == np.ceil(0.03 * 4000 * short_share())
+    assert (later.completed_on[early] <= known[early]).all()
+    assert not (graduated & ~early & (later.completed_on <= known)).any()
+    assert graduated.sum() > 10 * early.sum()
+    assert not learners["matured"][early].any()
+    ids = set(simulate.tables(1, 4000).learner_program["learner_id"].to_pylist())
+    assert not ids & {f"L{number + 1:07d}" for number in np.flatnonzero(early)}
+    begun = terms.start[later.enrollments.term]
+    assert not (begun > later.completed_on[later.enrollments.learner]).any()
+
+
+def short_share() -> float:
+    """Share of the matured learners in the programs that some complete within a year."""
+    return float(world.programs().share[list(world.SHORT)].sum())
+
+
+def test_some_who_completed_a_program_begin_another_whose_first_year_is_not_over(population: Population) -> None:
+    completed_on = later_terms(population).completed_on
+    others = other_programs(population, completed_on)
+    terms = world.terms()
+    assert len(others.learner) > 30
+    assert world.running()[others.first_term].all()
+    assert (terms.program[others.first_term] != population.learners["program"][others.learner]).all()
+    assert (terms.start[others.first_term] > completed_on[others.learner]).all()
+    taught = population.courses.designs.program[others.enrollments.course]
+    np.testing.assert_array_equal(taught, terms.program[others.enrollments.term])
+
+
+def test_some_take_a_course_again_that_they_dropped(population: Population) -> None:
+    first, later = first_terms(population), later_terms(population).enrollments
+    again = population.courses.designs.role[later.course] == courses.FIRST_TERM
+    dropped = set(zip(first.learner[first.dropped_day >= 0], first.course[first.dropped_day >= 0], strict=True))
+    taken = list(zip(later.learner[again], later.course[again], strict=True))
+    assert len(taken) == len(set(taken)) > 20
+    assert set(taken) <= dropped
