@@ -507,7 +507,7 @@ class _Months:
                 "event_id": rows["event_id"],
                 "learner_id": _encoded(self.every.learner[enrollment], d.learner, fault == 2),
                 "course_id": _encoded(number, d.course),
-                "term_id": _encoded(np.where(term < 0, len(d.term) - 1, term), d.term),
+                "term_id": _encoded(d.term_code[np.where(term < 0, len(d.term) - 1, term)], d.term_id),
                 "item_id": _encoded(np.maximum(item, 0), d.item, item < 0),
                 "event_type": _encoded(rows["type"], pa.array(TYPES)),
                 "occurred_at": stamp(rows["occurred"], "us"),

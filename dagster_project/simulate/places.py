@@ -100,6 +100,8 @@ class Directory:
     learner: pa.Array
     course: pa.Array  # the population's courses, the skill checks, and one that does not exist
     term: pa.Array  # world.terms(), and the open courses' term last
+    term_id: pa.Array  # each id once: Parquet's bytes are not the same twice where a dictionary has one twice
+    term_code: np.ndarray  # (terms,) number in `term_id`
     item: pa.Array  # items of first versions, then their replacements in second versions
     item_code: np.ndarray  # (items,) number in `item` under a second version
     has_second: np.ndarray  # (courses,)
@@ -133,6 +135,8 @@ class Directory:
         )
         code = np.arange(len(item))
         code[replaced] = len(item) + np.arange(replaced.sum())
+        terms = [*world.terms().id.tolist(), OPEN_TERM]
+        term_id, term_code = np.unique(terms, return_inverse=True)
         questions = bank(population)
         checks = [f"K{s + 1:02d}" for s in range(CHECKS)]
         check_questions = [
@@ -143,7 +147,9 @@ class Directory:
         return cls(
             learner=text_array(np.char.add("L", np.char.zfill((np.arange(len(registered)) + 1).astype(str), 7))),
             course=pa.array([*ids.tolist(), *checks, "C9999"]),
-            term=pa.array([*world.terms().id.tolist(), OPEN_TERM]),
+            term=pa.array(terms),
+            term_id=pa.array(term_id),
+            term_code=term_code,
             item=pa.array([*item.tolist(), *np.char.add(item[replaced], "b").tolist()]),
             item_code=code,
             has_second=has_second,
