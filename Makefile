@@ -11,8 +11,13 @@ export GX_ANALYTICS_ENABLED := false
 INSTALLED := .venv/.installed
 SPARK := .venv/spark
 MANIFEST := dbt/target/manifest.json
-# A file is one worker's, for what its tests share; in their order, since the longest come first and end together.
+# A file is one worker's, for what its tests share; in the order given: what takes long comes first, so that both workers
+# end together, and while one is at whole runs the other makes the universities that all files of definitions/ wait for.
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+UNIT := $(wildcard tests/unit/test_*.py)
+LONG_UNIT := tests/unit/test_store_publish.py tests/unit/test_ingest_kill.py
+LONG_ROOMS := tests/end_to_end tests/definitions tests/models
+ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%,$(wildcard tests/*/)))
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
 .PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
@@ -48,8 +53,8 @@ ui: setup  ## the Dagster UI on loopback, with the schedule and the landing sens
 	@$(BIN)/python -m dagster_project ui --port $(PORT) $(if $(HOST),--host "$(HOST)")
 
 test: setup  ## all tests but the slow ones, the fast first
-	$(TESTS) tests/unit
-	$(TESTS) --ignore tests/unit
+	$(TESTS) $(LONG_UNIT) $(filter-out $(LONG_UNIT),$(UNIT))
+	$(TESTS) $(LONG_ROOMS) $(ROOMS)
 
 coverage: setup  ## the same, and the lines and branches that they reach
 	$(TESTS) --cov --cov-report=
