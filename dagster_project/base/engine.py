@@ -81,7 +81,7 @@ _IDLE: list[tuple[tuple, ExitStack, duckdb.DuckDBPyConnection]] = []
 @contextmanager
 def _idle_engine(settings: Settings) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection of its own to an engine that is kept for the next who asks, unless something was left in it."""
-    asked = (os.getpid(), settings.memory_limit, settings.threads, str(settings.temp_dir))
+    asked = (settings.memory_limit, settings.threads, str(settings.temp_dir))
     try:
         kept, stack, engine = _IDLE.pop()
     except IndexError:
@@ -90,8 +90,8 @@ def _idle_engine(settings: Settings) -> Generator[duckdb.DuckDBPyConnection]:
         stack.close()
         stack = ExitStack()
         engine = stack.enter_context(open_engine(settings))
-    with ExitStack() as unless_whole:
-        unless_whole.enter_context(stack)
+    with ExitStack() as closing:
+        closing.enter_context(stack)
         with engine.cursor() as connection:
             yield connection
         left = one_row(
@@ -102,7 +102,15 @@ def _idle_engine(settings: Settings) -> Generator[duckdb.DuckDBPyConnection]:
         )
         if left == (0,) and not _IDLE:
             _IDLE.append((asked, stack, engine))
-            unless_whole.pop_all()
+            closing.pop_all()
+
+
+def _close_idle() -> None:
+    while _IDLE:
+        _IDLE.pop()[1].close()
+
+
+os.register_at_fork(before=_close_idle)  # its threads would be missing in the other process
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, alias: str, options: str = "read_only") -> None:

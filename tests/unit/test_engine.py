@@ -4,9 +4,12 @@ import ast
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 
 import dagster_project
+from dagster_project.base import engine
 from dagster_project.base.engine import attach, open_database, open_engine
 from dagster_project.base.errors import StoreError
 from dagster_project.base.sql import identifier, literal
@@ -95,3 +98,44 @@ def test_a_database_that_is_not_there_is_told_and_not_made(settings, tmp_path):
         pass
 
     assert not (tmp_path / "no.duckdb").exists()
+
+
+def test_a_database_is_free_for_others_when_it_was_read_and_no_reader_finds_what_another_left(settings, tmp_path):
+    file = tmp_path / "made.duckdb"
+    with open_database(settings, file, options="read_write") as connection:
+        connection.execute("create table numbers as select 1 as n")
+        connection.execute("create temp table left_over as select 2 as n")
+        connection.register("frame", pd.DataFrame({"n": [3]}))
+        connection.execute("set variable told = 4")
+    # As dbt does: in this process, and for writing.
+    with duckdb.connect(file) as connection:
+        connection.execute("insert into numbers values (5)")
+    with open_database(settings, file) as connection:
+        assert connection.execute("select sum(n) from numbers").fetchall() == [(6,)]
+        assert connection.execute("select getvariable('told')").fetchall() == [(None,)]
+        for name in ("left_over", "frame"):
+            with pytest.raises(duckdb.CatalogException):
+                connection.execute(f"from {name}")
+        with open_database(settings, file) as second:  # two at once, each with an engine of its own
+            assert second.execute("from numbers order by n").fetchall() == [(1,), (5,)]
+            assert len(engine._IDLE) == 0
+    assert len(engine._IDLE) == 1
+
+
+@pytest.mark.parametrize("leave", ["create table memory.x as select 1 as n", "attach ':memory:' as other"])
+def test_an_engine_in_which_something_is_left_is_not_given_to_the_next(settings, tmp_path, leave):
+    with open_database(settings, tmp_path / "made.duckdb", options="read_write") as connection:
+        connection.execute(leave)
+    assert engine._IDLE == []
+
+
+def test_an_engine_is_closed_when_its_use_failed_and_where_limits_differ(settings, tmp_path):
+    with open_database(settings, tmp_path / "made.duckdb", options="read_write"):
+        pass
+    with pytest.raises(ZeroDivisionError), open_database(settings, tmp_path / "made.duckdb"):
+        raise ZeroDivisionError
+    assert engine._IDLE == []
+    with open_database(settings, tmp_path / "made.duckdb"):
+        pass
+    with open_database(Settings(home=tmp_path, memory_limit="32MB", threads=1), tmp_path / "made.duckdb") as connection:
+        assert connection.execute("select current_setting('threads')").fetchall() == [(1,)]
