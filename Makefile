@@ -14,10 +14,10 @@ MANIFEST := dbt/target/manifest.json
 # A file is one worker's, for what its tests share; in the order given: what takes long comes first, so that both workers
 # end together, and while one is at whole runs the other makes the universities that all files of definitions/ wait for.
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-UNIT := $(wildcard tests/unit/test_*.py)
+UNIT := $(sort $(shell find tests/unit -name 'test_*.py'))
 LONG_UNIT := tests/unit/test_store_publish.py tests/unit/test_ingest_kill.py
 LONG_ROOMS := tests/end_to_end tests/definitions tests/models
-ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%,$(wildcard tests/*/)))
+ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
 .PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 
-from dagster_project.base.engine import open_database
+from dagster_project.base.engine import open_database, transaction
 from dagster_project.base.sql import identifier, literal, qualified
 from dagster_project.contracts.tables import OPS_CONTRACTS, TableContract, read_contracts
 from dagster_project.settings import Settings
@@ -59,14 +59,13 @@ def _change(settings: Settings, gone: list[str], rows: list[tuple]) -> None:
     columns = ", ".join(f"{identifier(x.name)} {x.data_type}" for x in described.columns)
     with open_database(settings, settings.build_database, "warehouse", "read_write") as connection:
         table = qualified(TABLE, "warehouse")
-        connection.begin()
-        connection.execute(f"create schema if not exists {table.rsplit('.', 1)[0]}")
-        connection.execute(f"create table if not exists {table} ({columns})")
-        if gone:
-            connection.execute(f"delete from {table} where table_name in ({', '.join(map(literal, gone))})")
-        if rows:
-            connection.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?)", rows)
-        connection.commit()
+        with transaction(connection):
+            connection.execute(f"create schema if not exists {table.rsplit('.', 1)[0]}")
+            connection.execute(f"create table if not exists {table} ({columns})")
+            if gone:
+                connection.execute(f"delete from {table} where table_name in ({', '.join(map(literal, gone))})")
+            if rows:
+                connection.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _is_page(settings: Settings, name: str) -> bool:

@@ -7,6 +7,7 @@ a third of a second here, where each model is resolved once.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
@@ -30,10 +31,11 @@ def column_lineages(
     Args:
         queries: by "schema.table"; their tables are named `<schema>.<table>`, with or without the database before it.
         columns: type by column, by "schema.table", of all tables that they may read.
-        kept: file of what was found of earlier queries, which is true of the same query on the same columns.
+        kept: file of what was found of earlier queries, which is true of the same query on the same columns as long as
+            it is followed in the same way.
     """
     before = json.loads(kept.read_text()) if kept.exists() else {}
-    there = json.dumps(columns, sort_keys=True)
+    there = json.dumps([columns, version("sqlglot"), Path(__file__).read_text()], sort_keys=True)
     found: dict[str, tuple[str, _Found | None]] = {}
     for name, sql in queries.items():
         key = hashlib.sha256(f"{sql}\n{there}".encode()).hexdigest()
