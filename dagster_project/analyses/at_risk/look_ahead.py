@@ -56,7 +56,13 @@ KNOWN = {
     """,
     "fct_daily_activity": f"select * from {{table}} where known_on < {{day}} and {ENROLLMENTS}",
     "fct_submission": f"""
-        select * replace ({_until("score_share score_known_on", "score_known_on")})
+        select * replace (
+            {_until("score_share score_known_on replaced_score_share", "score_known_on")},
+            row_number() over (
+                partition by course_enrollment_key, course_item_key order by submitted_on, attempt_number
+            ) = 1 as is_first,
+            null::boolean as is_scored_last  -- of all that will ever be known
+        )
         from {{table}}
         where submitted_on < {{day}} and {ENROLLMENTS}
     """,

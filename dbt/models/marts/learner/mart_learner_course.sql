@@ -149,18 +149,7 @@ attempts as (
         items.due_day,
         coalesce(items.weight_share, 0) as weight_share,
         case when fct_submission.score_share is not null then coalesce(items.weight_share, 0) end
-            as scored_weight_share,
-        row_number() over (
-            partition by fct_submission.course_enrollment_key, fct_submission.course_item_key
-            order by fct_submission.submitted_on, fct_submission.attempt_number
-        ) = 1 as is_first,
-        row_number() over (
-            partition by fct_submission.course_enrollment_key, fct_submission.course_item_key
-            order by
-                case when fct_submission.score_share is null then 1 else 0 end,
-                fct_submission.score_known_on desc,
-                fct_submission.attempt_number desc
-        ) = 1 as is_scored_last
+            as scored_weight_share
     from {{ ref("fct_submission") }} as fct_submission
     inner join items
         on fct_submission.course_item_key = items.course_item_key

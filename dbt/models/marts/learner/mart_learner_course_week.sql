@@ -150,8 +150,6 @@ activity_leaving as (
 attempts as (
     select
         fct_submission.submission_key,
-        fct_submission.course_item_key,
-        fct_submission.attempt_number,
         fct_submission.submitted_on,
         fct_submission.due_on,
         fct_submission.is_carried_over,
@@ -167,10 +165,8 @@ attempts as (
         greatest(
             enrollments.first_week, {{ as_of_week("enrollments.starts_on", "fct_submission.score_known_on") }}
         ) as scored_week,
-        row_number() over (
-            partition by enrollments.enrollment_number, fct_submission.course_item_key
-            order by fct_submission.submitted_on, fct_submission.attempt_number
-        ) = 1 as is_first
+        fct_submission.is_first,
+        {{ exact("fct_submission.replaced_score_share") }} as replaced_score_share
     from {{ ref("fct_submission") }} as fct_submission
     inner join enrollments
         on fct_submission.course_enrollment_key = enrollments.course_enrollment_key
@@ -191,10 +187,7 @@ scores as (
         score_known_on,
         submission_key,
         weight_share,
-        lag(score_share) over (
-            partition by enrollment_number, course_item_key
-            order by score_known_on, attempt_number
-        ) as replaced_score_share
+        replaced_score_share
     from attempts
     where score_share is not null
 ),
