@@ -194,11 +194,12 @@ def cohort_drift(
     """
     import pandas as pd
 
-    now = now.assign(score=scorer.score(now)["log_odds"])
+    now = now.assign(score=scorer.log_odds(now))
     now = now if compared is None else now[compared]
     shares = now[week].value_counts(normalize=True)
     trained = trained[trained[week].isin(shares.index)]
-    trained = trained.assign(score=scorer.score(trained)["log_odds"])
+    encoded = scorer.encoder.encode(trained)
+    trained = trained.assign(score=scorer.model.log_odds(encoded))
     columns = list(dict.fromkeys(column for feature in scorer.encoder.features for column in feature.columns))
     if trained.empty:
         return pd.DataFrame({"feature": [*columns, SCORE]}).assign(psi=np.nan, importance=np.nan, level="too few rows")
@@ -209,7 +210,7 @@ def cohort_drift(
             for value, rows in trained.groupby(week)
         ]
     )
-    table = drift_table(expected, now, [*columns, SCORE], scorer.importance(trained))
+    table = drift_table(expected, now, [*columns, SCORE], scorer.importance(encoded))
     if min(len(trained), len(now)) < FEWEST_FOR_DRIFT:
         table["level"] = "too few rows"
     return table

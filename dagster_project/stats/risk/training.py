@@ -109,7 +109,11 @@ class RiskScorer:
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Scores of whole cohorts, index as the frame's: log_odds (the model's own), probability, low, high."""
-        return self._finish(frame, self.model.log_odds(self.encoder.encode(frame)))
+        return self._finish(frame, self.log_odds(frame))
+
+    def log_odds(self, frame: pd.DataFrame) -> np.ndarray:
+        """The model's own log-odds of whole cohorts, shape (rows,)."""
+        return self.model.log_odds(self.encoder.encode(frame))
 
     def _finish(self, frame: pd.DataFrame, log_odds: np.ndarray) -> pd.DataFrame:
         import pandas as pd
@@ -191,15 +195,18 @@ class RiskScorer:
                     )
         return pd.concat(found).sort_values(["row", "place"], ignore_index=True)
 
-    def importance(self, frame: pd.DataFrame, *, most_rows: int = 2000) -> dict[str, float]:
-        """Share of each column in what moves the scores of a frame of whole cohorts: its mean absolute contribution.
+    def importance(self, encoded: np.ndarray, *, most_rows: int = 2000) -> dict[str, float]:
+        """Share of each column in what moves the scores of encoded cohorts: its mean absolute contribution.
 
         Of `most_rows` rows at even distances, as contributions cost a hundred times the score.
+
+        Args:
+            encoded (array of float, shape (rows, features)): whole cohorts, by the scorer's encoder.
         """
         import pandas as pd
 
-        step = max(1, -(-len(frame) // most_rows))
-        weights = np.abs(self.model.contributions(self.encoder.encode(frame)[::step])[:, :-1]).mean(axis=0)
+        step = max(1, -(-len(encoded) // most_rows))
+        weights = np.abs(self.model.contributions(encoded[::step])[:, :-1]).mean(axis=0)
         shares = weights / max(weights.sum(), 1e-12)
         return pd.Series(shares).groupby([feature.column for feature in self.encoder.features]).sum().to_dict()
 
