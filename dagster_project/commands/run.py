@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -93,6 +94,7 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
     from dagster_project.report.empty_answers import empty_answers
     from dagster_project.report.outbox import send_waiting
     from dagster_project.report.summary import run_summary
+    from dagster_project.store import accepted
 
     register_source(settings, source, CONTRACTS)
     process = this_process()
@@ -111,21 +113,32 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
         # Of the whole repository: a step asks its graph for all that it has.
         job = ReconstructableRepository.for_module("dagster_project.definitions", "defs", str(REPOSITORY))
         job = job.get_reconstructable_job(job_name(source.contract))
-        selection = selection_of(plan, graph, job.get_definition().asset_layer.selected_asset_keys)
-        say(_told_plan(plan))
-        arguments = run_request_arguments(source, settings, clock.today())
-        # Dagster can start again what it started only.
-        tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
-        # The sensors then know what this run loads and whom it erases.
-        landed, erased = landing_state(source.landing), erasures_state(source, settings)
-        tags |= {LANDING_TAG: landed} if landed else {}
-        tags |= {ERASURES_TAG: erased} if erased else {}
-        result = dg.execute_job(
-            job.get_subset(asset_selection=selection.assets, asset_check_selection=selection.checks),
-            instance=instance,
-            tags=tags,
-            run_config={**arguments["run_config"], "loggers": {"console": {}}},
-        )
+        keys = job.get_definition().asset_layer.selected_asset_keys
+
+        def execute(plan: "Plan") -> "JobExecutionResult":
+            say(_told_plan(plan))
+            arguments = run_request_arguments(source, settings, clock.today())
+            # Dagster can start again what it started only.
+            tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
+            # The sensors then know what this run loads and whom it erases.
+            landed, erased = landing_state(source.landing), erasures_state(source, settings)
+            tags |= {LANDING_TAG: landed} if landed else {}
+            tags |= {ERASURES_TAG: erased} if erased else {}
+            selection = selection_of(plan, graph, keys)
+            return dg.execute_job(
+                job.get_subset(asset_selection=selection.assets, asset_check_selection=selection.checks),
+                instance=instance,
+                tags=tags,
+                run_config={**arguments["run_config"], "loggers": {"console": {}}},
+            )
+
+        results = [execute(plan)]
+        # Only what was built tells whether another cohort has matured: its effects are then due at once.
+        state = accepted.read(settings) if results[0].success else None
+        is_due = state and state.due and state.due <= clock.now_as_stored()
+        if is_due and (plan := plan_of(graph, settings, [source])):
+            results.append(execute(plan))
+        result = results[-1]
         if not_recorded := record_end(instance, result.run_id, settings):
             say(not_recorded)
         failure = () if result.success else problems_of(instance, result.run_id)
@@ -133,9 +146,9 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
         for line in told:
             say(line)
         seconds = time.monotonic() - started
-        cost = (seconds, memory.peak(), _step_seconds(result))
+        cost = (seconds, memory.peak(), _step_seconds(results))
         told = {word: _told(instance, word, table) for word, table in TOLD_OF_RISK.items()}
-        scored_since = began_at if _made(result, TOLD_OF_RISK["scored"]) else datetime.min
+        scored_since = began_at if _made(results, TOLD_OF_RISK["scored"]) else datetime.min
         print(
             run_summary(
                 settings,
@@ -177,8 +190,9 @@ def _told(instance: "DagsterInstance", word: str, table: str) -> dict[str, str]:
     return {str(name): str(text) for name, text in said.value.items()}
 
 
-def _made(result: "JobExecutionResult", table: str) -> bool:
-    keys = (event.asset_key for event in result.all_events if event.is_step_materialization)
+def _made(results: Sequence["JobExecutionResult"], table: str) -> bool:
+    events = (event for result in results for event in result.all_events)
+    keys = (event.asset_key for event in events if event.is_step_materialization)
     return any(key is not None and ".".join(key.path) == table for key in keys)
 
 
@@ -205,10 +219,10 @@ def _what_stands(settings: Settings, source: "Source", before: str | None) -> st
     return f"{published}; {loaded}.\nThe same command goes on from there."
 
 
-def _step_seconds(result) -> dict[str, float]:
-    """Seconds of the steps of a run, tables of a schema together, in the order in which they began."""
+def _step_seconds(results: Sequence["JobExecutionResult"]) -> dict[str, float]:
+    """Seconds of the steps of runs, tables of a schema together, in the order in which they began."""
     seconds: dict[str, float] = {}
-    for event in result.all_events:
+    for event in (event for result in results for event in result.all_events):
         if event.is_step_success:
             name = event.step_key.partition("__")[0]
             name = "expectations" if name.startswith("expectations_") else name

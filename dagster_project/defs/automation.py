@@ -14,6 +14,7 @@ from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.instance.failures import alert, problems_of
 from dagster_project.defs.instance.lost_runs import fail_lost_runs
 from dagster_project.defs.partitions import (
+    DUE_TAG,
     ERASURES_TAG,
     FIRST_DAY_TAG,
     LANDING_TAG,
@@ -22,7 +23,7 @@ from dagster_project.defs.partitions import (
     SOURCE_TAG,
     run_request_arguments,
 )
-from dagster_project.defs.planning import selected
+from dagster_project.defs.planning import confirm, selected
 from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import Source, registered_sources
@@ -31,6 +32,7 @@ from dagster_project.privacy.erasure.request import request_file, take_requests
 from dagster_project.privacy.publish_for import publish_consumer
 from dagster_project.report.outbox import send_waiting
 from dagster_project.settings import Settings
+from dagster_project.store import accepted
 
 ATTEMPTS = 3
 NOTHING_NEW = "nothing new: what is published is up to date"
@@ -295,10 +297,32 @@ def erasures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return dg.SensorResult(run_requests=requests, skip_reason="; ".join(reasons) if reasons and not requests else None)
 
 
+@dg.sensor(jobs=jobs, minimum_interval_seconds=60)
+def due(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Run what is to be done though nothing arrives, three times at most for the same reason.
+
+    Such as the effects of drivers when a cohort has matured in what the run before built, an analysis whose week is
+    over, or a source that gets old.
+    """
+    settings = Settings()
+    state = accepted.read(settings)
+    if state is None or state.due is None or clock.now_as_stored() < state.due:
+        return dg.SkipReason(f"next: {state.due_reason}, {state.due} UTC" if state and state.due else "nothing is due")
+    reason = f"{state.snapshot_id}, {state.due}"
+    for source in registered_sources(settings):
+        runs = _runs_for(context.instance, source, DUE_TAG, reason)
+        if why_not := _why_not_again(runs):
+            return dg.SkipReason(f"{source.name}: {why_not}")
+        if request := _request(_repository(context), source, settings, DUE_TAG, reason, len(runs)):
+            return dg.SensorResult(run_requests=[request])
+    confirm(_repository(context).asset_graph, settings)
+    return dg.SkipReason(NOTHING_NEW)
+
+
 @dg.definitions
 def automation() -> dg.Definitions:
     return dg.Definitions(
         jobs=[*jobs, run_all, erase_learner, publish_for],
         schedules=[daily],
-        sensors=[landing, lost_runs, erasures, failed_runs, waiting_alerts],
+        sensors=[landing, lost_runs, erasures, due, failed_runs, waiting_alerts],
     )

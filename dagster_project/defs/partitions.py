@@ -17,6 +17,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 SOURCE_TAG = "learning_warehouse/source"
 LANDING_TAG = "learning_warehouse/landing"
 ERASURES_TAG = "learning_warehouse/erasures"
+DUE_TAG = "learning_warehouse/due"
 # Dagster's own: how often it starts a run again that was killed, that it will, and which run it then was.
 MAX_RETRIES_TAG = "dagster/max_retries"
 # The event days that a run rebuilds besides those that the ledger marks; where they are not said, its months.

@@ -198,13 +198,19 @@ class _Nodes:
 
     @cached_property
     def _cohorts(self) -> str:
-        """How many cohorts have a known end: terms in which somebody began whose first year is over."""
+        """Of each source, how many cohorts have a known end: terms in which somebody began whose first year is over."""
         store = Warehouse(self.settings)
-        if not store.types("marts.mart_learner_program"):
-            return ""
-        ended = "from marts.mart_learner_program where is_retained is not null"
-        query = f"select count(distinct (source, first_term_key)) {ended}"
-        return str(sum(batch.column(0)[0].as_py() for batch in store.batches(query)))
+        sources = {source.name: "not built" for source in registered_sources(self.settings)}
+        if store.types("marts.mart_learner_program") and store.types("core.dim_source"):
+            query = """
+                select dim_source.source, count(distinct first_term_key) filter (where is_retained is not null)
+                from core.dim_source
+                left join marts.mart_learner_program on dim_source.source = mart_learner_program.source
+                group by dim_source.source
+            """
+            for batch in store.batches(query):
+                sources |= {name: str(count) for name, count in zip(*batch.to_pydict().values(), strict=True)}
+        return ", ".join(f"{name}: {cohorts}" for name, cohorts in sorted(sources.items()))
 
 
 def _hash(facts: Any) -> str:

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
+from dagster_project import simulate
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import compare_snapshots
 from tests.end_to_end.test_run import Run
@@ -51,8 +53,9 @@ PARTS = ("dagster_project", "dbt", "expectations", "uv.lock", "pyproject.toml")
 class Days(Run):
     """A warehouse that lives through days, run by a copy of the project whose code may change."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contract: str = "oulad") -> None:
         super().__init__(folder, seconds=1500)
+        self.contract = contract
         self.project = folder / "project"
         self.project.mkdir()
         for part in PARTS:
@@ -105,19 +108,28 @@ class Days(Run):
         return set(json.loads(self.command("-c", STALE).partition("STALE")[2]))
 
     def day(self, *arguments: str) -> str:
-        given = [] if (self.home / "sources.json").exists() else ["--landing", str(self.landing), "--contract", "oulad"]
+        is_known = (self.home / "sources.json").exists()
+        given = [] if is_known else ["--landing", str(self.landing), "--contract", self.contract]
         return self.command("-m", "dagster_project", "run", "--source", "uni_a", *given, *arguments)
 
-    def made(self) -> tuple[set[str], set[str]]:
-        """Tables and pages that the last run made, and checks that it judged."""
+    def made(self, run: int = 0) -> tuple[set[str], set[str]]:
+        """Tables and pages that a run made, and checks that it judged; 0: the last one, 1: the one before."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAGSTER_HOME", str(self.dagster_home))
             with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
-                run_id = instance.get_runs(limit=1)[0].run_id
+                run_id = instance.get_runs(limit=run + 1)[run].run_id
                 events = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
         made = {".".join(x.asset_key.path) for x in events if x.is_step_materialization}
         found = [x.asset_check_evaluation_data for x in events if x.event_type_value == "ASSET_CHECK_EVALUATION"]
         return made, {f"{'.'.join(x.asset_key.path)}:{x.check_name}" for x in found}
+
+    def cohorts(self) -> tuple[str, str]:
+        """Cohorts with a known end: in the mart, and when the effects of drivers were estimated."""
+        known = "select count(distinct (source, first_term_key)) from marts.mart_learner_program"
+        noted = "select marker from ops.data_versions where table_name = 'analytics.driver_effects'"
+        with duckdb.connect(str(self.home / "build.duckdb"), read_only=True) as connection:
+            (found,) = connection.execute(f"{known} where is_retained is not null").fetchone()
+            return f"uni_a: {found}", connection.execute(noted).fetchone()[0]
 
     def append(self, table: str, **values) -> None:
         """A row more in a landing file: the last one with other values."""
@@ -255,3 +267,58 @@ def test_nothing_new_writes_nothing_and_costs_next_to_nothing(days):
     assert used.ru_utime + used.ru_stime <= 3
     after = {path: path.stat().st_mtime_ns for path in days.home.rglob("*") if path.is_file()}
     assert {path for path in after if after[path] != state.get(path)} <= {days.home / "dagster" / "dagster.yaml"}
+
+
+def test_a_cohort_that_matures_in_what_a_run_builds_has_its_effects_with_the_same_command(tmp_path):
+    """When a run is planned, nobody knows that the file which arrives ends a cohort's first year: the models tell."""
+    days = Days(tmp_path, "campus")
+    days.settings_of_runs["LEARNING_WAREHOUSE_MAXIMUM_REFUSED_SHARE"] = "0.1"  # of few rows the planted dirt is many
+    everything = tmp_path / "everything"
+    simulate.write(everything, tmp_path / "truth.json", seed=7, students=40)
+    newest = sorted((everything / "events").iterdir())[-6:]
+    shutil.copytree(everything, days.landing, dirs_exist_ok=True, ignore=lambda *_: {path.name for path in newest})
+    days.day()
+    before, estimated = days.cohorts()
+    assert estimated == before
+    for path in newest:
+        shutil.copy(path, days.landing / "events")
+    planned, _ = days.planned()
+    assert "marts.mart_learner_program" in planned
+    assert "analytics.driver_effects" not in planned
+    days.day()
+    now, estimated = days.cohorts()
+    assert now != before
+    assert estimated == now
+    assert days.made(run=1)[0] == planned | OF_EVERY_RUN
+    assert {"analytics.driver_effects", "reporting.driver_effects"} <= days.made()[0]
+    assert "marts.mart_learner_program" not in days.made()[0]
+    assert "Nothing new" in days.day()
+    kept = tmp_path / "kept"
+    shutil.copytree(days.snapshot, kept)
+    days.day("--everything")
+    assert compare_snapshots(Settings(home=days.home), kept, days.snapshot) == []
+
+
+def test_two_universities_on_one_contract_are_published_together_and_wait_for_no_file_of_each_other(tmp_path):
+    days = Days(tmp_path)
+    days.deliver(seed=1)
+    days.day()
+    of_b = shutil.copytree(days.landing, tmp_path / "landing_of_b")
+    learners = "select count(*) from core.dim_learner where source = "
+    before = days.query(learners + "'uni_a'")
+    days.command("-m", "dagster_project", "run", "--source", "uni_b", "--landing", str(of_b), "--contract", "oulad")
+    assert days.query(learners + "'uni_a'") == days.query(learners + "'uni_b'") == before
+    # Effects of drivers of the first one are kept for their week: the second one's wait for none.
+    assert "analytics.driver_effects" in days.made()[0]
+    assert set(days.query("select source from reporting.driver_effects")) == {("uni_a",), ("uni_b",)}
+    assert "Nothing new" in days.day()
+    assert "Nothing new" in days.command("-m", "dagster_project", "run", "--source", "uni_b")
+    file(days)
+    planned, _ = days.planned()
+    days.day()
+    assert days.made()[0] == planned | OF_EVERY_RUN
+    assert "Nothing new" in days.command("-m", "dagster_project", "run", "--source", "uni_b")
+    kept = tmp_path / "kept"
+    shutil.copytree(days.snapshot, kept)
+    days.day("--everything")
+    assert compare_snapshots(Settings(home=days.home), kept, days.snapshot) == []

@@ -27,6 +27,7 @@ from dagster_project.ingest.ledger import FileRecord, Ledger
 from dagster_project.ingest.requests import Erasure, Erasures
 from dagster_project.ingest.sources import Source, register_source
 from dagster_project.privacy.erasure.request import request_file
+from dagster_project.store import accepted
 from tests.unit.landing_files import PERSONAL, Bench
 
 REPOSITORY = defs.get_repository_def()
@@ -109,6 +110,8 @@ class Ticks:
         result = self.sensor(
             dg.build_sensor_context(instance=self.instance, cursor=self.cursor, repository_def=REPOSITORY)
         )
+        if isinstance(result, dg.SkipReason):
+            return []
         self.cursor = result.cursor
         return list(result.run_requests or [])
 
@@ -300,6 +303,44 @@ def test_an_erasure_that_somebody_stopped_is_not_started_again_until_another_is_
         assert not ticks.tick()
         Erasures(settings).save(Erasure("d4e5f6", "uni_a", "nor here", "2026-01-02T00:00:00"))
         assert len(ticks.tick()) == 1
+
+
+@pytest.fixture
+def published(settings, landing, monkeypatch):
+    """A publication that left something to do at noon, such as effects of drivers that wait for their week."""
+    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
+    noon = datetime(2026, 11, 30, 12)
+    current = settings.published_dir / "current"
+    current.mkdir(parents=True)
+    state = accepted.State("s1", "c", "s", {}, due=noon, due_reason="an analysis that waits for more data")
+    accepted.write(settings, state)
+    monkeypatch.setenv("LEARNING_WAREHOUSE_CLOCK", "2026-11-30T12:00:00")
+    return state
+
+
+def test_what_is_due_starts_a_run_though_nothing_arrives(published):
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = Ticks(instance, automation.due)
+        (request,) = ticks.tick()
+        assert request.job_name == "run_oulad"
+        ticks.end_run(request, dg.DagsterRunStatus.STARTED)
+        assert not ticks.tick()
+
+
+def test_nothing_is_started_before_it_is_due(published, monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_CLOCK", "2026-11-30T11:59:59")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not Ticks(instance, automation.due).tick()
+
+
+def test_what_turns_out_not_to_be_due_is_noted_and_not_looked_for_again(published, settings, monkeypatch):
+    """Such as a source that was to get old and whose files have come meanwhile: every look costs a plan."""
+    monkeypatch.setattr(automation, "selected", lambda *_: None)
+    noted = []
+    monkeypatch.setattr(automation, "confirm", lambda _, settings: noted.append(settings.home))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not Ticks(instance, automation.due).tick()
+    assert noted == [settings.home]
 
 
 @pytest.fixture

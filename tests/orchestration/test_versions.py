@@ -1,5 +1,6 @@
 """The nodes of a plan: every asset has one, and changes of code and settings reach those that they concern."""
 
+import duckdb
 import pytest
 
 from dagster_project.definitions import defs
@@ -110,3 +111,31 @@ def test_an_empty_warehouse_is_made_whole_and_only_what_the_job_has(graph, setti
     chosen = selection_of(plan, graph, keys)
     assert chosen.assets == frozenset(keys)
     assert chosen.checks == {check for check in graph.asset_check_keys if check.asset_key in keys}
+
+
+def test_effects_wait_for_their_week_unless_a_cohort_ends_or_a_source_is_new(graph, settings, tmp_path):
+    def marker() -> str:
+        return nodes_of(graph, settings)["analytics.driver_effects"].marker
+
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    register_source(settings, Source("uni_a", "campus", landing), ["campus"])
+    register_source(settings, Source("uni_b", "campus", landing), ["campus"])
+    assert marker() == "uni_a: not built, uni_b: not built"
+    settings.build_database.parent.mkdir(exist_ok=True)
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("create schema core; create schema marts")
+        connection.execute("create table core.dim_source as select 'uni_a' as source")
+        connection.execute(
+            "create table marts.mart_learner_program as select * from (values "
+            "('uni_a', 'fall 2023', true), ('uni_a', 'fall 2023', false), ('uni_a', 'spring 2024', true), "
+            "('uni_a', 'fall 2024', null)) as rows (source, first_term_key, is_retained)"
+        )
+    # Two terms whose first year is over, however many began in them; of the third one nobody knows yet.
+    assert marker() == "uni_a: 2, uni_b: not built"
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("insert into core.dim_source values ('uni_b')")
+    assert marker() == "uni_a: 2, uni_b: 0"
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("update marts.mart_learner_program set is_retained = true")
+    assert marker() == "uni_a: 3, uni_b: 0"
