@@ -32,12 +32,16 @@ built_counts as (
         from {{ ref("fct_daily_activity") }}
         union all
         select
-            source,
-            event_count,
+            waiting.source,
+            waiting.event_count,
             0 as duplicate_event_count,
-            click_count
-        from {{ ref("int_events_resolved") }}
-        where is_held
+            waiting.click_count
+        from {{ ref("int_events_summarized") }} as waiting
+        left join {{ ref("fct_course_enrollment") }} as enrollments
+            on waiting.course_enrollment_key = enrollments.course_enrollment_key
+        where
+            enrollments.course_enrollment_key is null
+            or waiting.missing_item_id is not null
         union all
         select
             source,
