@@ -28,12 +28,13 @@ from pathlib import Path
 from dagster_project import simulate
 from tests.chaos import faults
 from tests.chaos.faults import Fault, MissedError, Prepared, SkippedError, Stage
-from tests.chaos.harness import PHASES, ChaosError, Home, Line, Seen, copy_home, differences, reader
+from tests.chaos.harness import FOLLOWING, PHASES, ChaosError, Home, Line, Seen, copy_home, differences, reader
 
 STUDENTS, SEED = 40, 7
 KILLS = 52
 NEWEST_FILES = 6
 FROM_NOTHING = 8  # every so many-th killed run is a first one
+FOLLOWED = 10  # every so many-th kill meets what a command does after it has published
 LANES = 3  # two cores, and runs that wait
 MINUTES = 57  # after so many no episode begins
 TOO_LATE = "the time was up before it could begin"
@@ -133,7 +134,7 @@ def _prepared(folder: Path, started: float) -> Prepared:
             told.write_text(json.dumps({start: run.result() for start, run in starts.items()}))
     lines = {start: [Line(*line) for line in there] for start, there in json.loads(told.read_text()).items()}
     for start, there in lines.items():
-        seconds = dict.fromkeys(PHASES, 0.0)
+        seconds = dict.fromkeys((*PHASES, FOLLOWING), 0.0)
         for line, following in pairwise(there):
             if line.phase in seconds:
                 seconds[line.phase] += following.seconds - line.seconds
@@ -153,10 +154,13 @@ def _newest_files(landing: Path) -> list[str]:
 def _episodes(kills: int, only: Sequence[str] | None) -> list[tuple[Fault, str, tuple[str, ...]]]:
     """(fault, start, phases of its kills) of every episode.
 
-    An episode kills four runs, each in another phase, and loading first: later there is nothing left to load. The
+    An episode kills four runs, each in another phase, and loading first: later there is nothing left to load. What
+    follows a publication is killed apart: after another kill a run has nothing left for later. The
     faults of other kinds come first: what is not begun in time is a kill.
     """
     episodes: list[tuple[Fault, str, tuple[str, ...]]] = []
+    followed = -(-kills // FOLLOWED)
+    kills -= followed
     for number in range(-(-kills // len(PHASES))):
         later = [PHASES[1 + (number + place) % (len(PHASES) - 1)] for place in range(len(PHASES) - 1)]
         phases = (PHASES[0], *later)[: kills - number * len(PHASES)]
@@ -164,6 +168,8 @@ def _episodes(kills: int, only: Sequence[str] | None) -> list[tuple[Fault, str, 
         name = "kill of the parent alone" if only_parent else "kill"
         start = "nothing" if number % FROM_NOTHING == 0 else "increment"
         episodes.append((Fault(name, partial(faults.kill, phases=phases, only_parent=only_parent)), start, phases))
+    following = Fault("kill of what follows", partial(faults.kill, phases=(FOLLOWING,)))
+    episodes += [(following, "increment", (FOLLOWING,))] * followed
     others = [
         *(Fault("disk full", partial(faults.disk_full, phase=phase), place=faults.small_disk) for phase in PHASES),
         Fault("disk full", partial(faults.disk_small, share=0.3), place=faults.small_disk),
@@ -250,7 +256,7 @@ def _print_table(outcomes: list[Outcome], seen: Seen, seconds: float) -> None:
     )
     for wrong in [*seen.errors, *seen.mixed][:10]:
         print(f"  {wrong}")
-    told = ", ".join(f"{phases[phase]} in {phase}" for phase in PHASES)
+    told = ", ".join(f"{phases[phase]} in {phase}" for phase in (*PHASES, FOLLOWING))
     used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) / 60
     print(f"{phases.total()} kills survived ({told}), {seconds / 60:.0f} minutes, {used:.0f} minutes of CPU")
 

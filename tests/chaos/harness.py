@@ -27,6 +27,9 @@ from dagster_project.store.publish import COMPARED_SCHEMAS, WALL_CLOCK_COLUMNS, 
 
 SOURCE = "campus"
 PHASES = ("loading", "dbt", "analytics", "publishing")
+FOLLOWING = "following"
+"""Phase of what a command does after it has published: what that made due."""
+PUBLISHED = "✓ published__learning_warehouse"
 RUN_SECONDS = 900
 # A university of this size has skills and cohorts only under limits of its own.
 ENVIRONMENT = {
@@ -94,7 +97,9 @@ class Process:
         for printed in self._process.stdout:
             match = _TIMED.match(printed)
             text = re.sub(r"\d+", "#", match.group(2).strip()) if match else ""
-            if text.startswith("▸ "):
+            if text.startswith(PUBLISHED):
+                self._phase = FOLLOWING
+            elif text.startswith("▸ ") and self._phase != FOLLOWING:
                 self._phase = phase_of(text[2:])
             with self._news:
                 self.output.append(printed)
