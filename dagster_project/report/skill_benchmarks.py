@@ -98,18 +98,21 @@ def _over_all_skills(placed: pd.DataFrame) -> pd.DataFrame:
 def _map(placed: pd.DataFrame) -> list[dict]:
     """Organizations by skills: the place, in the colour of its band where it is clear; the highest mean place first."""
     mean = _over_all_skills(placed)
+    of: dict[str, list[dict]] = {}
+    for row in records(placed):
+        of.setdefault(row["organization_key"], []).append(row)
     found = []
     for key in sorted(mean.index, key=lambda k: (-mean["place"][k], k)):
-        rows = placed[placed["organization_key"] == key]
+        rows = of[key]
         places = {
             row["skill_key"]: {
                 "place": f"{row['organization_percentile']:.0f}",
                 "range": f"{row['percentile_low']:.0f} to {row['percentile_high']:.0f}",
                 "color": COLORS.get(row["band"], ""),
             }
-            for row in records(rows)
+            for row in rows
         }
-        name, over_all = rows["organization_name"].iloc[0], f"{mean['place'][key]:.0f} ± {mean['error'][key]:.0f}"
+        name, over_all = rows[0]["organization_name"], f"{mean['place'][key]:.0f} ± {mean['error'][key]:.0f}"
         found.append({"name": name, "anchor": _anchor(key), "over_all": over_all, "places": places})
     return found
 
@@ -125,7 +128,9 @@ def _organizations(rows: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
     told = pd.DataFrame({"key": clear["organization_key"], "above": above, "below": ~above}).groupby("key").sum()
     first = told.min(axis=1).sort_index().idxmax() if len(told) else keys[0]
     keys.sort(key=lambda key: key != first)
-    of = dict(list(rows[rows["organization_key"].isin(keys)].groupby("organization_key")))
+    of: dict[str, list[dict]] = {}
+    for row in records(rows[rows["organization_key"].isin(keys)]):
+        of.setdefault(row["organization_key"], []).append(row)
     return [_organization(of[key]) | {"is_open": key == first} for key in keys]
 
 
@@ -134,34 +139,39 @@ def _away_from_middle(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["percentile_low"] > MIDDLE) | (rows["percentile_high"] < MIDDLE)]
 
 
-def _organization(rows: pd.DataFrame) -> dict:
-    one = rows.iloc[0]
-    main = rows[rows["comparison"] == "all"].sort_values(
-        ["organization_percentile", "skill_name"], ascending=[False, True]
-    )
-    told = _away_from_middle(main)
-    strong, weak = told[told["organization_percentile"] > MIDDLE], told[told["organization_percentile"] <= MIDDLE]
+def _organization(rows: list[dict]) -> dict:
+    one = rows[0]
+    main = sorted((row for row in rows if row["comparison"] == "all"), key=_from_highest)
+    told = [row for row in main if row["percentile_low"] > MIDDLE or row["percentile_high"] < MIDDLE]
+    strong = [row for row in told if row["organization_percentile"] > MIDDLE]
+    weak = [row for row in told if row["organization_percentile"] <= MIDDLE]
     words = [
-        f"{what}: {part.iloc[place]['skill_name']} ({_ordinal(part.iloc[place]['organization_percentile'])})"
+        f"{what}: {part[place]['skill_name']} ({_ordinal(part[place]['organization_percentile'])})"
         for what, part, place in (("strongest", strong, 0), ("most to gain", weak, -1))
-        if len(part)
+        if part
     ]
-    is_shown = main["is_shown"].astype(bool)
-    count = int(is_shown.sum())
-    words.append(f"{count} skill{'s' if count > 1 else ''} shown")
+    shown = [row for row in main if row["is_shown"]]
+    words.append(f"{len(shown)} skill{'s' if len(shown) > 1 else ''} shown")
     size = "" if is_missing(one["size_band"]) else f"{one['size_band']} employees"
     compared: dict[str, list[dict]] = {}
-    for row in records(rows[rows["comparison"].isin(list(MARKS)) & rows["organization_percentile"].notna()]):
-        compared.setdefault(row["skill_key"], []).append(row)
+    for row in rows:
+        if row["comparison"] in MARKS and not is_missing(row["organization_percentile"]):
+            compared.setdefault(row["skill_key"], []).append(row)
     about = [str(value) for value in (one["industry"], one["country"], size) if not is_missing(value) and value]
     return {
         "name": one["organization_name"],
         "anchor": _anchor(one["organization_key"]),
         "about": ", ".join(about).replace("_", " "),
         "told": " · ".join(words),
-        "skills": [_skill(row, compared.get(row["skill_key"], [])) for row in records(main[is_shown])],
-        "hidden": int((~is_shown).sum()),
+        "skills": [_skill(row, compared.get(row["skill_key"], [])) for row in shown],
+        "hidden": len(main) - len(shown),
     }
+
+
+def _from_highest(row: dict) -> tuple[bool, float, str]:
+    """Orders by place, the highest first, those without one last."""
+    place = row["organization_percentile"]
+    return (True, 0, row["skill_name"]) if is_missing(place) else (False, -place, row["skill_name"])
 
 
 def _skill(row: dict, others: list[dict]) -> dict:
