@@ -223,7 +223,7 @@ def _step_seconds(results: Sequence["JobExecutionResult"]) -> dict[str, float]:
     """Seconds of the steps of runs, tables of a schema together, in the order in which they began."""
     seconds: dict[str, float] = {}
     for event in (event for result in results for event in result.all_events):
-        if event.is_step_success:
+        if event.is_step_success and event.step_key:
             name = event.step_key.partition("__")[0]
             name = "expectations" if name.startswith("expectations_") else name
             seconds[name] = seconds.get(name, 0.0) + event.step_success_data.duration_ms / 1000
