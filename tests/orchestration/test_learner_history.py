@@ -27,7 +27,7 @@ from dagster_project.defs.transform.assets import NODES
 from dagster_project.ingest.erasure import unload
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import ensure_empty_files, load_table
-from dagster_project.ingest.requests import Erasures, learner_keys
+from dagster_project.ingest.requests import ErasureError, Erasures, learner_keys
 from dagster_project.ingest.sources import Source
 from dagster_project.privacy.erasure.request import ask
 from dagster_project.privacy.erasure.stages import unbuild
@@ -311,6 +311,16 @@ def test_an_erased_learner_is_gone_from_every_day(university):
     assert university.run() == OF_BEN + OF_CEM + OF_DORA
     university.deliver(date(2026, 3, 30), DELIVERIES[3])  # their file still has her
     assert university.run() == OF_BEN + OF_CEM + OF_DORA
+
+
+def test_who_is_in_no_delivery_any_more_can_be_erased(university):
+    play(university, 3)
+    assert university.key("cem") in {row[0] for row in university.changes()}
+    university.erase("cem")
+    assert university.key("cem") not in {row[0] for row in university.changes()}
+    assert [x.removed for x in Erasures(university.settings).all()] == [{f"files of {TABLE}": 1, TABLE: 1}]
+    with pytest.raises(ErasureError, match="No learner of source uni has that id"):
+        university.erase("nobody")
 
 
 SPOILT = (
