@@ -42,12 +42,14 @@ def request_erasure(
     *,
     learner_id: str | None = None,
     learner_key: str | None = None,
+    is_kept: Callable[[str], bool] = lambda hashed: False,
 ) -> Erasure:
     """Write the tombstone of a learner. The next run of the source removes them; until it has published, repeat it.
 
     Args:
         learner_id: the id that the source's own files have for them; or
         learner_key: their key in the tables of the warehouse.
+        is_kept: whether tables that keep earlier rows hold a learner with this tombstone, of whom raw may know no more.
 
     Returns:
         The request; an earlier one, if they were erased before.
@@ -65,7 +67,8 @@ def request_erasure(
         set_key(connection, erasures.key)
         for candidate, hashed in zip(candidates, hashes, strict=True):
             person = candidate.removeprefix(f"{source}:")
-            if any(_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables):
+            files = (_raw_files(connection, contract, table, source, [person], settings) for table in contract.tables)
+            if any(files) or is_kept(hashed):
                 now = clock.now().isoformat(timespec="seconds")
                 asked = Erasure(secrets.token_hex(6), source, hashed, now)
                 if learner_id and "@" in learner_id:  # an address is written in any case, also where it is the id
@@ -73,7 +76,8 @@ def request_erasure(
                 return erasures.save(asked)
     raise ErasureError(
         f"No learner of source {source} has that {'key' if learner_key else 'id'}: looked in "
-        f"{', '.join(table.name for table in contract.tables if table.person_columns)} of {settings.raw_dir}. "
+        f"{', '.join(table.name for table in contract.tables if table.person_columns)} of {settings.raw_dir}, and in "
+        "what is kept of earlier deliveries. "
         + (
             "The key is the one of core.dim_learner, with the source's name in front"
             if learner_key

@@ -13,9 +13,10 @@ import sqlite3
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
+from dagster_project.base import clock
 from dagster_project.base.errors import WarehouseError
 from dagster_project.settings import Settings
 
@@ -31,6 +32,9 @@ create table if not exists changed_dates (
 );
 create index if not exists changed_dates_of_source on changed_dates (contract, source);
 create table if not exists operations (load_id text primary key, operation text);
+create table if not exists loads (
+    contract text, table_name text, source text, loaded_at text, primary key (contract, table_name, source)
+);
 create table if not exists expired_rows (
     contract text, table_name text, source text, file text, rows integer,
     primary key (contract, table_name, source, file)
@@ -147,6 +151,20 @@ class Ledger:
         """The newest event date that is loaded of a source."""
         newest = [record.last_date for record in self.files(contract, source=source) if record.status == "loaded"]
         return max((day for day in newest if day), default=None)
+
+    def last_loads(self, contract: str, tables: Iterable[str]) -> dict[str, datetime]:
+        """By source, when a file was last loaded into one of these tables, UTC without zone.
+
+        What is unchanged is not loaded again, so that this stays the time of the delivery, however often it is built.
+        """
+        names = list(tables)
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "select source, max(loaded_at) from loads "
+                f"where contract = ? and table_name in ({', '.join('?' * len(names))}) group by source",
+                (contract, *names),
+            ).fetchall()
+        return {source: datetime.fromisoformat(at) for source, at in rows}
 
     def note(self, record: FileRecord) -> None:
         """Records a file that changes nothing in raw: refused, superseded before it was loaded, or wrapped anew."""
@@ -288,15 +306,17 @@ class Ledger:
     # --- operations
 
     def begin(self, operation: Operation) -> None:
-        """Records what is about to move, and marks the dates that change."""
+        """Records what is about to move and when it came, and marks the dates that change."""
+        record = operation.record
         with self._transaction() as connection:
             connection.execute("insert into operations values (?, ?)", (operation.load_id, _as_json(operation)))
+            connection.execute(
+                "insert or replace into loads values (?, ?, ?, ?)",
+                (record.contract, record.table, record.source, clock.now_as_stored().isoformat()),
+            )
             connection.executemany(
                 "insert into changed_dates (contract, table_name, source, event_date) values (?, ?, ?, ?)",
-                [
-                    (operation.record.contract, operation.record.table, operation.record.source, day.isoformat())
-                    for day in operation.dates
-                ],
+                [(record.contract, record.table, record.source, day.isoformat()) for day in operation.dates],
             )
 
     def finish(self, operation: Operation) -> None:

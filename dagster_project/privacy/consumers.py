@@ -103,6 +103,10 @@ _OPERATOR = Rule(None, "tells how the whole warehouse does, all consumers togeth
 _EVERYWHERE = Rule(None, "tells of its learners what they did everywhere, other programs included")
 _TOGETHER = Rule(None, "counts the learners of all programs and organizations together")
 _OF_PROGRAMS = Rule(None, "is about programs, and an organization has none")
+_TOLD_TO_UNIVERSITY = (
+    Rule("learner_key in (from scope_learner_key)"),
+    Rule(None, "is what a learner told their university: an employer learns skills, not age or disability"),
+)
 _IN_MEMBERSHIP = (
     "course_key in (from scope_open_course_key) and exists (from scope_membership as times where "
     "times.learner_key = rows.learner_key and rows.{day} >= times.from_on "
@@ -119,10 +123,8 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
         Rule(None, "names questions of courses, which an organization has none of"),
     ),
     "core.dim_stackable_course": (None, _OF_PROGRAMS),
-    "core.dim_learner": (
-        Rule("learner_key in (from scope_learner_key)"),
-        Rule(None, "is what a learner told their university: an employer learns skills, not age or disability"),
-    ),
+    "core.dim_learner": _TOLD_TO_UNIVERSITY,
+    "core.dim_learner_history": _TOLD_TO_UNIVERSITY,
     "core.dim_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of themselves and their plans")),
     "marts.mart_learner_profile": (_EVERYWHERE, Rule(None, "is what a learner tells of themselves and their plans")),
     "core.fct_course_enrollment": (None, Rule(_IN_MEMBERSHIP.format(day="registered_on"))),

@@ -37,13 +37,20 @@ def remove_learners(settings: Settings, erased: ErasedLearners) -> dict[str, int
     removed: dict[str, int] = {}
     with open_engine(settings) as connection:
         set_key(connection, erased.key)
-        for path in sorted((settings.artifacts_dir / "append_only").glob("*/*.parquet")):
+        for path in _append_only_files(settings):
             _add(removed, f"files of {path.parent.name}", _rewrite(connection, path, erased))
         if settings.build_database.exists():
             attach(connection, settings.build_database, _CATALOG, "read_write")
             for table, columns in _tables(connection):
                 _add(removed, _name(table), _delete(connection, table, columns, erased))
     return removed
+
+
+def are_kept(settings: Settings, erased: ErasedLearners) -> bool:
+    """Whether a file of an append-only table holds one of these learners, whom raw may hold no longer."""
+    with open_engine(settings) as connection:
+        set_key(connection, erased.key)
+        return any(_in_file(connection, path, erased)[1] for path in _append_only_files(settings))
 
 
 def count_learners(settings: Settings, database: Path, erased: ErasedLearners) -> dict[str, int]:
@@ -157,12 +164,25 @@ def _delete(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str
     return connection.execute(f"delete from {table} where {_condition(columns, people)}").fetchall()[0][0]
 
 
-def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLearners) -> int:
-    """Replace a Parquet file of an append-only table by one without the learner; returns the rows removed."""
+def _append_only_files(settings: Settings) -> list[Path]:
+    return sorted((settings.artifacts_dir / "append_only").glob("*/*.parquet"))
+
+
+def _in_file(
+    connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLearners
+) -> tuple[dict[str, str], list[str]]:
+    """The columns of a Parquet file that are about learners, and the keys of the erased ones in it."""
     relation = f"read_parquet({literal(path)})"
     described = connection.execute(f"describe from {relation}").fetchall()
     columns = _owners([name for name, data_type, *_ in described if data_type == "VARCHAR"])
-    if not (columns and (people := _people(connection, relation, columns, erased))):
+    return columns, _people(connection, relation, columns, erased)
+
+
+def _rewrite(connection: duckdb.DuckDBPyConnection, path: Path, erased: ErasedLearners) -> int:
+    """Replace a Parquet file of an append-only table by one without the learner; returns the rows removed."""
+    relation = f"read_parquet({literal(path)})"
+    columns, people = _in_file(connection, path, erased)
+    if not people:
         return 0
     condition = _condition(columns, people)
     count = connection.execute(f"select count(*) from {relation} where {condition}").fetchall()[0][0]

@@ -74,6 +74,8 @@ WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "analytics.at_risk_drift": ("checked_on",),
     "analytics.at_risk_models": ("trained_at",),
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
+    "analytics.learner_changes": ("changed_on",),
+    "core.dim_learner_history": ("valid_from", "valid_to"),
     "learners.at_risk_learners": ("scored_at",),
     "reporting.at_risk_programs": ("scored_on",),
 }

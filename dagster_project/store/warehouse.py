@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    Rows: TypeAlias = pd.DataFrame | pa.Table | pa.RecordBatchReader
+    Rows: TypeAlias = pd.DataFrame | pa.Table | pa.RecordBatchReader | str
 
 BATCH_ROWS = 100_000
 _CATALOG = "warehouse"
@@ -122,7 +122,8 @@ class Warehouse:
 
         Args:
             table: "schema.table", the one of the contract.
-            rows: a frame, an Arrow table or a stream of record batches, with exactly the columns of the contract.
+            rows: a frame, an Arrow table, a stream of record batches, or a query of the build database, with exactly
+                the columns of the contract.
 
         Returns:
             Rows written.
@@ -337,7 +338,10 @@ def _check_contract(table: str, contract: TableContract, append_only: bool) -> N
 
 def _register(connection: duckdb.DuckDBPyConnection, table: str, rows: "Rows", contract: TableContract) -> None:
     """Make the rows readable as `incoming`, after a look at their columns."""
-    connection.register("incoming", rows)
+    if isinstance(rows, str):
+        connection.execute(f"create or replace temporary view incoming as {rows}")
+    else:
+        connection.register("incoming", rows)
     found = [name for name, *_ in connection.execute("describe incoming").fetchall()]
     expected = [column.name for column in contract.columns]
     missing, unknown = [x for x in expected if x not in found], [x for x in found if x not in expected]

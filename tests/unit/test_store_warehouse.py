@@ -202,6 +202,21 @@ def test_same_run_appends_once(warehouse, contracts):
     assert list(warehouse.read("analytics.scores").learner_key) == ["a"]
 
 
+def test_rows_may_be_a_query_that_reads_what_was_appended_before(warehouse, contracts):
+    contract = contracts["analytics.scores"]
+    warehouse.append("analytics.scores", scores("a", "b"), contract, "run-1")
+    again = "select * replace (learner_key || '2' as learner_key) from analytics.scores where learner_key in ('a', 'b')"
+    one = "select * replace ('c' as learner_key) from analytics.scores where learner_key = 'a'"
+    for _ in range(2):
+        assert warehouse.append_all("analytics.scores", {"run-2": again, "run-3": one}, contract) == {
+            "run-2": 2,
+            "run-3": 1,
+        }
+    assert sorted(warehouse.read("analytics.scores").learner_key) == ["a", "a2", "b", "b2", "c"]
+    with pytest.raises(StoreError, match="Missing: "):
+        warehouse.append("analytics.scores", "select learner_key from analytics.scores", contract, "run-4")
+
+
 def test_column_added_to_the_contract_is_null_in_older_rows(warehouse, contracts, tmp_path):
     warehouse.append("analytics.scores", scores("a"), contracts["analytics.scores"], "run-1")
     path = tmp_path / "later__sources.yml"

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.instance.history import CONTRACTS, record_forgotten_runs, record_run
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
-from dagster_project.defs.transform.assets import PUBLIC_MODELS, SCHEMAS_OF_REPORTING
+from dagster_project.defs.transform.assets import BUILT_LAST
 from dagster_project.store.warehouse import Warehouse
 
 KEYS = [asset_key(table) for table in CONTRACTS]
@@ -18,7 +18,7 @@ KEYS = [asset_key(table) for table in CONTRACTS]
         dg.AssetSpec(
             asset_key(table),
             # After all that is built, so that the run tells of it.
-            deps=[key for key in PUBLIC_MODELS if key.path[0] in SCHEMAS_OF_REPORTING],
+            deps=BUILT_LAST,
             description=contract.description,
             group_name="ops",
             kinds={"python"},

@@ -24,6 +24,7 @@ from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.at_risk import assets as at_risk
 from dagster_project.defs.drivers import assets as drivers
 from dagster_project.defs.instance.failures import REMEDY
+from dagster_project.defs.learner_changes import assets as learner_changes
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import assets as skills
 from dagster_project.ingest.source_state import source_states
@@ -34,7 +35,7 @@ from dagster_project.store.raw import raw_relation
 from dagster_project.store.warehouse import Warehouse
 
 SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
-PRODUCERS: tuple[ModuleType, ...] = (drivers, at_risk, skills)
+PRODUCERS: tuple[ModuleType, ...] = (learner_changes, drivers, at_risk, skills)
 
 
 def steps_of_suites(suites: list[Suite]) -> dict[str, list[Suite]]:

@@ -7,9 +7,10 @@ from dagster_project.base.files import replaced
 from dagster_project.base.locks import WriteLock
 from dagster_project.contracts.source import Contract
 from dagster_project.ingest.erasure import note_landing_files, request_erasure
-from dagster_project.ingest.requests import Erasure, ErasureError
+from dagster_project.ingest.requests import Erasure, ErasureError, Erasures
 from dagster_project.ingest.sources import Source, SourceError, find_source
 from dagster_project.settings import Settings
+from dagster_project.store.erasure import ErasedLearners, are_kept
 
 
 def request_file(settings: Settings) -> Path:
@@ -32,10 +33,14 @@ def ask(settings: Settings, contract: Contract, source: Source, learner: str, lo
     Raises:
         ErasureError: no table of the source holds them.
     """
+
+    def is_kept(hashed: str) -> bool:
+        return are_kept(settings, ErasedLearners([hashed], Erasures(settings).key))
+
     with lock:
         if learner.startswith(f"{source.name}:"):
-            return request_erasure(settings, contract, source.name, learner_key=learner)
-        erasure = request_erasure(settings, contract, source.name, learner_id=learner)
+            return request_erasure(settings, contract, source.name, learner_key=learner, is_kept=is_kept)
+        erasure = request_erasure(settings, contract, source.name, learner_id=learner, is_kept=is_kept)
         return note_landing_files(contract, source.name, source.landing, learner, erasure, settings)
 
 
