@@ -41,3 +41,16 @@ NODES = {
     for node in MANIFEST["nodes"].values()
     if node["resource_type"] in ("model", "seed")
 }
+
+
+def tables_of_keys() -> dict[str, str]:
+    """The table of each entity (core.dim_…, core.fct_…, marts.mart_…) by its key, which dbt tests as unique there."""
+    found = {}
+    for test in MANIFEST["nodes"].values():
+        if test["resource_type"] == "test" and test.get("test_metadata", {}).get("name") == "unique":
+            column, table = test["test_metadata"]["kwargs"]["column_name"], MANIFEST["nodes"].get(test["attached_node"])
+            entity = column.removesuffix("_key")
+            if table and entity != column and table["name"] in (f"dim_{entity}", f"fct_{entity}", f"mart_{entity}"):
+                name = f"{table['schema']}.{table['name']}"
+                found[column] = min(found.get(column, name), name)  # core before marts
+    return found

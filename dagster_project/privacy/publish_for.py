@@ -244,6 +244,12 @@ def _write_meta(
             "consumer_key": (consumer.key, "Its key; of a university the source and its name"),
             "from_snapshot_id": (origin, "Published snapshot that the rows come from"),
         },
+        tables_of_keys={
+            reference.rpartition(".")[2]: reference.rpartition(".")[0]
+            for (reference,) in connection.execute(
+                "select distinct refers_to from published._meta.columns where refers_to is not null"
+            ).fetchall()
+        },
     )
 
 

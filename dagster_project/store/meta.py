@@ -71,6 +71,11 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("unit", "varchar", "Unit, from the naming rules; null where a value has none"),
             ("description", "varchar", "What it means"),
             (
+                "refers_to",
+                "varchar",
+                "schema.table.column in which every value of it stands once; null when it is no key of another table",
+            ),
+            (
                 "filled_by",
                 "varchar",
                 "Sources with at least one value, separated by commas; empty when none has any; "
@@ -159,6 +164,17 @@ def find_unit(column: str, data_type: str) -> str | None:
     return _UNITS_BY_TYPE.get(data_type)
 
 
+def find_reference(column: str, table: str, tables_of_keys: Mapping[str, str]) -> str | None:
+    """What a column refers to, by its name: "schema.table.column"; None: nothing, or the table is the key's own.
+
+    >>> find_reference("first_term_key", "marts.mart_learner_program", {"term_key": "core.dim_term"})
+    'core.dim_term.term_key'
+    """
+    keys = (key for key in tables_of_keys if column == key or column.endswith(f"_{key}"))
+    key = max(keys, key=len, default=None)
+    return None if key is None or tables_of_keys[key] == table else f"{tables_of_keys[key]}.{key}"
+
+
 def find_tables(connection: duckdb.DuckDBPyConnection, catalog: str, schemas: Sequence[str]) -> list[Table]:
     """Tables and views of these schemas in an attached database, by schema (in the order given) and name."""
     relations = connection.execute(
@@ -199,6 +215,7 @@ def write_meta(
     data_versions: Mapping[str, str | None] | None = None,
     computed: Mapping[str, tuple[datetime, str]] | None = None,
     known: Mapping[str, Known] | None = None,
+    tables_of_keys: Mapping[str, str] | None = None,
 ) -> None:
     """Create and fill schema `_meta` in an attached database that already holds the tables.
 
@@ -209,8 +226,11 @@ def write_meta(
         data_versions: by "schema.table", for `_meta.tables`.
         computed: when rows were computed and the first snapshot that had them, by "schema.table", for `_meta.tables`.
         known: tables, by "schema.table", that are not counted, since it is known what the count would be.
+        tables_of_keys: "schema.table" by its key, for `_meta.columns`; those that are not published are left out.
     """
     data_versions, computed, known = data_versions or {}, computed or {}, known or {}
+    published = {table.full_name for table in tables}
+    tables_of_keys = {key: table for key, table in (tables_of_keys or {}).items() if table in published}
     table_rows, column_rows = [], []
     for table in tables:
         name = table.full_name
@@ -229,6 +249,7 @@ def write_meta(
                 column.data_type,
                 find_unit(column.name, column.data_type),
                 column.description,
+                find_reference(column.name, name, tables_of_keys),
                 filled_by.get(column.name),
             )
             for number, column in enumerate(table.columns, 1)

@@ -149,6 +149,7 @@ def publish(
     models: Path = MODELS,
     data_versions: Mapping[str, str | None] | None = None,
     computed: Mapping[str, tuple[datetime, str]] | None = None,
+    tables_of_keys: Mapping[str, str] | None = None,
     beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -175,6 +176,7 @@ def publish(
         data_versions: "schema.table" → hash of what its rows, columns and comments were made from: tables of the same
             version must be equal in them. One without a version is always copied, and so is the history of runs.
         computed: "schema.table" → when its rows were computed (UTC without zone), and the first snapshot that had them.
+        tables_of_keys: `<entity>_key` → "schema.table" that has a row for each, for `_meta.columns`.
         beside: further files of the snapshot, name → text.
 
     Raises:
@@ -210,6 +212,7 @@ def publish(
                 private,
                 known_versions,
                 computed or {},
+                tables_of_keys or {},
                 marks,
                 origin,
             )
@@ -320,6 +323,7 @@ def _copy_tables(
     private: Collection[str],
     data_versions: Mapping[str, str | None],
     computed: Mapping[str, tuple[datetime, str]],
+    tables_of_keys: Mapping[str, str],
     marks: Marks,
     previous: Previous | None,
 ) -> tuple[dict[str, int], Collection[str]]:
@@ -359,6 +363,7 @@ def _copy_tables(
             data_versions=data_versions,
             computed=computed,
             known=carried,
+            tables_of_keys=tables_of_keys,
         )
         counts = {
             table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'build')}")[0]
@@ -516,8 +521,12 @@ def write_groups(settings: Settings, incoming: Path) -> None:
 def _of_groups(table: Table) -> str:
     """Query of the rows of a table of the snapshot for the second file: of the history of runs no sentences."""
     relation = f"from {qualified(table.full_name, 'snapshot')}"
-    if table.full_name in ("_meta.tables", "_meta.columns"):
-        return f"{relation} where schema_name in ({', '.join(map(literal, GROUP_SCHEMAS))})"
+    schemas = f"({', '.join(map(literal, GROUP_SCHEMAS))})"
+    if table.full_name == "_meta.columns":
+        here = f"case when split_part(refers_to, '.', 1) in {schemas} then refers_to end"
+        return f"select * replace ({here} as refers_to) {relation} where schema_name in {schemas}"
+    if table.full_name == "_meta.tables":
+        return f"{relation} where schema_name in {schemas}"
     sentences = [
         identifier(column.name)
         for column in table.columns

@@ -171,6 +171,20 @@ def test_published_columns_are_described(published):
     assert run.query("select schema_name, table_name, column_name from _meta.columns where description is null") == []
 
 
+def test_what_a_key_refers_to_is_told_and_is_there(published):
+    run, _ = published
+    told = run.query(
+        "select schema_name || '.' || table_name, column_name, refers_to from _meta.columns where refers_to is not null"
+    )
+    assert ("reporting.course_outcomes", "course_key", "core.dim_course.course_key") in told
+    assert ("marts.mart_learner_program", "first_term_key", "core.dim_term.term_key") in told
+    assert ("core.dim_learner", "learner_key") not in [(table, column) for table, column, _ in told]
+    for table, column, reference in told:
+        there, _, key = reference.rpartition(".")
+        query = f"select count(*) from {table} where {column} not in (select {key} from {there})"
+        assert (table, column, run.query(query)) == (table, column, [(0,)])
+
+
 def test_queries_of_the_readme_work(published):
     run, _ = published
     readme = (REPOSITORY / "warehouse" / "README.md").read_text()

@@ -211,7 +211,8 @@ def test_comments_of_tables_views_and_columns_are_kept(template):
 
 def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
     build(settings)
-    publication = publish_now(settings)
+    keys = {"learner_key": "core.dim_learner", "program_key": "core.dim_program"}
+    publication = publish_now(settings, tables_of_keys=keys)
     assert publication.tables["core.dim_learner"] == publication.tables["learners.names"] == 50
     database = settings.published_dir / DATABASE
     assert query(
@@ -235,6 +236,14 @@ def test_meta_tells_what_the_snapshot_is_and_who_fills_its_columns(settings):
         ("date_on", 1, "DATE", "date", None, None),
         ("learner_key", 2, "VARCHAR", "key", None, "oulad, uni_b"),
         ("source", 1, "VARCHAR", None, None, "oulad, uni_b"),
+    ]
+    # The entity's own table refers to nothing.
+    assert query(
+        database,
+        "select table_name, column_name, refers_to from _meta.columns where refers_to is not null order by all",
+    ) == [
+        ("mart_learner_course", "learner_key", "core.dim_learner.learner_key"),
+        ("names", "learner_key", "core.dim_learner.learner_key"),
     ]
     assert query(database, "select source, contract, row_count, refused_count from _meta.sources") == [
         ("oulad", "oulad", 900, 0),
