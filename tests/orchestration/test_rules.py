@@ -1,4 +1,9 @@
-"""Every column of every mart is under some rule: a dbt test, a constraint, a unit test or an expectation."""
+"""Every column of every mart is under some rule: a dbt test, a constraint, a unit test or an expectation.
+
+Every column of every model is described, and what several models say word for word stands in one place.
+"""
+
+from collections import defaultdict
 
 import pytest
 
@@ -6,7 +11,11 @@ from dagster_project.analyses.quality.suite import read_suites
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.transform.assets import ANALYTICS, MANIFEST, NODES, PUBLIC_MODELS
 
-MARTS = {name: node for name, node in NODES.items() if node["schema"] == "marts" and node["resource_type"] == "model"}
+MODELS = {name: node for name, node in NODES.items() if node["resource_type"] == "model"}
+MARTS = {name: node for name, node in MODELS.items() if node["schema"] == "marts"}
+BLOCKS = {
+    key for key, block in MANIFEST["docs"].items() if block["package_name"] == MANIFEST["metadata"]["project_name"]
+}
 
 # Columns that no rule of their own could say anything true about, and what guards them instead.
 GUARDED_ELSEWHERE = {
@@ -64,3 +73,37 @@ def test_every_column_of_a_mart_is_under_some_rule(table):
         column for column in MARTS[table]["columns"] if (table, column) not in rules and column not in GUARDED_ELSEWHERE
     ]
     assert bare == [], f"{table}: give these columns a test in its YAML, or a rule in expectations/{table}.json"
+
+
+def described_columns() -> list[tuple[str, str, dict]]:
+    """(table, column, what the manifest has of it) of every model."""
+    return [(name, column, found) for name, node in MODELS.items() for column, found in node["columns"].items()]
+
+
+def test_every_column_of_a_model_is_described():
+    texts = [(f"{table}.{column}", found["description"]) for table, column, found in described_columns()]
+    assert [column for column, text in texts if not text.strip() or "doc(" in text] == []
+
+
+def test_a_description_that_three_models_share_stands_in_a_block():
+    wordings = defaultdict(list)
+    for table, column, found in described_columns():
+        wordings[column, " ".join(found["description"].split())].append((table, found))
+    typed = {
+        f"{column}: {text}": bare
+        for (column, text), there in wordings.items()
+        if len(there) >= 3 and (bare := [table for table, found in there if not found["doc_blocks"]])
+    }
+    assert typed == {}, "give it a block in dbt/models/shared_columns.md, and these tables doc() of it"
+
+
+def test_every_block_describes_a_column():
+    used = {block for _, _, found in described_columns() for block in found["doc_blocks"]}
+    assert BLOCKS
+    assert BLOCKS - used == set()
+
+
+def test_contracts_hold_their_own_text():
+    """Python reads these files as they stand, where doc() would be no description."""
+    columns = [(key, column) for key, source in MANIFEST["sources"].items() for column in source["columns"].values()]
+    assert [(key, column["name"]) for key, column in columns if column["doc_blocks"]] == []
