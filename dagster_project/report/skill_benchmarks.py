@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dagster_project.report.page import About, is_missing, records, render
@@ -56,6 +57,13 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     return render("skill_benchmarks.html", about or About(), **values)
 
 
+def _grouped(rows: Iterable[dict], name: str) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row[name], []).append(row)
+    return found
+
+
 def _anchor(key: str) -> str:
     return "org-" + "".join(letter if letter.isalnum() else "-" for letter in key)
 
@@ -98,9 +106,7 @@ def _over_all_skills(placed: pd.DataFrame) -> pd.DataFrame:
 def _map(placed: pd.DataFrame) -> list[dict]:
     """Organizations by skills: the place, in the colour of its band where it is clear; the highest mean place first."""
     mean = _over_all_skills(placed)
-    of: dict[str, list[dict]] = {}
-    for row in records(placed):
-        of.setdefault(row["organization_key"], []).append(row)
+    of = _grouped(records(placed), "organization_key")
     found = []
     for key in sorted(mean.index, key=lambda k: (-mean["place"][k], k)):
         rows = of[key]
@@ -119,32 +125,30 @@ def _map(placed: pd.DataFrame) -> list[dict]:
 
 def _organizations(rows: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
     """Organizations of which something is shown, by name; first and open the one with most strengths and gaps."""
-    import pandas as pd
-
     names = shown[["organization_name", "organization_key"]].drop_duplicates()
     keys = list(names.sort_values(["organization_name", "organization_key"])["organization_key"])
-    clear = _away_from_middle(shown[shown["comparison"] == "all"])
-    above = clear["organization_percentile"] > MIDDLE
-    told = pd.DataFrame({"key": clear["organization_key"], "above": above, "below": ~above}).groupby("key").sum()
-    first = told.min(axis=1).sort_index().idxmax() if len(told) else keys[0]
+    told = [row for row in records(shown[shown["comparison"] == "all"]) if _is_away_from_middle(row)]
+    above = {key: [_is_above(row) for row in of] for key, of in _grouped(told, "organization_key").items()}
+    first = max(sorted(above), key=lambda key: min(above[key].count(True), above[key].count(False)), default=keys[0])
     keys.sort(key=lambda key: key != first)
-    of: dict[str, list[dict]] = {}
-    for row in records(rows[rows["organization_key"].isin(keys)]):
-        of.setdefault(row["organization_key"], []).append(row)
+    of = _grouped(records(rows[rows["organization_key"].isin(keys)]), "organization_key")
     return [_organization(of[key]) | {"is_open": key == first} for key in keys]
 
 
-def _away_from_middle(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of which it is clear on which side of the middle they are."""
-    return rows[(rows["percentile_low"] > MIDDLE) | (rows["percentile_high"] < MIDDLE)]
+def _is_away_from_middle(row: dict) -> bool:
+    """Whether it is clear on which side of the middle it is."""
+    return row["percentile_low"] > MIDDLE or row["percentile_high"] < MIDDLE
+
+
+def _is_above(row: dict) -> bool:
+    return row["organization_percentile"] > MIDDLE
 
 
 def _organization(rows: list[dict]) -> dict:
     one = rows[0]
     main = sorted((row for row in rows if row["comparison"] == "all"), key=_from_highest)
-    told = [row for row in main if row["percentile_low"] > MIDDLE or row["percentile_high"] < MIDDLE]
-    strong = [row for row in told if row["organization_percentile"] > MIDDLE]
-    weak = [row for row in told if row["organization_percentile"] <= MIDDLE]
+    told = [row for row in main if _is_away_from_middle(row)]
+    strong, weak = [row for row in told if _is_above(row)], [row for row in told if not _is_above(row)]
     words = [
         f"{what}: {part[place]['skill_name']} ({_ordinal(part[place]['organization_percentile'])})"
         for what, part, place in (("strongest", strong, 0), ("most to gain", weak, -1))
@@ -153,10 +157,8 @@ def _organization(rows: list[dict]) -> dict:
     shown = [row for row in main if row["is_shown"]]
     words.append(f"{len(shown)} skill{'s' if len(shown) > 1 else ''} shown")
     size = "" if is_missing(one["size_band"]) else f"{one['size_band']} employees"
-    compared: dict[str, list[dict]] = {}
-    for row in rows:
-        if row["comparison"] in MARKS and not is_missing(row["organization_percentile"]):
-            compared.setdefault(row["skill_key"], []).append(row)
+    placed = (row for row in rows if row["comparison"] in MARKS and not is_missing(row["organization_percentile"]))
+    compared = _grouped(placed, "skill_key")
     about = [str(value) for value in (one["industry"], one["country"], size) if not is_missing(value) and value]
     return {
         "name": one["organization_name"],
