@@ -73,7 +73,8 @@ _TABLES: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "refers_to",
                 "varchar",
-                "schema.table.column in which every value of it stands once; null when it is no key of another table",
+                "schema.table.column that has a row for each; what a source names and does not describe has none. "
+                "Null when it is no key of another table",
             ),
             (
                 "filled_by",
