@@ -29,7 +29,7 @@ def up_to_date(settings: Settings, source: "Source") -> "State | None":
         return None
     if state.sources.get(source.name) != (source.contract, str(source.landing)):
         return None
-    if state.due and clock.now_as_stored() >= state.due:
+    if state.is_due(clock.now_as_stored()):
         return None
     if state.settings != accepted.settings_hash(settings, identity.read_key(settings)):
         return None

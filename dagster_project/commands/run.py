@@ -86,7 +86,13 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
     from dagster_project.defs.instance.failures import alert, problems_of
     from dagster_project.defs.instance.history import record_end
     from dagster_project.defs.instance.lost_runs import BEGUN_BY_TAG, cancel_runs, fail_lost_runs, this_process
-    from dagster_project.defs.partitions import ERASURES_TAG, LANDING_TAG, MAX_RETRIES_TAG, run_request_arguments
+    from dagster_project.defs.partitions import (
+        DUE_TAG,
+        ERASURES_TAG,
+        LANDING_TAG,
+        MAX_RETRIES_TAG,
+        run_request_arguments,
+    )
     from dagster_project.defs.planning import confirm, plan_of, selection_of
     from dagster_project.ingest.audit import refused_reasons
     from dagster_project.ingest.landing import landing_state
@@ -115,12 +121,12 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
         job = job.get_reconstructable_job(job_name(source.contract))
         keys = job.get_definition().asset_layer.selected_asset_keys
 
-        def execute(plan: "Plan") -> "JobExecutionResult":
+        def execute(plan: "Plan", **further_tags: str) -> "JobExecutionResult":
             say(_told_plan(plan))
             arguments = run_request_arguments(source, settings, clock.today())
             # Dagster can start again what it started only.
-            tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process}
-            # The sensors then know what this run loads and whom it erases.
+            tags = arguments["tags"] | {MAX_RETRIES_TAG: "0", BEGUN_BY_TAG: process} | further_tags
+            # The sensors then know what this run loads, whom it erases, and what was due.
             landed, erased = landing_state(source.landing), erasures_state(source, settings)
             tags |= {LANDING_TAG: landed} if landed else {}
             tags |= {ERASURES_TAG: erased} if erased else {}
@@ -135,9 +141,8 @@ def _run(settings: Settings, source: "Source", snapshot: str | None, everything:
         results = [execute(plan)]
         # Only what was built tells whether another cohort has matured: its effects are then due at once.
         state = accepted.read(settings) if results[0].success else None
-        is_due = state and state.due and state.due <= clock.now_as_stored()
-        if is_due and (plan := plan_of(graph, settings, [source])):
-            results.append(execute(plan))
+        if state and state.is_due(clock.now_as_stored()) and (plan := plan_of(graph, settings, [source])):
+            results.append(execute(plan, **{DUE_TAG: state.occasion}))
         result = results[-1]
         if not_recorded := record_end(instance, result.run_id, settings):
             say(not_recorded)

@@ -306,14 +306,13 @@ def due(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """
     settings = Settings()
     state = accepted.read(settings)
-    if state is None or state.due is None or clock.now_as_stored() < state.due:
+    if state is None or not state.is_due(clock.now_as_stored()):
         return dg.SkipReason(f"next: {state.due_reason}, {state.due} UTC" if state and state.due else "nothing is due")
-    reason = f"{state.snapshot_id}, {state.due}"
     for source in registered_sources(settings):
-        runs = _runs_for(context.instance, source, DUE_TAG, reason)
+        runs = _runs_for(context.instance, source, DUE_TAG, state.occasion)
         if why_not := _why_not_again(runs):
             return dg.SkipReason(f"{source.name}: {why_not}")
-        if request := _request(_repository(context), source, settings, DUE_TAG, reason, len(runs)):
+        if request := _request(_repository(context), source, settings, DUE_TAG, state.occasion, len(runs)):
             return dg.SensorResult(run_requests=[request])
     confirm(_repository(context).asset_graph, settings)
     return dg.SkipReason(NOTHING_NEW)

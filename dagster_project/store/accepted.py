@@ -56,6 +56,15 @@ class State:
         """The part of it that a plan reads."""
         return Accepted(self.versions, self.checks)
 
+    @property
+    def occasion(self) -> str:
+        """Tells what is due from what another publication left."""
+        return f"{self.snapshot_id}, {self.due}"
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether something is to be done by now (UTC without zone) though nothing arrives."""
+        return self.due is not None and self.due <= now
+
     def as_text(self) -> str:
         """As it stands in its file."""
         return json.dumps(asdict(self) | {"layout": LAYOUT}, default=str, sort_keys=True, indent=1) + "\n"
