@@ -39,7 +39,7 @@ FEWEST_TRAINING_LEARNERS = 150
 FEWEST_OF_EACH_OUTCOME = 25
 MOST_ORIGINS = 2
 SMALL_COHORT = 0.25  # of the largest's learners: a side cohort tells little, however new it is
-PREDICTION_COLUMNS = ("enrollment_key", "learner_key", "program_key", "course_key")
+PREDICTION_COLUMNS = ("enrollment_key", "learner_key", "program_key", "course_key", "peer_group")
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _predictions(
         rows = rows[rows[columns.week].isin(WEEKS)]
         rows = rows[rows.groupby(columns.week)[columns.week].transform("size") >= minimum_group]
         keys = [column for column in PREDICTION_COLUMNS if column in rows]
-        part = rows[[*keys, "probability", "low", "high"]].assign(week_number=rows[columns.week])
+        part = rows[[*keys, "probability", "low", "high", "log_odds"]].assign(week_number=rows[columns.week])
         parts.append(part.assign(split=split, model=kind))
     return pd.concat(parts, ignore_index=True).rename(columns={"low": "probability_low", "high": "probability_high"})
 
