@@ -246,3 +246,7 @@ def test_everybody_with_an_open_first_year_is_scored(weeks):
     # Without a course, or having left the only one, as well; nobody is followed for longer than two years.
     assert scored == [(f"campus:{learner}:late",) for learner in ("begun", "begun_without", "dropped")]
     assert weeks.execute(PROGRAMS.active.format(source="'campus'")).fetchall() == [(3,)]
+    enrollments = (
+        "select enrollment_key from features.feature_open_enrollments where outcome = 'not_retained' order by 1"
+    )
+    assert weeks.execute(enrollments).fetchall() == scored
