@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-LONGEST_COURSE_DAYS = 400  # the var of dbt, said again: the count of the active checks the model that uses it
+# The vars of dbt, said again: the counts of the active check the models that use them.
+LONGEST_COURSE_DAYS = 400
+MOST_FOLLOWED_WEEKS = 104
 COLUMNS = Columns("peer_group", "learner_key")
 ROW_COLUMNS = (
     "source",
@@ -43,7 +45,7 @@ CALLED_AMONG = ("program_key", "peer_group")  # and the week: among whom a team 
 
 @dataclass(frozen=True)
 class Subject:
-    """An outcome with its rows: learners still enrolled, by week of term.
+    """An outcome with its rows: learners still enrolled, by week since the start.
 
     Attributes:
         name: the outcome, as the tables have it
@@ -168,17 +170,29 @@ PROGRAMS = Subject(
     mart="marts.mart_learner_program_week",
     ends="marts.mart_learner_program",
     key="program_enrollment_key",
-    active="""
-        select count(distinct week.program_enrollment_key)
-        from marts.mart_learner_program_week as week
-        inner join core.dim_source as source on week.source = source.source
+    # Everybody in a degree program whose first term has begun and of whom it is not known yet whether they stayed, also
+    # without a course: admitted, and not graduated, before the last week's end.
+    active=f"""
+        select count(*)
+        from (
+            select learner.*, enrollment.completed_on, source.last_data_on, term.starts_on,
+                (source.last_data_on + 1 - term.starts_on) // 7 as week_number
+            from marts.mart_learner_program as learner
+            inner join core.fct_program_enrollment as enrollment
+                on learner.program_enrollment_key = enrollment.program_enrollment_key
+            inner join core.dim_program as program on learner.program_key = program.program_key
+            inner join core.dim_term as term on learner.first_term_key = term.term_key
+            inner join core.dim_source as source on learner.source = source.source
+            where
+                learner.source = {{source}}
+                and program.program_type = 'degree'
+                and source.last_data_on + 1 >= term.starts_on
+                and learner.next_year_state is null
+        )
         where
-            week.source = {source}
-            and week.is_enrolled
-            and date_diff('day', week.as_of_on, source.last_data_on) between -1 and 5
-            and week.program_enrollment_key not in (
-                select program_enrollment_key from marts.mart_learner_program where is_retained is not null
-            )
+            coalesce(admitted_on < starts_on + cast(7 * week_number as integer), true)
+            and coalesce(completed_on >= starts_on + cast(7 * week_number as integer), true)
+            and (retention_known_on is not null or week_number <= {MOST_FOLLOWED_WEEKS})
     """,
 )
 
