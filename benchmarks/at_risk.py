@@ -136,7 +136,7 @@ def _differences(told: pd.DataFrame, rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _calibration_error(rows: pd.DataFrame) -> float:
-    ordered = rows.sort_values(["probability", "came"], kind="stable")
+    ordered = rows.assign(came=rows.groupby("probability")["came"].transform("mean")).sort_values("probability")
     groups = ordered.groupby(np.repeat(np.arange(10), [len(x) for x in np.array_split(np.arange(len(ordered)), 10)]))
     return float((groups["probability"].mean() - groups["came"].mean()).abs() @ groups.size() / len(ordered))
 

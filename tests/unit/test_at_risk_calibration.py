@@ -51,6 +51,14 @@ def test_error_of_two_bins_by_hand():
     assert calibration.calibration_bins(p, outcome, bins=2)["n"].tolist() == [2, 2]
 
 
+def test_rows_of_equal_probability_count_alike_in_both_bins_that_share_them():
+    # Four of .5, of whom one came, and two of .9, who came: bins of three hold .5 with .25 and 2.3 / 3 with 2.25 / 3.
+    p, outcome = np.array([0.5, 0.9, 0.5, 0.5, 0.9, 0.5]), np.array([1, 1, 0, 0, 1, 0])
+    for order in (np.arange(6), np.arange(6)[::-1]):
+        found = calibration.calibration_error(p[order], outcome[order], bins=2)
+        assert found == pytest.approx(((0.5 - 0.25) + (2.3 / 3 - 2.25 / 3)) / 2)
+
+
 def test_sampling_alone_explains_the_error_of_right_probabilities():
     log_odds, outcome = drawn(4000, 6)
     by_chance = calibration.sampling_calibration_errors(expit(log_odds), seed=1)

@@ -84,12 +84,17 @@ def calibration_slope(probability, outcome) -> float:
 
 
 def calibration_bins(probability, outcome, bins: int = BINS) -> pd.DataFrame:
-    """Bins of equal count by predicted probability: bin, n, mean_probability, frequency."""
+    """Bins of equal count by predicted probability: bin, n, mean_probability, frequency.
+
+    Rows of equal probability that two bins share count in both as they ended on average: in no bin by where they stand.
+    """
     import pandas as pd
 
-    order = np.argsort(np.asarray(probability, float), kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
     p, outcome = np.asarray(probability, float), np.asarray(outcome, float)
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    _, group, count = np.unique(p, return_inverse=True, return_counts=True)
+    outcome = (np.bincount(group, outcome) / count)[group]
     return pd.DataFrame(
         {
             "bin": np.arange(1, len(parts) + 1),
