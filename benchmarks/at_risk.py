@@ -44,7 +44,7 @@ from dagster_project.stats.risk.features import REASONS
 from dagster_project.stats.risk.metrics import bootstrap_auc, interval_of
 from dagster_project.stats.risk.models import MODELS, Encoder
 from dagster_project.stats.risk.rows import Rows, concatenated
-from dagster_project.stats.risk.training import fit_scorer
+from dagster_project.stats.risk.training import draw_training_rows, fit_scorer
 from dagster_project.store.warehouse import Warehouse
 
 SHOWN = (0, 2, 4, 6, 8, 12, 16, 20, 28, 36, 44, 52)
@@ -204,7 +204,7 @@ def tune(source: str) -> None:
 def pool_weeks(source: str) -> None:
     """All weeks of the last cohort, still enrolled only: ours, and a random forest on the same rows and features."""
     split = list(splits(matured(COURSES, source), "y", COLUMNS, starts_on="starts_on", known_on="known_on"))[-1]
-    scorer = fit_scorer(split.train, "y", COLUMNS)
+    scorer = fit_scorer(draw_training_rows(split.train, "y", COLUMNS))
     encoder = Encoder.fit(split.train, split.train.frame["y"].to_numpy())
     forest = RandomForestClassifier(200, min_samples_leaf=5, n_jobs=1, random_state=0)
     drawn = split.train.drawn(100_000)
@@ -282,7 +282,7 @@ def _measured(source: str, subject: int, times: int) -> dict | None:
     line |= {"training, back-test, challengers, CPU s": round(time.process_time() - start, 1)}
     del rows, trained
     line["MiB after training"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    scorer = fit_scorer(subject.read_matured(store, source), "y", COLUMNS)
+    scorer = fit_scorer(draw_training_rows(subject.read_matured(store, source), "y", COLUMNS))
     active = read_active(subject, store, source)
     if active.empty:
         return line

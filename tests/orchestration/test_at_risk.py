@@ -34,7 +34,7 @@ from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import Backtest, reference_of
 from dagster_project.stats.risk.models import MODELS, Feature, HistogramTrees
 from dagster_project.stats.risk.rows import Columns, Rows, prepare
-from dagster_project.stats.risk.training import fit_scorer
+from dagster_project.stats.risk.training import draw_training_rows, fit_scorer
 from dagster_project.store.findings import contract, record
 from dagster_project.store.publish import WALL_CLOCK_COLUMNS
 from dagster_project.store.warehouse import Warehouse
@@ -81,7 +81,6 @@ def made_cohorts(terms: int = 3, learners: int = 300) -> pd.DataFrame:
                         "starts_on": pd.Timestamp(2020 + term, 9, 1),
                         "known_on": pd.Timestamp(2021 + term, 6, 1),
                         "week_number": week,
-                        "left_share": 0.1,
                         "start_month": "9",
                         "click_count": rng.poisson(np.exp(3 - 0.5 * risk)).astype(float),
                         "since_last_activity_days": rng.poisson(np.exp(1 + 0.4 * risk)).astype(float),
@@ -360,7 +359,7 @@ def test_drift_of_the_score_or_of_what_moves_it_warns_daily_and_blocks_a_new_mod
 
 def test_a_random_share_of_learners_is_held_out_and_stays_so(settings, monkeypatch):
     rows = made_cohorts(terms=2)
-    scorer = fit_scorer(SUBJECT.prepared(rows), "y", COLUMNS, settings={"rounds": 5})
+    scorer = fit_scorer(draw_training_rows(SUBJECT.prepared(rows), "y", COLUMNS), settings={"rounds": 5})
     active = rows.assign(source="campus", is_latest=True, as_of_on=NOW, age=30)
     monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_HOLDOUT_SHARE", "0.2")
     found = [_score(SUBJECT, "campus", active, [], scorer, Settings(), NOW)[0] for _ in range(2)]
@@ -407,7 +406,7 @@ def test_a_model_whose_file_was_changed_is_refused(settings):
     rows["y"] = (rng.random(400) < 1 / rows["click_count"].clip(lower=2)).astype(int)
     columns = Columns("offering", "learner_key")
     rows = prepare(rows, [Feature("click_count", "study_time", direction=-1)], columns.cohort)
-    scorer = fit_scorer(rows, "y", columns, settings={"rounds": 5})
+    scorer = fit_scorer(draw_training_rows(rows, "y", columns), settings={"rounds": 5})
     save_scorer(settings, scorer, reference_of(scorer, rows))
     assert load_reference(settings, scorer.version) == reference_of(scorer, rows)
     pd.testing.assert_frame_equal(load_scorer(settings, scorer.version).score(rows), scorer.score(rows))

@@ -80,12 +80,13 @@ def test_draws_take_all_rows_of_a_learner_whatever_their_order(scored):
 
 
 def test_groups_that_their_interval_holds_by_hand():
-    # 400 learners, two groups: .1 of the lower came, which [.05, .12] holds; .9 of the upper, which [.4, .6] does not,
-    # by more than 1.96 · √(.9 · .1 / 200) = .042.
-    rows = pd.DataFrame({"probability": np.r_[np.full(200, 0.1), np.full(200, 0.5)]})
-    rows["outcome"] = np.r_[np.arange(200) < 20, np.arange(200) < 180].astype(int)
-    rows["low"], rows["high"] = rows["probability"] - 0.1, rows["probability"] + 0.1
-    assert risk_metrics.held_groups(rows) == (1, 2)
+    # 600 learners, three groups: .1 of the first came, which [0, .2] holds; .9 of the next, which is far from [.4, .6];
+    # nobody of the last, whose [.01, 1] lies above 0, but within what 0 of 200 may mean (Wilson: up to .0188).
+    rows = pd.DataFrame({"probability": np.repeat([0.1, 0.5, 0.8], 200)})
+    rows["outcome"] = np.r_[np.arange(200) < 20, np.arange(200) < 180, np.zeros(200)].astype(int)
+    rows["low"], rows["high"] = np.repeat([0.0, 0.4, 0.01], 200), np.repeat([0.2, 0.6, 1.0], 200)
+    assert risk_metrics.held_groups(rows) == (2, 3)
+    assert risk_metrics.held_groups(rows.assign(low=np.repeat([0.0, 0.4, 0.02], 200))) == (1, 3)
     assert risk_metrics.held_groups(rows.head(150)) == (0, 0)
 
 

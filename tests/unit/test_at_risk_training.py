@@ -1,6 +1,7 @@
 """The scorer end to end on made cohorts: calibrated, bracketed, explained, the same again from its files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,10 @@ from dagster_project.stats.risk.backtest import (
     splits,
     stability,
 )
-from dagster_project.stats.risk.calibration import calibration_error
+from dagster_project.stats.risk.calibration import Platt, calibration_error
 from dagster_project.stats.risk.models import Feature
 from dagster_project.stats.risk.rows import Columns, Rows, prepare
-from dagster_project.stats.risk.training import RiskScorer, fit_scorer
+from dagster_project.stats.risk.training import RiskScorer, draw_training_rows, fit_scorer
 
 COLUMNS = Columns("offering", "learner_key")
 FEATURES = (
@@ -71,7 +72,7 @@ def prepared(frame: pd.DataFrame) -> Rows:
 
 @pytest.fixture(scope="module")
 def scorer() -> RiskScorer:
-    return fit_scorer(prepared(made_cohorts(0)), "y", COLUMNS, settings=FEW_TREES)
+    return fit_scorer(draw_training_rows(prepared(made_cohorts(0)), "y", COLUMNS), settings=FEW_TREES)
 
 
 def test_scores_of_new_cohorts_are_calibrated_and_lie_in_their_intervals(scorer):
@@ -91,7 +92,7 @@ def test_other_keys_and_another_order_give_the_same_version_and_files_the_same_s
     frame = made_cohorts(0)
     other_keys = {key: f"learner {place}" for place, key in enumerate(reversed(frame["learner_key"].unique()))}
     again = frame.assign(learner_key=frame["learner_key"].map(other_keys)).sample(frac=1, random_state=3)
-    assert fit_scorer(prepared(again), "y", COLUMNS, settings=FEW_TREES).version == scorer.version
+    assert fit_scorer(draw_training_rows(prepared(again), "y", COLUMNS), settings=FEW_TREES).version == scorer.version
     saved = RiskScorer.from_dict(json.loads(json.dumps(scorer.to_dict())), scorer.model.to_text())
     assert saved.version == scorer.version
     new = prepared(made_cohorts(1))
@@ -116,16 +117,16 @@ def test_a_part_is_drawn_by_what_rows_hold_and_whole_learners_by_all_their_rows(
     )
 
 
-def test_no_probability_is_beyond_what_can_be_known(scorer):
+def test_no_probability_is_shown_beyond_99_of_100(scorer):
     sure = made_cohorts(1).assign(click_count=0, since_last_activity_days=200.0, score=0.0)
-    found = scorer.score(prepared(sure))[["probability", "low", "high"]]
-    assert found.to_numpy().max() <= 0.99
-    assert found.to_numpy().min() >= 0.01
+    sure = sure.assign(click_count=np.where(np.arange(len(sure)) % 9, 0, 60))
+    extreme = replace(scorer, calibration=Platt(9.0, 0.0))
+    assert extreme.score(prepared(sure))["probability"].max() == 0.99
 
 
 def test_another_seed_is_another_version_with_nearly_the_same_reasons():
     rows = prepared(made_cohorts(0))
-    first, other = (fit_scorer(rows, "y", COLUMNS, seed=seed) for seed in (1, 5))
+    first, other = (fit_scorer(draw_training_rows(rows, "y", COLUMNS, seed=seed)) for seed in (1, 5))
     assert first.version != other.version
     new = made_cohorts(1)
     assert stability(first, other, prepared(new), new, ACTIONABLE) >= 0.7

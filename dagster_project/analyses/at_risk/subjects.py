@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 # The vars of dbt, said again: the counts of the active check the models that use them.
@@ -32,7 +34,6 @@ ROW_COLUMNS = (
     "starts_on",
     "peer_group",
     "start_month",
-    "left_share",
     "y",
     "known_on",
     "withdrawal_day",
@@ -73,21 +74,15 @@ class Subject:
 
     def read(self, warehouse: Warehouse, condition: str) -> pd.DataFrame:
         """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only."""
-        import pandas as pd
-        import pyarrow as pa
+        # In one order, so that sums of floats are the same.
+        batches = list(warehouse.batches(self._query(condition, "enrollment_key, week_number")))
+        return _frame(batches)
 
+    def _query(self, condition: str, order: str) -> str:
         wanted = dict.fromkeys(ROW_COLUMNS)
         wanted |= dict.fromkeys(column for feature in self.features for column in feature.columns)
         wanted |= dict.fromkeys(self.subgroups)
-        # In one order, so that sums of floats are the same.
-        query = f"select {', '.join(wanted)} from {self.rows} where {condition} order by enrollment_key, week_number"
-        batches = list(warehouse.batches(query))
-        if not batches:
-            return pd.DataFrame()
-        frame = pa.Table.from_batches(batches).to_pandas()
-        for column in ("as_of_on", "starts_on", "known_on"):
-            frame[column] = pd.to_datetime(frame[column])
-        return frame
+        return f"select {', '.join(wanted)} from {self.rows} where {condition} order by {order}"
 
     def prepared(self, frame: pd.DataFrame) -> Rows:
         """Rows for models of whole cohorts; columns that only became features are left out of what is carried along."""
@@ -112,23 +107,51 @@ class Subject:
 
         Memory is bounded by a term. None: no term has matured.
         """
-        parts = []
         terms = self.matured_terms(warehouse, source)
-        for place, term in enumerate(terms):
-            condition = f"source = {literal(source)} and term = {literal(term)} and {TRAINING_WEEKS}"
-            rows = self.prepared(self.read(warehouse, condition))
-            rows = rows.take(rows.frame["y"].notna().to_numpy())
-            is_newest = place >= len(terms) - NEWEST_TERMS
-            most = MOST_ROWS_OF_NEWEST if is_newest else MOST_ROWS_OF_OTHERS
-            parts.append(rows.drawn_by(COLUMNS.learner, most))
-        if not parts:
+        if not terms:
             return None
+        condition = f"source = {literal(source)} and {TRAINING_WEEKS} and term in ({', '.join(map(literal, terms))})"
+        parts = []
+        for term, frame in _by_term(warehouse, self._query(condition, "term, enrollment_key, week_number")):
+            rows = self.prepared(frame)
+            rows = rows.take(rows.frame["y"].notna().to_numpy())
+            most = MOST_ROWS_OF_NEWEST if term in terms[-NEWEST_TERMS:] else MOST_ROWS_OF_OTHERS
+            parts.append(rows.drawn_by(COLUMNS.learner, most))
         rows = concatenated(parts)
         return Rows(rows.matrix, rows.features, rows.frame.astype({"y": int}))
 
     def count_active(self, warehouse: Warehouse, source: str) -> int:
         """How many enrollments must be scored, by `active`."""
         return _count(warehouse, self.active.format(source=literal(source)))
+
+
+def _by_term(warehouse: Warehouse, query: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows of a query that is ordered by term, a frame a term."""
+    import pyarrow.compute as pc
+
+    waiting: list[pa.RecordBatch] = []
+    for batch in warehouse.batches(query):
+        starts = [0, *(pc.indices_nonzero(pc.not_equal(batch["term"][1:], batch["term"][:-1])).to_numpy() + 1)]
+        for start, end in zip(starts, [*starts[1:], len(batch)], strict=True):
+            part = batch.slice(start, end - start)
+            if waiting and waiting[0]["term"][0] != part["term"][0]:
+                yield waiting[0]["term"][0].as_py(), _frame(waiting)
+                waiting = []
+            waiting.append(part)
+    if waiting:
+        yield waiting[0]["term"][0].as_py(), _frame(waiting)
+
+
+def _frame(batches: list[pa.RecordBatch]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not batches:
+        return pd.DataFrame()
+    frame = pa.Table.from_batches(batches).to_pandas()
+    for column in ("as_of_on", "starts_on", "known_on"):
+        frame[column] = pd.to_datetime(frame[column])
+    return frame
 
 
 def _count(warehouse: Warehouse, query: str) -> int:

@@ -21,7 +21,7 @@ from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import Backtest, backtest, is_enough, last_split, reference_of, splits
 from dagster_project.stats.risk.models import MODELS, BoostedTrees
 from dagster_project.stats.risk.rows import Rows
-from dagster_project.stats.risk.training import fit_scorer
+from dagster_project.stats.risk.training import draw_training_rows, fit_scorer
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def _train(
     if judgement.refusals:
         stays = f"model {former['model_version']} keeps scoring" if former is not None else "nobody is scored"
         decision = f"{evidence.winner} refused, {stays}: {'; '.join(judgement.refusals.values())}. {decision}"
-    rows, frame, scorer = [], matured.frame, None
+    rows, frame = [], matured.frame
+    training = draw_training_rows(matured, "y", COLUMNS)
     for kind, model in MODELS.items():
         metrics = last_split(evidence.metrics)
         if len(metrics):
@@ -130,7 +131,7 @@ def _train(
         row |= {"is_champion": kind == evidence.winner and not judgement.refusals, "decision": decision}
         row |= {"features": json.dumps([x.name for x in subject.features])}
         if kind == evidence.winner or (model.is_explainable and kind == "logistic"):
-            scorer = fit_scorer(matured, "y", COLUMNS, kind=kind, like=scorer)
+            scorer = fit_scorer(training, kind)
             save_scorer(settings, scorer, reference_of(scorer, matured))
             row |= {"model_version": scorer.version, "file": scorer.version}
         elif told is None:

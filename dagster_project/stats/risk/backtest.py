@@ -28,7 +28,7 @@ from dagster_project.stats.risk.metrics import (
 )
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, SevenDayRule
 from dagster_project.stats.risk.rows import Columns, Rows
-from dagster_project.stats.risk.training import RiskScorer, fit_scorer
+from dagster_project.stats.risk.training import RiskScorer, draw_training_rows, fit_scorer
 from dagster_project.stats.suppression import MINIMUM
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ def backtest(
     stays.
 
     Args:
-        cohorts, outcome, columns: as `splits` gives them, and as `fit_scorer` has them.
+        cohorts, outcome, columns: as `splits` gives them, and as `draw_training_rows` has them.
         incumbent: kind of the present champion
         subgroups: columns of the subgroup table
         called_among: columns that name, with the week, among whom a team chooses whom to call
         minimum_group: fewest learners of a week or subgroup that has figures
-        fitting: further arguments of `fit_scorer`
+        fitting: further arguments of `draw_training_rows`
 
     Returns:
         A `Backtest`. Its metrics: split, earlier_cohorts, week_number, model, is_champion, n, n_positive, base_rate,
@@ -138,11 +138,11 @@ def backtest(
     for split in cohorts:
         learner = split.test.learners(columns.learner, outcome)
         frame = split.test.frame.rename(columns={outcome: "outcome"}).assign(tie=learner, learner=learner)
-        scorer = None
+        training = draw_training_rows(split.train, outcome, columns, seed=seed, **fitting)
         for kind in MODELS:
             if kind == SevenDayRule.kind and not SevenDayRule.can_be_fitted(split.train):
                 continue
-            scorer = fit_scorer(split.train, outcome, columns, kind=kind, seed=seed, like=scorer, **fitting)
+            scorer = fit_scorer(training, kind)
             scored = frame.join(scorer.score(split.test))
             scored = scored.join(call_places(scored, among))
             tested[split.name, kind] = scored, scorer

@@ -112,6 +112,9 @@ class Level:
         }
 
 
+NO_LEVEL = Level({}, {}, TERM_SD, OFFERING_SD)
+
+
 def has_left(frame: pd.DataFrame, columns: Columns) -> np.ndarray:
     """Whether each row's learner withdrew within the four weeks after it, float (rows,)."""
     day = frame[columns.withdrawal_day].to_numpy(float, na_value=np.nan)
@@ -148,7 +151,7 @@ def fit_level(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, column
 
     offsets = _offsets(frame, calibrated, y, columns)
     if offsets.empty:
-        return Level({}, {}, TERM_SD, OFFERING_SD)
+        return NO_LEVEL
     weight = 1 / (offsets["error"] ** 2 + OFFERING_SD**2)
     offsets["offset"] -= np.average(offsets["offset"], weights=weight)
     sums = pd.DataFrame({"sum": weight * offsets["offset"], "weight": weight})

@@ -145,10 +145,12 @@ def held_groups(rows: pd.DataFrame, size: int = GROUP) -> tuple[int, int]:
     """In how many groups of learners with similar scores the interval holds what came, and how many groups there are.
 
     Args:
-        rows: ``probability``, ``low``, ``high`` and ``outcome`` of one week; the frequency of a group may miss its mean
-            interval by its binomial error.
+        rows: ``probability``, ``low``, ``high`` and ``outcome`` of one week. The mean interval of a group and Wilson's
+            95 % interval of its frequency must meet.
         size: learners of a group, at the least.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     if len(rows) < size:
         return 0, 0
     order = np.lexsort((rows["outcome"], rows["probability"]))
@@ -156,8 +158,8 @@ def held_groups(rows: pd.DataFrame, size: int = GROUP) -> tuple[int, int]:
     counts = np.array([len(part) for part in np.array_split(order, len(rows) // size)])
     starts = np.cumsum(counts) - counts
     share, low, high = (np.add.reduceat(values, starts) / counts for values in (outcome, low, high))
-    margin = 1.96 * np.sqrt(share * (1 - share) / counts)
-    return int(((low - margin <= share) & (share <= high + margin)).sum()), len(counts)
+    least, most = proportion_confint(np.round(share * counts), counts, method="wilson")
+    return int(((low <= most) & (least <= high)).sum()), len(counts)
 
 
 def subgroup_table(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dagster_project.stats.risk.calibration import Platt, fit_platt
-from dagster_project.stats.risk.level import Level, fit_level, has_left
+from dagster_project.stats.risk.level import NO_LEVEL, Level, fit_level, has_left
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, RiskModel
 from dagster_project.stats.risk.rows import Columns, Rows
 from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
@@ -24,7 +24,7 @@ from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS = 5
+FOLDS = 3
 LATE, LATE_STEP = 12, 4  # after this week every fourth one trains: the weeks in which help comes in time weigh more
 MOST_ROWS = 200_000  # of a fit; more change nothing that a next cohort could show
 LEAVING_ROUNDS = 50
@@ -84,9 +84,8 @@ class RiskScorer:
         shift, sd = self.level.of(frame, leaving, self.columns)
         calibrated = self.calibration.log_odds(log_odds) + shift
         low, high = _interval(self.intervals, frame[self.columns.week].to_numpy(), calibrated, sd)
-        found = {"probability": expit(calibrated), "low": low, "high": high}
-        shown = {name: np.clip(values, 1 - SUREST, SUREST) for name, values in found.items()}
-        return pd.DataFrame({"log_odds": log_odds, **shown}, index=frame.index)
+        found = {"probability": np.minimum(expit(calibrated), SUREST), "low": low, "high": high}
+        return pd.DataFrame({"log_odds": log_odds, **found}, index=frame.index)
 
     def reasons(
         self,
@@ -192,41 +191,78 @@ class RiskScorer:
         )
 
 
-def fit_scorer(
-    rows: Rows,
-    outcome: str,
-    columns: Columns,
-    *,
-    kind: str = BoostedTrees.kind,
-    seed: int = SEED,
-    folds: int = FOLDS,
-    settings: Mapping[str, Any] | None = None,
-    like: RiskScorer | None = None,
-) -> RiskScorer:
-    """Fit a model and everything after it on matured cohorts; the same in any order of rows, by any keys of learners.
+@dataclass(frozen=True)
+class TrainingRows:
+    """What every kind of model is fitted from: drawn, in one order, encoded, and parted into folds.
+
+    Attributes:
+        frame: columns of the rows that are no features
+        matrix: float32 (rows, features)
+        y: outcomes, shape (rows,)
+        fold: part of each row, shape (rows,); a row is predicted by a model that saw neither its part nor its learner
+        learner: number of each row's learner, shape (rows,)
+        leaving: model of who leaves within four weeks; None: too few have left
+    """
+
+    outcome: str
+    columns: Columns
+    seed: int
+    frame: pd.DataFrame
+    encoder: Encoder
+    matrix: np.ndarray
+    y: np.ndarray
+    fold: np.ndarray
+    learner: np.ndarray
+    leaving: BoostedTrees | None
+
+
+def draw_training_rows(
+    rows: Rows, outcome: str, columns: Columns, *, seed: int = SEED, folds: int = FOLDS
+) -> TrainingRows:
+    """The same whatever the order of rows and the keys of learners.
 
     Args:
         rows: learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be scored. Of
             more than `MOST_ROWS` in the weeks that train a part is drawn, always the same.
         outcome: column of the outcome.
-        kind: a name in ``models.MODELS``
         folds: parts of the cohorts that are predicted by models of the others; fewer cost less.
-        settings: arguments of the model's ``fit``
-        like: a scorer of the same rows, whose model of who leaves is taken.
     """
     rows = rows.take(is_trained(rows.frame[columns.week]).to_numpy())
     rows = rows.drawn(MOST_ROWS).ordered(columns.offering, columns.week, outcome, columns.withdrawal_day)
-    frame = rows.frame
-    y = frame[outcome].to_numpy(float)
+    y = rows.frame[outcome].to_numpy(float)
     encoder = Encoder.fit(rows, y)
     matrix = encoder.encode(rows)
+    learner = rows.learners(columns.learner, outcome)
+    fold = _folds(rows.frame[columns.offering].to_numpy(), learner, folds)
+    leaving = _fit_leaving(rows.frame, matrix, encoder, columns, seed)
+    return TrainingRows(outcome, columns, seed, rows.frame, encoder, matrix, y, fold, learner, leaving)
 
-    bound = MODELS[kind].bind(matrix)
+
+def fit_scorer(
+    training: TrainingRows, kind: str = BoostedTrees.kind, settings: Mapping[str, Any] | None = None
+) -> RiskScorer:
+    """Fit a model and everything after it on matured cohorts.
+
+    Args:
+        kind: a name in ``models.MODELS``. One that cannot explain itself never scores: it is a yardstick of ranking,
+            and its probabilities stay its own.
+        settings: arguments of the model's ``fit``
+    """
+    model, columns, frame, y = MODELS[kind], training.columns, training.frame, training.y
+    bound = model.bind(training.matrix)
 
     def fit(chosen: np.ndarray) -> RiskModel:
-        return MODELS[kind].fit(bound, chosen, y[chosen], encoder.features, seed=seed, **(settings or {}))
+        return model.fit(bound, chosen, y[chosen], training.encoder.features, seed=training.seed, **(settings or {}))
 
-    unseen = _out_of_cohort(rows, matrix, rows.learners(columns.learner, outcome), columns, folds, fit)
+    final = fit(np.arange(len(y)))
+    known = (training.outcome, columns, training.encoder, final, training.leaving)
+    if not model.is_explainable:
+        return RiskScorer(*known, Platt(1.0, 0.0), NO_LEVEL, {})
+    unseen = np.empty(len(y))
+    for value in np.unique(training.fold):
+        held = training.fold == value
+        chosen = np.flatnonzero(~held & ~np.isin(training.learner, training.learner[held]))
+        unseen[held] = fit(chosen).log_odds(training.matrix[held])
     calibration = fit_platt(unseen, y)
     calibrated = calibration.log_odds(unseen)
     level = fit_level(frame, calibrated, y, columns)
@@ -236,21 +272,34 @@ def fit_scorer(
         for week, chosen in frame.groupby(columns.week).indices.items()
         if len(chosen) >= FEWEST_FOR_INTERVAL
     }
-    everybody = np.arange(len(rows))
-    if like is None:
-        leaving = _fit_leaving(frame, bound if kind == BoostedTrees.kind else matrix, encoder, columns, seed)
-    else:
-        leaving = like.leaving
-    return RiskScorer(outcome, columns, encoder, fit(everybody), leaving, calibration, level, intervals)
+    return RiskScorer(*known, calibration, level, intervals)
 
 
-def _fit_leaving(frame: pd.DataFrame, bound: Any, encoder: Encoder, columns: Columns, seed: int) -> BoostedTrees | None:
-    """Of rows, or of rows that are bound already; None: too few have left."""
+def _folds(offerings: np.ndarray, learner: np.ndarray, folds: int) -> np.ndarray:
+    """By offering, large ones first and each into the smallest part: alike in size, and the same every time.
+
+    Of a single offering, and where most learners take several, by learner: without the learners of the offerings held
+    out only those with one course would be left, and they are of another kind.
+    """
+    offering = np.unique(offerings, return_inverse=True)[1]
+    size = np.bincount(offering)
+    fold_of, filled = np.zeros(len(size), int), np.zeros(min(folds, len(size)))
+    for group in np.argsort(-size, kind="stable"):
+        fold_of[group] = int(np.argmin(filled))
+        filled[fold_of[group]] += size[group]
+    fold = fold_of[offering]
+    shared = [np.isin(learner[fold != value], learner[fold == value]).mean() for value in np.unique(fold)]
+    return learner % folds if len(size) == 1 or max(shared) > MOST_SHARED else fold
+
+
+def _fit_leaving(
+    frame: pd.DataFrame, matrix: np.ndarray, encoder: Encoder, columns: Columns, seed: int
+) -> BoostedTrees | None:
     left = has_left(frame, columns)
     if min(left.sum(), (1 - left).sum()) < FEWEST_LEAVERS:
         return None
-    bound = BoostedTrees.bind(bound) if isinstance(bound, np.ndarray) else bound
     everybody = np.arange(len(frame))
+    bound = BoostedTrees.bind(matrix)
     return BoostedTrees.fit(bound, everybody, left, encoder.features, seed=seed, rounds=LEAVING_ROUNDS)
 
 
@@ -270,35 +319,3 @@ def _interval(
     # The curve and the week's own intervals are fitted apart: a score never lies outside its interval.
     probability = expit(calibrated)
     return np.minimum(low, probability), np.maximum(high, probability)
-
-
-def _out_of_cohort(
-    rows: Rows,
-    matrix: np.ndarray,
-    learner: np.ndarray,
-    columns: Columns,
-    folds: int,
-    fit: Callable[[np.ndarray], RiskModel],
-) -> np.ndarray:
-    """Log-odds of each row from a model that saw neither its offering nor its learner.
-
-    Of a single offering, and where most learners take several, from a model that did not see the learner: without the
-    learners of the offerings held out only those with one course would be left, and they are of another kind.
-    """
-    offering = np.unique(rows.frame[columns.offering].to_numpy(), return_inverse=True)[1]
-    # Large offerings first, each into the smallest fold: alike in size, and the same every time.
-    size = np.bincount(offering)
-    fold_of, filled = np.zeros(len(size), int), np.zeros(min(folds, len(size)))
-    for group in np.argsort(-size, kind="stable"):
-        fold_of[group] = int(np.argmin(filled))
-        filled[fold_of[group]] += size[group]
-    fold = fold_of[offering]
-    shared = [np.isin(learner[fold != value], learner[fold == value]).mean() for value in np.unique(fold)]
-    if len(size) == 1 or max(shared) > MOST_SHARED:
-        fold = learner % folds
-    found = np.empty(len(rows))
-    for value in np.unique(fold):
-        held = fold == value
-        known = np.flatnonzero(~held & ~np.isin(learner, learner[held]))
-        found[held] = fit(known).log_odds(matrix[held])
-    return found

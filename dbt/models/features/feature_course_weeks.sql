@@ -56,9 +56,6 @@ final as (
         cohorts.starts_on,
         cohorts.peer_group,
         cast(month(cohorts.starts_on) as {{ dbt.type_string() }}) as start_month,
-        1 - avg(cast(weeks.is_enrolled as integer)) over (
-            partition by cohorts.peer_group, weeks.week_number
-        ) as left_share,
         ends.y,
         ends.known_on,
         ends.withdrawal_day,
@@ -69,8 +66,7 @@ final as (
     from weeks
     inner join cohorts on weeks.course_offering_key = cohorts.course_offering_key
     inner join ends on weeks.course_enrollment_key = ends.course_enrollment_key
-    -- Those who have left still count in left_share.
-    qualify weeks.is_enrolled
+    where weeks.is_enrolled
 )
 
 -- All columns of the mart, whichever they are: a feature is a column there and nowhere else.
