@@ -76,7 +76,8 @@ WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
     "analytics.learner_changes": ("changed_on",),
     "core.dim_learner_history": ("valid_from", "valid_to"),
-    "learners.at_risk_learners": ("scored_at",),
+    "learners.call_list": ("listed_since_on", "scored_on", "scored_at"),
+    "learners.call_list_changes": ("scored_on", "earlier_scored_on"),
     "reporting.at_risk_programs": ("scored_on",),
 }
 """Columns, by table, that say when, by which run or in which way a row was made.
