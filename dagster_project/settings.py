@@ -227,6 +227,16 @@ class Settings(BaseSettings):
         return self.artifacts_dir / "pages"
 
     @property
+    def call_lists_dir(self) -> Path:
+        """Call lists without names as the last run wrote them, until a publication copies them."""
+        return self.artifacts_dir / "call_lists"
+
+    @property
+    def named_call_lists_dir(self) -> Path:
+        """Call lists with names, beside the identity store and like it for the owner of the process only."""
+        return self.home / "call_lists"
+
+    @property
     def data_docs_dir(self) -> Path:
         """What the suites found, as pages."""
         return self.artifacts_dir / "data_docs"
