@@ -108,7 +108,7 @@ def _environment() -> Environment:
         "words": lambda name: {"True": "yes", "False": "no"}.get(str(name), str(name).replace("_", " ")),
     }
     environment.tests["missing"] = is_missing
-    environment.tests["mailable"] = lambda text: re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", str(text)) is not None
+    environment.tests["mailable"] = lambda value: re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", str(value)) is not None
     return environment
 
 
