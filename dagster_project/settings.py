@@ -113,7 +113,11 @@ class Settings(BaseSettings):
         (), description='Apprise addresses that are told of failed runs, as JSON: ["mailtos://…", "slack://…"]'
     )
 
-    @field_validator("alert_addresses", mode="before")
+    call_list_webhook: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="The same, told how many are newly on the call list, silent or off it, and where the file lies"
+    )
+
+    @field_validator("alert_addresses", "call_list_webhook", mode="before")
     @classmethod
     def _read_addresses(cls, value: object) -> object:
         """Refuse what Apprise cannot send to, before a run needs it; a message never repeats an address."""

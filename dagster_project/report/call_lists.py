@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from dagster_project.base.files import replaced
+from dagster_project.report.outbox import CALL_LIST, Alert, keep, writing_alerts
 from dagster_project.report.page import TEMPLATES, About, is_missing, percent, records, render
 from dagster_project.settings import Settings
 
@@ -32,6 +33,7 @@ LIST = "learners.call_list"
 CHANGES = "learners.call_list_changes"
 READS = (LIST, CHANGES)
 CHANGES_FOLDER = "changes"
+KINDS_OF_CHANGES = ("newly_at_risk", "newly_silent", "no_longer_listed")
 DAYS_KEPT = 31
 """Files of changes that are kept, one a day."""
 PLACES = (1, 2, 3)
@@ -380,3 +382,45 @@ def _cell(value: Any) -> str:
         return ""
     text = f"{value:%Y-%m-%d}" if hasattr(value, "strftime") else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def keep_word_of_changes(warehouse: Warehouse, settings: Settings) -> None:
+    """Put word of what the last scoring changed into the outbox, once, for the addresses of `call_list_webhook`.
+
+    Call it after a publication, which has the file that it names. It holds counts by program, and no key of a learner.
+
+    Raises:
+        OSError: the disk is full or the folder is closed.
+    """
+    if not settings.call_list_webhook or CHANGES not in warehouse.columns():
+        return
+    changes = warehouse.read(CHANGES)
+    changes = changes[changes["scored_on"] == changes["scored_on"].max()]
+    if changes.empty:
+        return
+    lines = sorted("|".join(map(str, row)) for row in changes.drop(columns="earlier_scored_on").itertuples(index=False))
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    told = settings.call_lists_dir / "told.txt"
+    if told.exists() and told.read_text() == digest:
+        return
+    day = f"{changes['scored_on'].iloc[0]:%Y-%m-%d}"
+    subject = f"learning-warehouse: the call list of {day}: {_in_words(changes)}"
+    programs = changes["program_name"].fillna(changes["program_key"]).fillna("courses of no program")
+    text = [
+        f"{source}, {program}: {_in_words(rows)}"
+        for (source, program), rows in changes.groupby([changes["source"], programs], sort=True)
+    ]
+    text += [
+        f"Whom, under pseudonyms: {settings.published_dir / 'call_lists' / CHANGES_FOLDER / f'{day}.csv'}",
+        "With names, on the machine of the warehouse: make call-list",
+    ]
+    with writing_alerts(settings):
+        keep(settings, Alert(f"{digest}-call-list", subject, "\n".join(text), setting=CALL_LIST))
+    told.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(told, synced=True) as incoming:
+        incoming.write_text(digest)
+
+
+def _in_words(changes: pd.DataFrame) -> str:
+    counts = changes["change"].value_counts()
+    return ", ".join(f"{counts[kind]:,} {kind.replace('_', ' ')}" for kind in KINDS_OF_CHANGES if kind in counts)
