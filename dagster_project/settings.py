@@ -85,17 +85,18 @@ class Settings(BaseSettings):
     minimum_group_size: Annotated[int, Field(ge=2)] = Field(
         10, description="Fewest learners of a group whose figures are published"
     )
-    at_risk_watch_from: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.4, description="Probability from which a learner's risk is in the band medium"
+    at_risk_high_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.10, description="Share of a cohort that a team can call at once: the band high"
     )
-    at_risk_alert_from: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.6, description="Probability from which a learner's risk is in the band high"
+    at_risk_medium_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.15, description="Share of a cohort that it can call next: the band medium"
+    )
+    at_risk_capacity: dict[str, tuple[float, float]] = Field(
+        {},
+        description='Both shares of single programs by program_key, as JSON: {"campus:P01": [0.05, 0.10]}',
     )
     at_risk_holdout_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.0, description="Random share of learners that is not contacted, the only way to measure what contacts do"
-    )
-    at_risk_training_learners: PositiveInt = Field(
-        3000, description="Most learners of a source that a model of risk is trained on; more are better and cost more"
     )
     at_risk_pinned_models: str = Field(
         "", description="Versions of models, by commas, that score instead of the champions: the way back"

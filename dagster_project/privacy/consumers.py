@@ -188,6 +188,7 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     "analytics.at_risk_calibration": (Rule("n >= {minimum}"), _OF_PROGRAMS),
     "analytics.at_risk_ranking": (_WHOLE, _OF_PROGRAMS),
     "analytics.at_risk_subgroups": (Rule("n >= {minimum}"), _OF_PROGRAMS),
+    "analytics.at_risk_predictions": (_OPERATOR, _OPERATOR),
     "analytics.at_risk_models": (_OPERATOR, _OPERATOR),
     "analytics.at_risk_drift": (_OPERATOR, _OPERATOR),
 }

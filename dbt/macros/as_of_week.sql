@@ -5,3 +5,9 @@
 {% macro as_of_week(starts_on, date) -%}
     (cast(floor({{ days_between(starts_on, date) }} / 7.0) as integer) + 1)
 {%- endmacro %}
+
+
+{# First week whose rows lie on a date or later, counted in the same way: 0 for the start itself. #}
+{% macro begun_week(starts_on, date) -%}
+    cast(ceil({{ days_between(starts_on, date) }} / 7.0) as integer)
+{%- endmacro %}

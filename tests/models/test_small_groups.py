@@ -164,6 +164,16 @@ MARTS = f"""
             random() as probability, case when random() < 0.7 then random() end as probability_change,
             ['low', 'low', 'low', 'medium', 'high'][1 + floor(5 * random())::integer] as band
         from range(8) as t (i), range(60) as u (j) where i != 1 and j < 7 * i + 4;
+    alter table analytics.at_risk_scores add column enrollment_key varchar;
+    update analytics.at_risk_scores set enrollment_key = learner_key;
+    -- Some of whom are not scored, of a program nobody.
+    create schema features;
+    create table features.feature_open_enrollments as
+        select source, outcome, enrollment_key, learner_key, program_key, as_of_on from analytics.at_risk_scores
+        union all
+        select
+            'a', 'not_retained', 'a:p' || i || 'u' || j, 'a:p' || i || 'u' || j, 'a:p' || i, date '2024-02-29'
+        from range(8) as t (i), range(30) as u (j) where j < (i * 5 + 25) % 30;
 """
 
 LEARNER_COURSES = """
@@ -309,6 +319,14 @@ ATTACKED = [
             "at_risk_count": ("count(*) filter (band != 'low')", "count(*)"),
             "high_count": ("count(*) filter (band = 'high')", "count(*) filter (band != 'low')"),
         },
+    ),
+    Attacked(
+        "at_risk_coverage",
+        "(select open.*, scores.enrollment_key as scored_key from features.feature_open_enrollments as open "
+        "left join analytics.at_risk_scores as scores using (outcome, enrollment_key))",
+        [("program", ("outcome", "program_key")), ("source", ("outcome",))],
+        {"open_count": ("count(*)", None), "scored_count": ("count(scored_key)", None)},
+        rounded=True,
     ),
     Attacked(
         "open_course_funnel",

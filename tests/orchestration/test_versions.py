@@ -43,7 +43,7 @@ def different(graph, a: Settings, b: Settings) -> set[str]:
 
 
 def test_a_setting_reaches_what_uses_it(graph, settings):
-    other = settings.model_copy(update={"at_risk_alert_from": 0.7})
+    other = settings.model_copy(update={"at_risk_high_share": 0.2})
     found = different(graph, settings, other)
     assert "analytics.at_risk_scores" in found
     assert not {name for name in found if name.startswith(("core.", "marts.", "analytics.driver", "analytics.skill"))}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from dagster_project.stats.risk import metrics as risk_metrics
 
@@ -44,29 +45,56 @@ def test_one_outcome_alone_has_no_auc():
     assert risk_metrics.brier([0.1, 0.2], [1, 1]) == pytest.approx((0.81 + 0.64) / 2)
 
 
+def test_drawn_aucs_are_those_of_scikit_learn_on_the_same_draws(scored):
+    """Oracle: roc_auc_score with the times that a learner was drawn as weights."""
+    probability, outcome = (x[:300] for x in scored)
+    learner = np.random.default_rng(1).integers(0, 80, 300)
+    found = risk_metrics.bootstrap_auc({"a": probability, "b": 1 - probability}, outcome, learner, draws=20, seed=5)
+    codes = np.unique(learner, return_inverse=True)[1]
+    rng = np.random.default_rng(5)
+    for place in range(20):
+        times = np.bincount(rng.integers(0, codes.max() + 1, codes.max() + 1), minlength=codes.max() + 1)[codes]
+        expected = roc_auc_score(outcome, probability, sample_weight=times)
+        assert found["a"][place] == pytest.approx(expected, abs=1e-12)
+        assert found["b"][place] == pytest.approx(1 - expected, abs=1e-12)
+
+
 def test_intervals_widen_when_learners_repeat(scored):
     """Each learner four times: as much evidence as once, so the interval is that of 500 rows, not of 2,000."""
     probability, outcome = (np.repeat(x[:500], 4) for x in scored)
-    rows = risk_metrics.bootstrap(probability, outcome, np.arange(2000), ["auc"], draws=200)["auc"]
-    learners = risk_metrics.bootstrap(probability, outcome, np.arange(2000) // 4, ["auc"], draws=200)["auc"]
+    rows, learners = (
+        risk_metrics.interval_of(risk_metrics.bootstrap_auc({"x": probability}, outcome, who, draws=200)["x"])
+        for who in (np.arange(2000), np.arange(2000) // 4)
+    )
     assert np.ptp(learners) == pytest.approx(2 * np.ptp(rows), rel=0.25)
     assert learners[0] < risk_metrics.auc(probability, outcome) < learners[1]
 
 
-def test_bootstrap_takes_all_rows_of_a_drawn_learner_whatever_their_order(scored):
+def test_draws_take_all_rows_of_a_learner_whatever_their_order(scored):
     probability, outcome = scored
     learner = np.random.default_rng(1).integers(0, 300, 2000)
     order = np.random.default_rng(2).permutation(2000)
-    first = risk_metrics.bootstrap(probability, outcome, learner, ["brier"], draws=50)
-    second = risk_metrics.bootstrap(probability[order], outcome[order], learner[order], ["brier"], draws=50)
-    np.testing.assert_allclose(first["brier"], second["brier"], rtol=1e-12)
+    first = risk_metrics.bootstrap_auc({"x": probability}, outcome, learner, draws=50)["x"]
+    second = risk_metrics.bootstrap_auc({"x": probability[order]}, outcome[order], learner[order], draws=50)["x"]
+    np.testing.assert_allclose(first, second, rtol=1e-12)
+
+
+def test_groups_that_their_interval_holds_by_hand():
+    # 400 learners, two groups: .1 of the lower came, which [.05, .12] holds; .9 of the upper, which [.4, .6] does not,
+    # by more than 1.96 · √(.9 · .1 / 200) = .042.
+    rows = pd.DataFrame({"probability": np.r_[np.full(200, 0.1), np.full(200, 0.5)]})
+    rows["outcome"] = np.r_[np.arange(200) < 20, np.arange(200) < 180].astype(int)
+    rows["low"], rows["high"] = rows["probability"] - 0.1, rows["probability"] + 0.1
+    assert risk_metrics.held_groups(rows) == (1, 2)
+    assert risk_metrics.held_groups(rows.head(150)) == (0, 0)
 
 
 def test_small_groups_get_no_figures_and_missed_learners_are_counted(scored):
     probability, outcome = scored
     rows = pd.DataFrame({"probability": probability, "outcome": outcome, "gender": "female"})
     rows.loc[:9, "gender"] = "other"
-    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5).set_index("value")
+    rows["is_called"] = rows["probability"] >= 0.5
+    table = risk_metrics.subgroup_table(rows, ["gender"]).set_index("value")
     assert np.isnan(table.loc["other", "auc"])
     assert table.loc["other", "n"] == 10
     female = rows[rows["gender"] == "female"]
@@ -74,10 +102,10 @@ def test_small_groups_get_no_figures_and_missed_learners_are_counted(scored):
     assert table.loc["female", "false_negative_rate"] == pytest.approx(missed)
     assert table.loc["female", "false_negative_low"] < missed < table.loc["female", "false_negative_high"]
     rows.loc[9, "gender"] = "female"
-    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5).set_index("value")
+    table = risk_metrics.subgroup_table(rows, ["gender"]).set_index("value")
     assert table["base_rate"].isna().all(), "the nine follow from all learners less the others"
     assert table["n"].isna().all()
-    table = risk_metrics.subgroup_table(rows, ["gender"], alert_at=0.5, minimum=9).set_index("value")
+    table = risk_metrics.subgroup_table(rows, ["gender"], minimum=9).set_index("value")
     assert table.loc["other", "n"] == 9
 
 
@@ -93,7 +121,8 @@ def test_ranking_report_by_hand():
         {
             "enrollment": list("abcdefghij") * 2,
             "week": [1] * 10 + [2] * 10,
-            "probability": [0.9, 0.5, *[0.1] * 8, 0.2, 0.8, *[0.1] * 8],
+            "place": [1, 2, *range(3, 11), 2, 1, *range(3, 11)],
+            "size": 10,
             "outcome": [1, 0, 1, *[0] * 7] * 2,
             "withdrawal_day": [10.0, *[np.nan] * 9] * 2,
         }
@@ -101,8 +130,21 @@ def test_ranking_report_by_hand():
     report = risk_metrics.ranking_report(rows, [0.1]).iloc[0]
     assert report["precision"] == 0.5
     assert report["recall"] == 0.25
+    assert report["lift"] == pytest.approx((1 / 0.2 + 0 / 0.2) / 2)
     assert report["median_days_to_withdrawal"] == 3
     assert report["weekly_turnover"] == 1.0
+
+
+def test_figures_of_the_called_by_hand():
+    # Two cohorts of 50: a tenth is five of each. All five of the first come and two of the second; 20 of 100 come.
+    place = np.tile(np.arange(1, 51), 2)
+    outcome = np.r_[place[:50] <= 12, np.isin(place[50:], [1, 4, *range(10, 16)])].astype(int)
+    rows = pd.DataFrame({"place": place, "size": 50, "outcome": outcome})
+    found = risk_metrics.called_figures(rows, 0.1)
+    assert found == pytest.approx(
+        {"n_called": 10, "called_precision": 0.7, "called_recall": 7 / 20, "called_lift": 0.7 / 0.2}
+    )
+    assert np.isnan(list(risk_metrics.called_figures(rows, 0.05).values())).all()  # six: figures of persons
 
 
 @pytest.mark.parametrize("trials", range(1, 60))

@@ -14,6 +14,7 @@ from dagster_project.stats.risk.models import (
     SevenDayRule,
     rank_within_cohort,
 )
+from dagster_project.stats.risk.rows import prepare
 
 COHORT = ("offering", "week_number")
 FEATURES = (
@@ -43,14 +44,20 @@ def made_frame(seed: int, rows: int = 2000) -> pd.DataFrame:
 
 
 def fitted(kind: str, frame: pd.DataFrame, seed: int = 1):
-    encoder = Encoder.fit(frame, frame["outcome"], FEATURES, COHORT)
-    return encoder, MODELS[kind].fit(encoder.encode(frame), frame["outcome"], encoder.features, seed=seed)
+    rows = prepare(frame, FEATURES, COHORT)
+    encoder = Encoder.fit(rows, frame["outcome"])
+    bound = MODELS[kind].bind(encoder.encode(rows))
+    return encoder, MODELS[kind].fit(bound, np.arange(len(rows)), frame["outcome"], encoder.features, seed=seed)
+
+
+def encoded(encoder: Encoder, frame: pd.DataFrame) -> np.ndarray:
+    return encoder.encode(prepare(frame, FEATURES, COHORT))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, model in MODELS.items() if model.is_explainable])
 def test_contributions_and_base_add_up_to_the_log_odds(kind):
     encoder, model = fitted(kind, made_frame(0))
-    new = encoder.encode(made_frame(1))
+    new = encoded(encoder, made_frame(1))
     contributions = model.contributions(new)
     assert contributions.shape == (len(new), len(encoder.features) + 1)
     np.testing.assert_allclose(contributions.sum(axis=1), model.log_odds(new), rtol=0, atol=1e-10)
@@ -61,7 +68,7 @@ def test_the_same_seed_gives_the_same_scores(kind):
     frame = made_frame(0)
     encoder, model = fitted(kind, frame)
     _, again = fitted(kind, frame)
-    np.testing.assert_array_equal(model.log_odds(encoder.encode(frame)), again.log_odds(encoder.encode(frame)))
+    np.testing.assert_array_equal(model.log_odds(encoded(encoder, frame)), again.log_odds(encoded(encoder, frame)))
     if model.is_explainable:
         assert model.to_text() == again.to_text()
 
@@ -69,7 +76,7 @@ def test_the_same_seed_gives_the_same_scores(kind):
 @pytest.mark.parametrize("kind", [kind for kind, model in MODELS.items() if model.is_explainable])
 def test_a_saved_model_scores_as_it_did(kind):
     encoder, model = fitted(kind, made_frame(0))
-    matrix = Encoder.from_dict(encoder.to_dict()).encode(made_frame(1))
+    matrix = encoded(Encoder.from_dict(encoder.to_dict()), made_frame(1))
     np.testing.assert_array_equal(MODELS[kind].from_text(model.to_text()).log_odds(matrix), model.log_odds(matrix))
 
 
@@ -85,7 +92,7 @@ def test_a_model_without_exact_contributions_has_no_file(kind):
 
 def test_more_idle_days_never_lower_the_risk():
     encoder, model = fitted("lightgbm", made_frame(0))
-    row = encoder.encode(made_frame(1))[:1].repeat(30, axis=0)
+    row = encoded(encoder, made_frame(1))[:1].repeat(30, axis=0)
     row[:, encoder.names.index("since_last_activity_days")] = np.arange(30)
     assert (np.diff(model.log_odds(row)) >= 0).all()
     assert np.ptp(model.log_odds(row)) > 0.1
@@ -107,32 +114,32 @@ def test_ranks_are_midranks_from_0_to_1_and_missing_stays_missing():
 def test_a_word_that_training_did_not_know_counts_as_missing():
     encoder, _ = fitted("logistic", made_frame(0))
     new = made_frame(1).assign(region="west")
-    assert np.isnan(encoder.encode(new)[:, encoder.names.index("region")]).all()
+    assert np.isnan(encoded(encoder, new)[:, encoder.names.index("region")]).all()
 
 
 def test_category_words_are_ordered_by_the_outcome_in_training():
     frame = made_frame(0)
     outcome = (frame["region"] == "north").to_numpy(int)
-    assert Encoder.fit(frame, outcome, FEATURES, COHORT).levels["region"] == ("south", "north")
+    assert Encoder.fit(prepare(frame, FEATURES, COHORT), outcome).levels["region"] == ("south", "north")
 
 
 def test_a_trend_is_the_difference_of_two_ranks():
     trend = Feature("click_count", "activity", "trend", against="last_score_share")
     frame = made_frame(0)
-    found = Encoder.fit(frame, frame["outcome"], [trend], COHORT).encode(frame)[:, 0]
+    found = prepare(frame, [trend], COHORT).matrix[:, 0]
     ranks = rank_within_cohort(frame, ["click_count", "last_score_share"], COHORT)
-    np.testing.assert_array_equal(found, ranks["click_count"] - ranks["last_score_share"])
+    np.testing.assert_array_equal(found, (ranks["click_count"] - ranks["last_score_share"]).astype(np.float32))
 
 
 def test_columns_that_hold_nothing_are_left_out_and_none_at_all_is_an_error():
     frame = made_frame(0).assign(last_score_share=np.nan).drop(columns="region")
     outcome = frame["outcome"]
     expected = ["week_number", "click_count rank", "since_last_activity_days"]
-    assert Encoder.fit(frame, outcome, FEATURES, COHORT).names == expected
+    assert Encoder.fit(prepare(frame, FEATURES, COHORT), outcome).names == expected
     with pytest.raises(ValueError, match="No feature varies"):
-        Encoder.fit(frame, outcome, [Feature("last_score_share", "scores")], COHORT)
+        Encoder.fit(prepare(frame, [Feature("last_score_share", "scores")], COHORT), outcome)
     with pytest.raises(ValueError, match="cohort"):
-        Encoder.fit(frame.drop(columns="offering"), outcome, FEATURES, COHORT)
+        prepare(frame.drop(columns="offering"), FEATURES, COHORT)
 
 
 def test_boosting_ranks_better_than_the_seven_day_rule():
@@ -142,5 +149,5 @@ def test_boosting_ranks_better_than_the_seven_day_rule():
     found = {}
     for model in (BoostedTrees, LinearRisk, SevenDayRule):
         encoder, model = fitted(model.kind, made_frame(0))
-        found[model.kind] = auc(model.log_odds(encoder.encode(new)), new["outcome"])
+        found[model.kind] = auc(model.log_odds(encoded(encoder, new)), new["outcome"])
     assert min(found["lightgbm"], found["logistic"]) > found["seven_day_rule"] + 0.03

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from dagster_project.stats.risk.backtest import (
-    Split,
+    Backtest,
+    _challenge,
     backtest,
     leaking_features,
     splits,
@@ -16,7 +18,8 @@ from dagster_project.stats.risk.backtest import (
 )
 from dagster_project.stats.risk.calibration import calibration_error
 from dagster_project.stats.risk.models import Feature
-from dagster_project.stats.risk.training import Columns, EarlyOutcomes, RiskScorer, fit_scorer
+from dagster_project.stats.risk.rows import Columns, Rows, prepare
+from dagster_project.stats.risk.training import RiskScorer, fit_scorer
 
 COLUMNS = Columns("offering", "learner_key")
 FEATURES = (
@@ -42,9 +45,9 @@ def made_cohorts(seed: int, offerings: int = 6, learners: int = 150, shift: floa
                 pd.DataFrame(
                     {
                         "offering": f"{seed}-{offering}",
+                        "course_key": f"course {offering % 2}",
                         "learner_key": [f"{seed}-{offering}-{i}" for i in range(learners)],
                         "week_number": week,
-                        "left_share": 0.02 * week + 0.05,
                         "start_month": "9" if offering % 2 else "2",
                         "click_count": rng.poisson(np.exp(3 - 0.4 * risk)),
                         "since_last_activity_days": rng.poisson(np.exp(1 + 0.3 * risk)) + 1.0,
@@ -62,14 +65,18 @@ def made_cohorts(seed: int, offerings: int = 6, learners: int = 150, shift: floa
     return pd.concat(parts, ignore_index=True)
 
 
+def prepared(frame: pd.DataFrame) -> Rows:
+    return prepare(frame, FEATURES, COLUMNS.cohort)
+
+
 @pytest.fixture(scope="module")
 def scorer() -> RiskScorer:
-    return fit_scorer(made_cohorts(0), "y", FEATURES, COLUMNS, settings=FEW_TREES)
+    return fit_scorer(prepared(made_cohorts(0)), "y", COLUMNS, settings=FEW_TREES)
 
 
 def test_scores_of_new_cohorts_are_calibrated_and_lie_in_their_intervals(scorer):
     new = made_cohorts(1)
-    scored = scorer.score(new)
+    scored = scorer.score(prepared(new))
     assert calibration_error(scored["probability"], new["y"]) < 0.05
     assert (scored["low"] <= scored["probability"]).all()
     assert (scored["probability"] <= scored["high"]).all()
@@ -79,24 +86,55 @@ def test_scores_of_new_cohorts_are_calibrated_and_lie_in_their_intervals(scorer)
     assert groups["y"].between(groups["low"] - sampling, groups["high"] + sampling).mean() >= 0.9
 
 
-def test_the_same_rows_give_the_same_version_and_files_give_the_same_scores(scorer):
-    again = fit_scorer(made_cohorts(0), "y", FEATURES, COLUMNS, settings=FEW_TREES)
-    assert again.version == scorer.version
+def test_other_keys_and_another_order_give_the_same_version_and_files_the_same_scores(scorer):
+    """Learners are called otherwise, and rows lie otherwise: nothing that is fitted may know."""
+    frame = made_cohorts(0)
+    other_keys = {key: f"learner {place}" for place, key in enumerate(reversed(frame["learner_key"].unique()))}
+    again = frame.assign(learner_key=frame["learner_key"].map(other_keys)).sample(frac=1, random_state=3)
+    assert fit_scorer(prepared(again), "y", COLUMNS, settings=FEW_TREES).version == scorer.version
     saved = RiskScorer.from_dict(json.loads(json.dumps(scorer.to_dict())), scorer.model.to_text())
     assert saved.version == scorer.version
-    pd.testing.assert_frame_equal(saved.score(made_cohorts(1)), scorer.score(made_cohorts(1)))
+    new = prepared(made_cohorts(1))
+    pd.testing.assert_frame_equal(saved.score(new), scorer.score(new))
 
 
-def test_another_seed_is_another_version_with_nearly_the_same_reasons(scorer):
-    other = fit_scorer(made_cohorts(0), "y", FEATURES, COLUMNS, seed=5, settings=FEW_TREES)
-    assert other.version != scorer.version
-    assert stability(scorer, other, made_cohorts(1), ACTIONABLE) >= 0.7
+def test_a_part_is_drawn_by_what_rows_hold_and_whole_learners_by_all_their_rows():
+    frame = made_cohorts(0)
+    other = frame.assign(learner_key=frame["learner_key"].str[::-1]).sample(frac=1, random_state=3)
+    rows, others = prepared(frame), prepared(other)
+    drawn, again = rows.drawn(1000), others.drawn(1000)
+    assert 900 < len(drawn) < 1100
+    assert set(drawn.hashes) == set(again.hashes)
+    assert set(rows.drawn(500).hashes) <= set(drawn.hashes)
+    learners = rows.drawn_by("learner_key", 1000)
+    assert 900 < len(learners) < 1100
+    assert (learners.frame.groupby("learner_key").size() == 3).all()
+    names = {key[::-1] for key in others.drawn_by("learner_key", 1000).frame["learner_key"]}
+    assert names == set(learners.frame["learner_key"])
+    np.testing.assert_array_equal(
+        learners.hashes, prepared(frame).take(frame["learner_key"].isin(names).to_numpy()).hashes
+    )
+
+
+def test_no_probability_is_beyond_what_can_be_known(scorer):
+    sure = made_cohorts(1).assign(click_count=0, since_last_activity_days=200.0, score=0.0)
+    found = scorer.score(prepared(sure))[["probability", "low", "high"]]
+    assert found.to_numpy().max() <= 0.99
+    assert found.to_numpy().min() >= 0.01
+
+
+def test_another_seed_is_another_version_with_nearly_the_same_reasons():
+    rows = prepared(made_cohorts(0))
+    first, other = (fit_scorer(rows, "y", COLUMNS, seed=seed) for seed in (1, 5))
+    assert first.version != other.version
+    new = made_cohorts(1)
+    assert stability(first, other, prepared(new), new, ACTIONABLE) >= 0.7
 
 
 def test_reasons_are_actionable_raise_the_risk_and_come_strongest_first(scorer):
     new = made_cohorts(1)
     explained = np.arange(len(new)) % 3 == 0
-    reasons = scorer.reasons(new, ACTIONABLE, rows=explained)
+    reasons = scorer.reasons(prepared(new), new, ACTIONABLE, explained=explained)
     assert set(reasons["reason"]) <= set(ACTIONABLE)
     assert explained[reasons["row"]].all()
     assert (reasons["contribution"] > 0).all()
@@ -110,51 +148,94 @@ def test_reasons_are_actionable_raise_the_risk_and_come_strongest_first(scorer):
 
 
 def test_nobody_to_explain_gives_no_reasons(scorer):
-    assert scorer.reasons(made_cohorts(1), ACTIONABLE, rows=np.zeros(2700, bool)).empty
-
-
-def test_more_leavers_than_earlier_cohorts_had_raise_a_cohorts_risk():
-    early = EarlyOutcomes({0: -2.0, 8: -1.0}, slope=0.4, season={"2": 0.1}, cohort_sd=0.2)
-    as_before, more = early.shift([8, 8], expit([-1.0, 0.0]), ["9", "2"])
-    assert as_before == pytest.approx(0.0)
-    assert more == pytest.approx(0.5)
+    new = made_cohorts(1)
+    assert scorer.reasons(prepared(new), new, ACTIONABLE, explained=np.zeros(2700, bool)).empty
 
 
 def test_a_cohort_trains_only_when_its_outcomes_were_known_before_the_other_began():
     frame = made_cohorts(3)
     late = frame["term"] == "2020-02"
-    names = {"term": "term", "starts_on": "starts_on", "known_on": "known_on"}
-    found = {split.name: set(split.train["term"]) for split in splits(frame, "y", COLUMNS, **names)}
-    assert found == {"2020-02": {"2020-01"}, "2020-03": {"2020-01", "2020-02"}}
+    names = {"starts_on": "starts_on", "known_on": "known_on"}
+
+    def found() -> dict[str, set[str]]:
+        return {x.name: set(x.train.frame["term"]) for x in splits(prepared(frame), "y", COLUMNS, **names)}
+
+    assert found() == {"2020-02": {"2020-01"}, "2020-03": {"2020-01", "2020-02"}}
     # All but the withdrawals of February become known in May: they alone must not train.
     frame.loc[late & (frame["y"] == 0), "known_on"] = pd.Timestamp(2020, 5, 1)
-    found = {split.name: set(split.train["term"]) for split in splits(frame, "y", COLUMNS, **names)}
-    assert found["2020-03"] == {"2020-01"}
+    assert found()["2020-03"] == {"2020-01"}
 
 
-def test_backtest_shows_every_model_and_a_challenger_must_win():
-    frame = made_cohorts(4).assign(enrollment_key=lambda x: x["learner_key"])
-    test = frame["term"] == "2020-03"
-    found = backtest(
-        [Split("2020-03", frame[~test], frame[test])],
+def test_a_side_cohort_is_not_what_a_model_is_judged_by():
+    frame = made_cohorts(3, offerings=8, learners=400)
+    is_side = (frame["term"] == "2020-04") & (frame["learner_key"].str.split("-").str[-1].astype(int) >= 90)
+    names = {"starts_on": "starts_on", "known_on": "known_on"}
+    found = [split.name for split in splits(prepared(frame[~is_side]), "y", COLUMNS, **names)]
+    assert found == ["2020-02", "2020-03"]  # of April 180 learners are left, of the others 800
+
+
+@pytest.fixture(scope="module")
+def tested() -> Backtest:
+    frame = made_cohorts(4, offerings=8).assign(enrollment_key=lambda x: x["learner_key"], program_key="p")
+    names = {"starts_on": "starts_on", "known_on": "known_on"}
+    return backtest(
+        list(splits(prepared(frame), "y", COLUMNS, **names)),
         "y",
-        FEATURES,
         COLUMNS,
         incumbent="logistic",
-        alert_at=0.5,
         subgroups=("gender",),
-        enrollment="enrollment_key",
-        withdrawal_day="withdrawal_day",
+        called_among=("program_key", "offering"),
         folds=2,
     )
-    assert set(found.metrics["model"]) == {"lightgbm", "logistic", "hist_gradient_boosting", "seven_day_rule"}
-    assert set(found.metrics["week_number"]) == {0, 4, 8}
-    assert found.winner in {"logistic", "lightgbm"}
-    auc = found.metrics.groupby("model")["auc"].mean()
-    assert auc[found.winner] > auc["seven_day_rule"]
-    assert set(found.subgroups["value"]) == {"female", "male"}
-    assert len(found.ranking) == 3
-    assert found.calibration["n"].sum() == test.sum()
+
+
+def test_backtest_shows_every_model_on_every_cohort(tested):
+    assert set(tested.metrics["model"]) == {"lightgbm", "logistic", "hist_gradient_boosting", "seven_day_rule"}
+    assert set(tested.metrics["week_number"]) == {0, 4, 8}
+    assert set(tested.metrics["split"]) == {"2020-03", "2020-04"}
+    assert (tested.metrics["auc_low"] < tested.metrics["auc"]).all()
+    assert (tested.metrics["auc"] < tested.metrics["auc_high"]).all()
+    last = tested.metrics[tested.metrics["split"] == "2020-04"]
+    auc = last.groupby("model")["auc"].mean()
+    assert auc[tested.winner] > auc["seven_day_rule"]
+    assert set(tested.subgroups["value"]) == {"female", "male"}
+    assert len(tested.ranking) == 3
+    assert set(tested.calibration["split"]) == {"2020-03", "2020-04"}
+
+
+def test_figures_follow_from_the_predictions_of_each_learner(tested):
+    """Anew with scikit-learn from what is published; outcomes from the rows that were made."""
+    outcome = made_cohorts(4, offerings=8).drop_duplicates("learner_key").set_index("learner_key")["y"]
+    rows = tested.predictions.assign(y=tested.predictions["enrollment_key"].map(outcome))
+    figures = tested.metrics.set_index(["split", "week_number", "model"])
+    for key, part in rows.groupby(figures.index.names):
+        told = figures.loc[key]
+        assert len(part) == told["n"]
+        assert roc_auc_score(part["y"], part["probability"]) == pytest.approx(told["auc"], abs=1e-12)
+        assert brier_score_loss(part["y"], part["probability"]) == pytest.approx(told["brier"], abs=1e-12)
+    assert len(rows) == tested.metrics["n"].sum()
+
+
+def metrics_of(**auc_by_model: float) -> pd.DataFrame:
+    lines = [
+        {"split": split, "week_number": 4, "model": model, "auc": auc, "brier": 0.3 - 0.1 * auc}
+        for split in ("a", "b")
+        for model, auc in auc_by_model.items()
+    ]
+    return pd.DataFrame(lines)
+
+
+@pytest.mark.parametrize(
+    ("spread", "winner"), [(0.001, "logistic"), (0.02, "lightgbm")], ids=["beyond chance", "within chance"]
+)
+def test_a_challenger_must_win_beyond_chance_on_cohorts_that_are_not_reported(spread, winner):
+    draws = np.random.default_rng(0).normal(0, spread, 400)
+    paired = {"lightgbm": 0.70 + 0 * draws, "logistic": 0.71 + draws}
+    metrics = metrics_of(lightgbm=0.70, logistic=0.71)
+    assert _challenge(metrics, {("a", 4): paired}, "b", "lightgbm")[0] == winner
+    # On the cohort that is reported the challenger is far better: that decides nothing.
+    alone = metrics[metrics["split"] == "b"]
+    assert _challenge(alone, {("b", 4): paired}, "b", "lightgbm")[0] == "lightgbm"
 
 
 def test_a_feature_that_knows_the_future_is_found():

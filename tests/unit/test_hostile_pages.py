@@ -81,7 +81,7 @@ def at_risk() -> str:
     model = key | {"is_champion": True, "file": "f", "model": "lightgbm", "model_version": HOSTILE, "decision": HOSTILE}
     model |= {"trained_at": pd.Timestamp("2025-01-01"), "features": f'["{HOSTILE_JSON}"]', "row_count": 1}
     model |= {"learner_count": 1, "first_cohort": HOSTILE, "last_cohort": HOSTILE}
-    figures = ["base_rate", "mean_probability", "auc", "alert_rate", "false_negative_rate", "false_negative_low"]
+    figures = ["base_rate", "mean_probability", "auc", "call_rate", "false_negative_rate", "false_negative_low"]
     figures += ["false_negative_high", "auc_foretold", "auprc", "brier", "calibration_error", "calibration_slope"]
     figures += ["calibration_error_by_chance", "frequency", "importance", "psi"]
     row = key | dict.fromkeys(figures, 0.5) | {"week_number": 4, "n": 60, "n_positive": 5, "bin": 1}

@@ -12,7 +12,8 @@ from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import leaking_features
 
-CHECKED_WEEKS = (2, 6)  # before and after the first grades; each costs one more computation of a cohort's marts
+# Before and after the first grades, and in a program's later term; each costs one more computation of a cohort's marts.
+CHECKED_WEEKS = {COURSES.name: (2, 6), PROGRAMS.name: (2, 6, 30)}
 
 
 def _until(columns: str, known_on: str) -> str:
@@ -50,9 +51,14 @@ KNOWN = {
         where registered_on < {{day}} and learner_key in (select learner_key from fct_course_enrollment)
     """,
     "fct_program_enrollment": f"""
-        select * replace ({_until("completed_on", "completed_on")}) from {{table}}
-        where (admitted_on < {{day}} or admitted_on is null)
-            and learner_key in (select learner_key from fct_course_enrollment)
+        select * replace (
+            {_until("completed_on", "completed_on")}, {_until("leave_from_on leave_to_on", "leave_from_on")}
+        )
+        from {{table}}
+        where (admitted_on < {{day}} or admitted_on is null) and (
+            learner_key in (select learner_key from fct_course_enrollment)
+            or learner_key in (select learner_key from cohort)
+        )
     """,
     "fct_daily_activity": f"select * from {{table}} where known_on < {{day}} and {ENROLLMENTS}",
     "fct_submission": f"""
@@ -84,8 +90,15 @@ RECOUNTED = {
 }
 OFFERINGS = {
     COURSES.name: "course_offering_key in (select course_offering_key from cohort)",
-    PROGRAMS.name: "course_offering_key in (select course_offering_key from build.core.dim_program_offering "
-    "where term_key in (select first_term_key from cohort))",
+    # Those of any term of the program in which they had registered by then.
+    PROGRAMS.name: """course_offering_key in (
+        select enrollment.course_offering_key from build.core.fct_course_enrollment as enrollment
+        inner join cohort on enrollment.learner_key = cohort.learner_key
+        inner join build.core.dim_program_offering as offering
+            on enrollment.course_offering_key = offering.course_offering_key
+            and cohort.program_key = offering.program_key
+        where enrollment.registered_on < {day}
+    )""",
 }
 
 
@@ -111,7 +124,7 @@ def recounted_leaks(
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
         compiled = {mart: (sql or {}).get(mart) or _compiled(settings, mart) for mart in RECOUNTED}
-        found = {week: _leaks(connection, subject, source, week, compiled) for week in CHECKED_WEEKS}
+        found = {week: _leaks(connection, subject, source, week, compiled) for week in CHECKED_WEEKS[subject.name]}
     return {week: leaks for week, leaks in found.items() if leaks is not None}
 
 
@@ -132,10 +145,10 @@ def _leaks(
     connection.execute(f"create or replace temp table cohort as from build.{mart} where {where}")
     tables = {table for text in compiled.values() for table in re.findall(r'"build"\."(\w+)"\."(\w+)"', text)}
     names = {table: f"build.{schema}.{table}" for schema, table in tables if table not in RECOUNTED}
+    before = f"date '{day}'"
+    offerings = OFFERINGS[subject.name].format(day=before)
     for table in [*KNOWN, *(names.keys() - KNOWN.keys())]:
-        query = KNOWN.get(table, "select * from {table}").format(
-            table=names[table], day=f"date '{day}'", offerings=OFFERINGS[subject.name]
-        )
+        query = KNOWN.get(table, "select * from {table}").format(table=names[table], day=before, offerings=offerings)
         connection.execute(f"create or replace temp {'table' if table in KNOWN else 'view'} {table} as {query}")
     for recounted in RECOUNTED:
         query = compiled[recounted].replace(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.analyses.at_risk.registry import champion_of, load_scorer, pinned_version
-from dagster_project.analyses.at_risk.subjects import COLUMNS, SUBJECTS, Subject
+from dagster_project.analyses.at_risk.registry import champion_of, load_reference, load_scorer, pinned_version
+from dagster_project.analyses.at_risk.subjects import CALLED_AMONG, COLUMNS, SUBJECTS, TRAINING_WEEKS, Subject
 from dagster_project.analyses.at_risk.training import sources_of
 from dagster_project.analyses.tables import CONTRACTS, as_contracted, withdraw_refused
 from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.risk.backtest import cohort_drift
+from dagster_project.stats.risk.bands import call_bands, call_places
 from dagster_project.stats.risk.features import CONTACT, NO_CONTACT, REASONS
 from dagster_project.stats.risk.models import SEED
+from dagster_project.stats.risk.rows import Rows, concatenated
 from dagster_project.stats.risk.training import RiskScorer
 from dagster_project.store.warehouse import Warehouse
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 
 WEEK_DAYS = 7
+MOST_EARLIER_ROWS = 50_000  # of a term: as many tell its level as well as all
 SCORING_TABLES = ("scores", "reasons", "drift")
 
 
@@ -48,48 +52,72 @@ def read_active(subject: Subject, store: Warehouse, source: str) -> pd.DataFrame
     return rows[is_running & has_active].reset_index(drop=True)
 
 
+def read_earlier_weeks(subject: Subject, store: Warehouse, source: str, active: pd.DataFrame) -> list[Rows]:
+    """Weeks before those of the active, of the same terms: who of them has left since tells the term's level."""
+    parts = []
+    for term, first in active.groupby("term")["as_of_on"].min().items():
+        rows = subject.read(
+            store,
+            f"source = {literal(source)} and term = {literal(term)} and {TRAINING_WEEKS} "
+            f"and as_of_on < date '{first.date()}'",
+        )
+        if len(rows):
+            parts.append(subject.prepared(_uncontacted(rows)).drawn(MOST_EARLIER_ROWS))
+    return parts
+
+
 def _uncontacted(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows as if nobody had been contacted: a score says what happens without another call."""
     return rows.assign(**{CONTACT: NO_CONTACT})
 
 
 def _score(
-    subject: Subject, source: str, active: pd.DataFrame, scorer: RiskScorer, settings: Settings, now: datetime
+    subject: Subject,
+    source: str,
+    active: pd.DataFrame,
+    earlier: Sequence[Rows],
+    scorer: RiskScorer,
+    settings: Settings,
+    now: datetime,
 ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     """Scores and reasons of the latest week, and how far contributions are from adding up."""
-    scored = active.join(scorer.score(active))
+    rows = subject.prepared(active)
+    told = scorer.score(concatenated([rows, *earlier])).iloc[: len(rows)]
+    scored = active.join(told).assign(tie=rows.learners(COLUMNS.learner))
     before = scored[~scored["is_latest"]].groupby("enrollment_key")["probability"].last()
-    latest = scored[scored["is_latest"]]
-    probability = latest["probability"]
-    band = np.select(
-        [probability >= settings.at_risk_alert_from, probability >= settings.at_risk_watch_from],
-        ["high", "medium"],
-        "low",
-    )
-    found = latest[["source", "enrollment_key", "learner_key", "program_key", "course_key", "week_number"]].assign(
+    latest = scored[scored["is_latest"]].copy()
+    among = [*CALLED_AMONG, COLUMNS.week]
+    shares = np.array(
+        [
+            settings.at_risk_capacity.get(program, (settings.at_risk_high_share, settings.at_risk_medium_share))
+            for program in latest["program_key"]
+        ]
+    ).reshape(-1, 2)
+    latest["band"] = call_bands(latest, among, shares[:, 0], shares[:, 1])
+    keys = ["source", "enrollment_key", "learner_key", "program_key", "course_key", "peer_group", "week_number"]
+    found = latest[[*keys, "probability", "log_odds", "band"]].assign(
         outcome=subject.name,
         as_of_on=latest["as_of_on"].dt.date,
-        probability=probability,
         probability_low=latest["low"],
         probability_high=latest["high"],
-        band=band,
-        probability_change=probability - latest["enrollment_key"].map(before).astype(float),
-        log_odds=latest["log_odds"],
+        call_place=call_places(latest, among)["place"],
+        probability_change=latest["probability"] - latest["enrollment_key"].map(before).astype(float),
         is_held_out=[_draw(key) < settings.at_risk_holdout_share for key in latest["learner_key"]],
         model_version=scorer.version,
         scored_on=now.date(),
         scored_at=now,
     )
-    told = active["is_latest"].to_numpy() & (scored["probability"] >= settings.at_risk_watch_from).to_numpy()
-    why = scorer.reasons(active, REASONS, rows=told)
+    called = np.zeros(len(active), bool)
+    called[latest.index[latest["band"] != "low"]] = True
+    why = scorer.reasons(rows, active, REASONS, explained=called)
     why = why.rename(columns={"column": "measure", "value": "learner_value"}).assign(
         source=source,
         outcome=subject.name,
         enrollment_key=active["enrollment_key"].to_numpy()[why["row"].to_numpy(int)],
     )
-    matrix = scorer.encoder.encode(active)[told]
+    matrix = scorer.encoder.encode(rows.take(called))
     sums = scorer.model.contributions(matrix).sum(axis=1) if len(matrix) else np.zeros(0)
-    gap = float(np.abs(sums - scored.loc[told, "log_odds"]).max()) if len(matrix) else 0.0
+    gap = float(np.abs(sums - scored.loc[called, "log_odds"]).max()) if len(matrix) else 0.0
     return found, why, gap
 
 
@@ -99,27 +127,18 @@ def _draw(learner_key: str) -> float:
 
 
 def _drift(
-    subject: Subject,
-    source: str,
-    store: Warehouse,
-    active: pd.DataFrame,
-    scorer: RiskScorer,
-    entry: pd.Series,
-    now: datetime,
+    subject: Subject, source: str, active: pd.DataFrame, scorer: RiskScorer, settings: Settings, now: datetime
 ) -> pd.DataFrame:
     """Those who are scored against the trained cohorts in the same weeks of term."""
-    weeks = sorted(active.loc[active["is_latest"], "week_number"].unique())
-    trained = subject.read(
-        store,
-        f"source = {literal(source)} and week_number in ({', '.join(map(str, weeks))}) "
-        f"and term between {literal(entry['first_cohort'])} and {literal(entry['last_cohort'])}",
-    )
-    table = cohort_drift(scorer, trained, active, COLUMNS.week, active["is_latest"].to_numpy())
-    return table.assign(
+    import pandas as pd
+
+    reference = load_reference(settings, scorer.version)
+    if reference is None:
+        return pd.DataFrame()
+    latest = subject.prepared(active).take(active["is_latest"].to_numpy())
+    return cohort_drift(scorer, reference, latest).assign(
         source=source,
         outcome=subject.name,
-        n_expected=len(trained),
-        n_actual=int(active["is_latest"].sum()),
         model_version=scorer.version,
         checked_on=now.date(),
     )
@@ -169,12 +188,13 @@ def score_active(store: Warehouse, settings: Settings, now: datetime) -> Scoring
                 told[name] = "nobody is active: no cohort runs on the last day of the source's data"
                 continue
             scorer = load_scorer(settings, entry["model_version"])
-            found, why, gap = _score(subject, source, _uncontacted(active), scorer, settings, now)
+            earlier = [] if scorer.leaving is None else read_earlier_weeks(subject, store, source, active)
+            found, why, gap = _score(subject, source, _uncontacted(active), earlier, scorer, settings, now)
             told[name] = f"{len(found)} learners by model {scorer.version}"
             gaps[name] = gap
             scores.append(found)
             reasons.append(why)
-            drifts.append(_drift(subject, source, store, active, scorer, entry, now))
+            drifts.append(_drift(subject, source, active, scorer, settings, now))
             if entry["trained_at"].date() == now.date():
                 trained.append(name)
     frames, counts = {}, {}

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from dagster_project.base.sql import literal
 from dagster_project.stats.risk.features import COURSE_FEATURES, PROGRAM_FEATURES
 from dagster_project.stats.risk.models import Feature
-from dagster_project.stats.risk.training import LATE, LATE_STEP, Columns
+from dagster_project.stats.risk.rows import Columns, Rows, concatenated, prepare
+from dagster_project.stats.risk.training import LATE, LATE_STEP
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-LONGEST_COURSE_DAYS = 400  # the var of dbt, said again: the count of the active checks the model that uses it
+# The vars of dbt, said again: the counts of the active check the models that use them.
+LONGEST_COURSE_DAYS = 400
+MOST_FOLLOWED_WEEKS = 104
 COLUMNS = Columns("peer_group", "learner_key")
 ROW_COLUMNS = (
     "source",
@@ -36,11 +39,13 @@ ROW_COLUMNS = (
 )
 TRAINING_WEEKS = f"(week_number <= {LATE} or week_number % {LATE_STEP} = 0)"
 MATURED_SHARE = 0.98
+NEWEST_TERMS, MOST_ROWS_OF_NEWEST, MOST_ROWS_OF_OTHERS = 4, 500_000, 100_000  # of a term in memory; it trains with less
+CALLED_AMONG = ("program_key", "peer_group")  # and the week: among whom a team chooses whom to call
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An outcome with its rows: learners still enrolled, by week of term.
+    """An outcome with its rows: learners still enrolled, by week since the start.
 
     Attributes:
         name: the outcome, as the tables have it
@@ -67,17 +72,14 @@ class Subject:
         return self.rows, self.mart, self.ends
 
     def read(self, warehouse: Warehouse, condition: str) -> pd.DataFrame:
-        """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only.
-
-        By enrollment and week: draws of rows, sums of floats and ties depend on where a row stands, and a table's rows
-        stand in no order.
-        """
+        """Rows that meet a condition in SQL; whole cohorts as long as it names source, term and week only."""
         import pandas as pd
         import pyarrow as pa
 
         wanted = dict.fromkeys(ROW_COLUMNS)
         wanted |= dict.fromkeys(column for feature in self.features for column in feature.columns)
         wanted |= dict.fromkeys(self.subgroups)
+        # In one order, so that sums of floats are the same.
         query = f"select {', '.join(wanted)} from {self.rows} where {condition} order by enrollment_key, week_number"
         batches = list(warehouse.batches(query))
         if not batches:
@@ -87,22 +89,42 @@ class Subject:
             frame[column] = pd.to_datetime(frame[column])
         return frame
 
-    def read_matured(self, warehouse: Warehouse, source: str, most_learners: int) -> pd.DataFrame:
-        """Training rows of the cohorts of which every outcome is known; of many learners a part, always the same."""
-        learners = _count(
-            warehouse, f"select count(distinct learner_key) from {self.mart} where source = {literal(source)}"
+    def prepared(self, frame: pd.DataFrame) -> Rows:
+        """Rows for models of whole cohorts; columns that only became features are left out of what is carried along."""
+        rows = prepare(frame, self.features, COLUMNS.cohort)
+        words = [feature.column for feature in self.features if feature.kind == "category"]
+        kept = [column for column in dict.fromkeys([*ROW_COLUMNS, *words, *self.subgroups]) if column in rows.frame]
+        return Rows(rows.matrix, rows.features, rows.frame[kept])
+
+    def matured_terms(self, warehouse: Warehouse, source: str) -> list[str]:
+        """Terms of which every outcome is known, oldest first.
+
+        A source may never tell how a few ended; a cohort of which more is open has not matured.
+        """
+        batches = warehouse.batches(
+            f"select term from {self.rows} where source = {literal(source)} and {TRAINING_WEEKS} "
+            f"group by term having count(y) >= {MATURED_SHARE} * count(*) order by min(starts_on), term"
         )
-        share = min(1.0, most_learners / max(learners, 1))
-        condition = f"source = {literal(source)} and {TRAINING_WEEKS}"
-        if share < 1:
-            condition += f" and substr(md5(learner_key), 1, 6) < '{int(share * 16**6):06x}'"
-        rows = self.read(warehouse, condition)
-        if rows.empty:
-            return rows
-        # A source may never tell how a few ended; a cohort of which more is open has not matured.
-        has_matured = rows.groupby("term")["y"].transform(lambda y: y.notna().mean()) >= MATURED_SHARE
-        rows = rows[has_matured & rows["y"].notna()]
-        return rows.astype({"y": int}).reset_index(drop=True)
+        return [term for batch in batches for term in batch.column(0).to_pylist()]
+
+    def read_matured(self, warehouse: Warehouse, source: str) -> Rows | None:
+        """Training rows of all matured terms, ranked among everybody, then thinned where a term has very many.
+
+        Memory is bounded by a term. None: no term has matured.
+        """
+        parts = []
+        terms = self.matured_terms(warehouse, source)
+        for place, term in enumerate(terms):
+            condition = f"source = {literal(source)} and term = {literal(term)} and {TRAINING_WEEKS}"
+            rows = self.prepared(self.read(warehouse, condition))
+            rows = rows.take(rows.frame["y"].notna().to_numpy())
+            is_newest = place >= len(terms) - NEWEST_TERMS
+            most = MOST_ROWS_OF_NEWEST if is_newest else MOST_ROWS_OF_OTHERS
+            parts.append(rows.drawn_by(COLUMNS.learner, most))
+        if not parts:
+            return None
+        rows = concatenated(parts)
+        return Rows(rows.matrix, rows.features, rows.frame.astype({"y": int}))
 
     def count_active(self, warehouse: Warehouse, source: str) -> int:
         """How many enrollments must be scored, by `active`."""
@@ -148,17 +170,29 @@ PROGRAMS = Subject(
     mart="marts.mart_learner_program_week",
     ends="marts.mart_learner_program",
     key="program_enrollment_key",
-    active="""
-        select count(distinct week.program_enrollment_key)
-        from marts.mart_learner_program_week as week
-        inner join core.dim_source as source on week.source = source.source
+    # Everybody in a degree program whose first term has begun and of whom it is not known yet whether they stayed, also
+    # without a course: admitted, and not graduated, before the last week's end.
+    active=f"""
+        select count(*)
+        from (
+            select learner.*, enrollment.completed_on, source.last_data_on, term.starts_on,
+                (source.last_data_on + 1 - term.starts_on) // 7 as week_number
+            from marts.mart_learner_program as learner
+            inner join core.fct_program_enrollment as enrollment
+                on learner.program_enrollment_key = enrollment.program_enrollment_key
+            inner join core.dim_program as program on learner.program_key = program.program_key
+            inner join core.dim_term as term on learner.first_term_key = term.term_key
+            inner join core.dim_source as source on learner.source = source.source
+            where
+                learner.source = {{source}}
+                and program.program_type = 'degree'
+                and source.last_data_on + 1 >= term.starts_on
+                and learner.next_year_state is null
+        )
         where
-            week.source = {source}
-            and week.is_enrolled
-            and date_diff('day', week.as_of_on, source.last_data_on) between -1 and 5
-            and week.program_enrollment_key not in (
-                select program_enrollment_key from marts.mart_learner_program where is_retained is not null
-            )
+            coalesce(admitted_on < starts_on + cast(7 * week_number as integer), true)
+            and coalesce(completed_on >= starts_on + cast(7 * week_number as integer), true)
+            and (retention_known_on is not null or week_number <= {MOST_FOLLOWED_WEEKS})
     """,
 )
 

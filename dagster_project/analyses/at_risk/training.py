@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster_project.analyses.at_risk.judgement import Judgement
 from dagster_project.analyses.at_risk.look_ahead import recounted_leaks
-from dagster_project.analyses.at_risk.registry import champion_of, save_scorer
-from dagster_project.analyses.at_risk.subjects import COLUMNS, SUBJECTS, Subject
+from dagster_project.analyses.at_risk.registry import champion_of, is_readable, save_scorer
+from dagster_project.analyses.at_risk.subjects import CALLED_AMONG, COLUMNS, SUBJECTS, Subject
 from dagster_project.analyses.tables import CONTRACTS, as_contracted, withdraw_refused
 from dagster_project.base.threads import in_order
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
-from dagster_project.stats.risk.backtest import Backtest, backtest, is_enough, last_split, splits
+from dagster_project.stats.risk.backtest import Backtest, backtest, is_enough, last_split, reference_of, splits
 from dagster_project.stats.risk.models import MODELS, BoostedTrees
+from dagster_project.stats.risk.rows import Rows
 from dagster_project.stats.risk.training import fit_scorer
 from dagster_project.store.warehouse import Warehouse
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 
 RETRAINED_AFTER = timedelta(days=7)
-FOLDS = 2
-TRAINING_TABLES = ("models", "backtest", "calibration", "subgroups", "ranking")
+TOO_FEW = "too few learners with a matured outcome"
+TRAINING_TABLES = ("models", "backtest", "predictions", "calibration", "subgroups", "ranking")
 READS = sorted({table for subject in SUBJECTS for table in subject.tables})
 
 
@@ -45,30 +47,32 @@ def rows_of(table: pd.DataFrame, source: str, subject: Subject) -> pd.DataFrame:
 
 def _why_not(
     subject: Subject,
-    matured: pd.DataFrame,
+    terms: Sequence[str],
     registry: pd.DataFrame,
     source: str,
     evidence: pd.DataFrame,
     now: datetime,
     erased_at: datetime | None = None,
     is_refused: bool = False,
+    is_readable: Callable[[str], bool] = lambda _: True,
 ) -> str | None:
-    """Why no model is trained now; None: one is.
+    """Why no model is trained now; None: one is, if there is enough to learn from.
 
     A model from before `erased_at` may know a learner who was erased; what of the last training a suite refused
-    (`is_refused`) would stop every run.
+    (`is_refused`) would stop every run. The files of a model may be of an earlier version of this program
+    (`is_readable`).
     """
-    if matured.empty or not is_enough(matured, "y", COLUMNS.learner):
-        return "too few learners with a matured outcome"
+    if not terms:
+        return TOO_FEW
     entry = champion_of(registry, source, subject.name)
     is_shown = len(rows_of(evidence, source, subject)) > 0
     if is_refused or entry is None or (not is_shown and entry["metrics"] is not None):
         return None
-    if erased_at and entry["trained_at"] <= erased_at:
+    if (erased_at and entry["trained_at"] <= erased_at) or not is_readable(entry["model_version"]):
         return None
     # A model that was refused is tried again when the next one is due, not every day.
     newest = rows_of(registry, source, subject).sort_values("trained_at", kind="stable").iloc[-1]
-    if newest["last_cohort"] == matured["term"].max() and now - newest["trained_at"] < RETRAINED_AFTER:
+    if newest["last_cohort"] == max(terms) and now - newest["trained_at"] < RETRAINED_AFTER:
         if newest["trained_at"] > entry["trained_at"]:
             return f"model {entry['model_version']} keeps scoring: {newest['decision']}"
         return f"model {entry['model_version']} of {entry['trained_at']:%Y-%m-%d} knows the last matured cohort"
@@ -92,7 +96,7 @@ class Training:
 
 
 def _train(
-    subject: Subject, source: str, matured: pd.DataFrame, settings: Settings, registry: pd.DataFrame, now: datetime
+    subject: Subject, source: str, matured: Rows, settings: Settings, registry: pd.DataFrame, now: datetime
 ) -> Training:
     """Evidence on cohorts not seen, then models of all matured ones; what can be saved is saved and registered.
 
@@ -100,38 +104,34 @@ def _train(
     """
     former = champion_of(registry, source, subject.name)
     evidence = backtest(
-        list(splits(matured, "y", COLUMNS, term="term", starts_on="starts_on", known_on="known_on")),
+        list(splits(matured, "y", COLUMNS, starts_on="starts_on", known_on="known_on")),
         "y",
-        subject.features,
         COLUMNS,
         incumbent=former["model"] if former is not None else BoostedTrees.kind,
-        alert_at=settings.at_risk_alert_from,
         subgroups=subject.subgroups,
+        called_among=CALLED_AMONG,
         minimum_group=settings.minimum_group_size,
-        enrollment="enrollment_key",
-        withdrawal_day="withdrawal_day",
-        folds=FOLDS,
     )
     leaks = recounted_leaks(settings, subject, source)
-    judgement = Judgement(last_split(evidence.metrics), leaks, evidence.drift if len(evidence.drift) else None)
+    judgement = Judgement(evidence.metrics, leaks, evidence.drift if len(evidence.drift) else None)
     decision = evidence.decision
     if judgement.refusals:
         stays = f"model {former['model_version']} keeps scoring" if former is not None else "nobody is scored"
         decision = f"{evidence.winner} refused, {stays}: {'; '.join(judgement.refusals.values())}. {decision}"
-    rows = []
+    rows, frame, scorer = [], matured.frame, None
     for kind, model in MODELS.items():
         metrics = last_split(evidence.metrics)
         if len(metrics):
             metrics = metrics[metrics["model"] == kind]
         told = metrics.to_json(orient="records") if len(metrics) else None
         row = {"source": source, "outcome": subject.name, "model": kind, "trained_at": now, "metrics": told}
-        row |= {"first_cohort": matured["term"].min(), "last_cohort": matured["term"].max()}
-        row |= {"row_count": len(matured), "learner_count": matured["learner_key"].nunique()}
+        row |= {"first_cohort": frame["term"].min(), "last_cohort": frame["term"].max()}
+        row |= {"row_count": len(matured), "learner_count": frame["learner_key"].nunique()}
         row |= {"is_champion": kind == evidence.winner and not judgement.refusals, "decision": decision}
         row |= {"features": json.dumps([x.name for x in subject.features])}
         if kind == evidence.winner or (model.is_explainable and kind == "logistic"):
-            scorer = fit_scorer(matured, "y", subject.features, COLUMNS, kind=kind, folds=FOLDS)
-            save_scorer(settings, scorer)
+            scorer = fit_scorer(matured, "y", COLUMNS, kind=kind, like=scorer)
+            save_scorer(settings, scorer, reference_of(scorer, matured))
             row |= {"model_version": scorer.version, "file": scorer.version}
         elif told is None:
             continue
@@ -180,10 +180,20 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
     erased_at = {source.name: erasures.last_unloaded(source.name) for source in registered_sources(settings)}
 
     def work(subject: Subject, source: str) -> tuple[Subject, str, str, Training | None]:
-        matured = subject.read_matured(store, source, settings.at_risk_training_learners)
-        reason = _why_not(subject, matured, registry, source, kept["backtest"], now, erased_at.get(source), is_refused)
-        if reason:
-            return subject, source, reason, None
+        reason = _why_not(
+            subject,
+            subject.matured_terms(store, source),
+            registry,
+            source,
+            kept["backtest"],
+            now,
+            erased_at.get(source),
+            is_refused,
+            lambda version: is_readable(settings, version),
+        )
+        matured = None if reason else subject.read_matured(store, source)
+        if matured is None or not is_enough(matured.frame, "y", COLUMNS.learner):
+            return subject, source, reason or TOO_FEW, None
         training = _train(subject, source, matured, settings, registry, now)
         return subject, source, training.decision, training
 
@@ -192,8 +202,7 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
         name = f"{source}/{subject.name}"
         told[name] = decision
         if training is None:
-            metrics = last_split(rows_of(kept["backtest"], source, subject))
-            judgements[name] = Judgement(metrics)
+            judgements[name] = Judgement(rows_of(kept["backtest"], source, subject))
             continue
         registered += training.rows
         judgements[name] = training.judgement

@@ -28,7 +28,19 @@ TRAINING_CHECKS = [
         "at_risk_models_are_calibrated",
         asset=MODELS,
         blocking=True,
-        description="Probabilities and frequencies of the last matured cohort agree",
+        description="From week 6 on, probabilities and frequencies of every tested cohort agree, and so does the slope",
+    ),
+    dg.AssetCheckSpec(
+        "at_risk_intervals_hold",
+        asset=MODELS,
+        blocking=True,
+        description="In groups of learners with similar scores the interval holds the share that came, in every cohort",
+    ),
+    dg.AssetCheckSpec(
+        "at_risk_calls_are_worth_it",
+        asset=MODELS,
+        blocking=True,
+        description="Of the tenth that is called, twice as many leave or fail as of all, or three in four",
     ),
     dg.AssetCheckSpec(
         "at_risk_models_do_not_look_ahead",

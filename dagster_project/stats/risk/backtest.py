@@ -8,31 +8,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dagster_project.stats.risk.calibration import calibration_bins, sampling_calibration_error
-from dagster_project.stats.risk.drift import SCORE, drift_table
-from dagster_project.stats.risk.metrics import foretold_auc, measure, ranking_report, subgroup_table
-from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Feature, SevenDayRule
-from dagster_project.stats.risk.training import Columns, RiskScorer, fit_scorer
+from dagster_project.stats.risk.bands import HIGH_SHARE, call_bands, call_places
+from dagster_project.stats.risk.calibration import (
+    calibration_bins,
+    calibration_line,
+    levelled_error,
+    sampling_calibration_errors,
+)
+from dagster_project.stats.risk.drift import SCORE, Reference, drift_table, fit_reference
+from dagster_project.stats.risk.metrics import (
+    bootstrap_auc,
+    called_figures,
+    foretold_auc,
+    held_groups,
+    interval_of,
+    measure,
+    ranking_report,
+    subgroup_table,
+)
+from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, SevenDayRule
+from dagster_project.stats.risk.rows import Columns, Rows
+from dagster_project.stats.risk.training import RiskScorer, fit_scorer
 from dagster_project.stats.suppression import MINIMUM
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20)
+WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52)
 FEWEST_TRAINING_LEARNERS = 150
 FEWEST_OF_EACH_OUTCOME = 25
-FEWEST_FOR_DRIFT = 500
 MOST_ORIGINS = 2
-BETTER_AUC = 0.002  # a challenger must win by more than the seed of a fit changes
+SMALL_COHORT = 0.25  # of the largest's learners: a side cohort tells little, however new it is
+PREDICTION_COLUMNS = ("enrollment_key", "learner_key", "program_key", "course_key", "peer_group")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows that had matured before a cohort began, and the cohort."""
+    """Rows that had matured before a cohort began, and the cohort; `earlier`: how many cohorts the former are of."""
 
     name: str
-    train: pd.DataFrame
-    test: pd.DataFrame
+    train: Rows
+    test: Rows
+    earlier: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,7 @@ class Backtest:
     """Tables of evidence; all empty where no cohort could be predicted. `winner`: kind of the next champion, if fit."""
 
     metrics: pd.DataFrame
+    predictions: pd.DataFrame
     calibration: pd.DataFrame
     subgroups: pd.DataFrame
     ranking: pd.DataFrame
@@ -55,99 +73,143 @@ def is_enough(rows: pd.DataFrame, outcome: str, learner: str) -> bool:
     return len(ends) >= FEWEST_TRAINING_LEARNERS and min(positives, len(ends) - positives) >= FEWEST_OF_EACH_OUTCOME
 
 
-def splits(
-    frame: pd.DataFrame, outcome: str, columns: Columns, *, term: str, starts_on: str, known_on: str
-) -> Iterator[Split]:
-    """The last matured cohorts with enough before them, oldest first.
+def splits(rows: Rows, outcome: str, columns: Columns, *, starts_on: str, known_on: str) -> Iterator[Split]:
+    """The last matured cohorts that are no side cohorts and have enough before them, oldest first.
 
     A cohort trains only when its outcomes (but for one in a hundred, that nobody waits for) were known before the
     other cohort began: withdrawals are known first, and the rows that have matured so far would be nearly all
     withdrawals.
     """
-    cohorts = frame.groupby(term).agg(
-        starts_on=(starts_on, "min"), known_on=(known_on, lambda days: days.quantile(0.99))
+    rows = rows.ordered(columns.offering, columns.week, outcome, columns.withdrawal_day)
+    frame = rows.frame
+    cohorts = frame.groupby(columns.term).agg(
+        starts_on=(starts_on, "min"),
+        known_on=(known_on, lambda days: days.quantile(0.99)),
+        learners=(columns.learner, "nunique"),
     )
     cohorts = cohorts.sort_values("starts_on")
-    for name in cohorts.index[-MOST_ORIGINS:]:
+    main = cohorts.index[cohorts["learners"] >= SMALL_COHORT * cohorts["learners"].max()]
+    for name in main[-MOST_ORIGINS:]:
         earlier = cohorts.index[cohorts["known_on"] < cohorts.loc[name, "starts_on"]]
-        train, test = frame[frame[term].isin(earlier)], frame[frame[term] == name]
-        if is_enough(train, outcome, columns.learner) and is_enough(test, outcome, columns.learner):
-            yield Split(str(name), train, test)
+        is_earlier, is_tested = frame[columns.term].isin(earlier).to_numpy(), (frame[columns.term] == name).to_numpy()
+        if all(is_enough(frame[chosen], outcome, columns.learner) for chosen in (is_earlier, is_tested)):
+            yield Split(str(name), rows.take(is_earlier), rows.take(is_tested), len(earlier))
 
 
 def backtest(
     cohorts: Sequence[Split],
     outcome: str,
-    features: Sequence[Feature],
     columns: Columns,
     *,
     incumbent: str = BoostedTrees.kind,
-    alert_at: float,
     subgroups: Sequence[str],
-    enrollment: str,
-    withdrawal_day: str,
+    called_among: Sequence[str],
     minimum_group: int = MINIMUM,
     seed: int = SEED,
     **fitting: Any,
 ) -> Backtest:
-    """Every model on the last cohort, the incumbent on the earlier ones too.
+    """Every model on every cohort.
+
+    Which kind wins is decided on all cohorts but the last, which the reader looks at; of a single cohort the incumbent
+    stays.
 
     Args:
-        cohorts, outcome, features, columns: as `splits` gives them, and as `fit_scorer` has them.
+        cohorts, outcome, columns: as `splits` gives them, and as `fit_scorer` has them.
         incumbent: kind of the present champion
-        alert_at: probability from which a learner is alerted
         subgroups: columns of the subgroup table
-        enrollment, withdrawal_day: columns of the ranking report
+        called_among: columns that name, with the week, among whom a team chooses whom to call
         minimum_group: fewest learners of a week or subgroup that has figures
         fitting: further arguments of `fit_scorer`
 
     Returns:
-        A `Backtest`. Its metrics: split, week_number, model, is_champion, n, n_positive, base_rate, auc, auprc, brier,
-        calibration_error, calibration_slope, calibration_error_by_chance, auc_foretold. Of the winner on the last
-        cohort: calibration (the curve over all weeks), subgroups, ranking and drift (against the cohorts it was trained
-        on).
+        A `Backtest`. Its metrics: split, earlier_cohorts, week_number, model, is_champion, n, n_positive, base_rate,
+        auc, auc_low, auc_high (95 %), auprc, brier, calibration_error, calibration_error_levelled (all probabilities
+        of the week moved to the level that came), calibration_error_by_chance,
+        calibration_error_most_by_chance (95 % of draws), calibration_slope, calibration_slope_error, auc_foretold,
+        groups, groups_in_interval, n_called, called_precision, called_recall, called_lift. Predictions: split, model,
+        week_number, keys, probability, probability_low, probability_high of the same rows. Of the winner: calibration
+        by split (the curve over all weeks), and on the last cohort subgroups, ranking and drift (against the cohorts it
+        was trained on).
     """
     import pandas as pd
 
-    metrics, scored, scorers = [], {}, {}
-    for position, split in enumerate(cohorts):
-        is_last = position == len(cohorts) - 1
-        for kind in MODELS if is_last else [incumbent]:
-            if kind == SevenDayRule.kind and SevenDayRule.COLUMN not in split.train:
+    metrics, tested, draws = [], {}, {}
+    among = [*called_among, columns.week]
+    for split in cohorts:
+        learner = split.test.learners(columns.learner, outcome)
+        frame = split.test.frame.rename(columns={outcome: "outcome"}).assign(tie=learner, learner=learner)
+        scorer = None
+        for kind in MODELS:
+            if kind == SevenDayRule.kind and not SevenDayRule.can_be_fitted(split.train):
                 continue
-            scorer = fit_scorer(split.train, outcome, features, columns, kind=kind, seed=seed, **fitting)
-            test = split.test.join(scorer.score(split.test)).rename(columns={outcome: "outcome"})
-            if is_last:
-                scored[kind], scorers[kind] = test, scorer
-            for week, rows in test[test[columns.week].isin(WEEKS)].groupby(columns.week):
-                if len(rows) < minimum_group:
-                    continue
-                found = measure(rows["probability"], rows["outcome"])
-                by_chance = sampling_calibration_error(rows["probability"], draws=50)
-                line: dict[str, Any] = {"split": split.name, "week_number": int(week), "model": kind}
-                line |= {"calibration_error_by_chance": by_chance, "auc_foretold": foretold_auc(rows["probability"])}
-                metrics.append(line | found)
-    if not scored:
-        empty = pd.DataFrame()
-        return Backtest(empty, empty, empty, empty, empty, incumbent, "No cohort could be predicted from earlier ones")
-    winner, decision = _challenge(scored, columns.week, incumbent)
+            scorer = fit_scorer(split.train, outcome, columns, kind=kind, seed=seed, like=scorer, **fitting)
+            scored = frame.join(scorer.score(split.test))
+            scored = scored.join(call_places(scored, among))
+            tested[split.name, kind] = scored, scorer
+        for week, positions in frame[frame[columns.week].isin(WEEKS)].groupby(columns.week).groups.items():
+            if len(positions) < minimum_group:
+                continue
+            rows = {kind: table.loc[positions] for (name, kind), (table, _) in tested.items() if name == split.name}
+            one = next(iter(rows.values()))
+            drawn = bootstrap_auc(
+                {kind: part["probability"].to_numpy() for kind, part in rows.items()}, one["outcome"], one["learner"]
+            )
+            draws[split.name, week] = drawn
+            for kind, part in rows.items():
+                line: dict[str, Any] = {"split": split.name, "earlier_cohorts": split.earlier}
+                line |= {"week_number": int(week), "model": kind, **measure(part["probability"], part["outcome"])}
+                line["calibration_slope_error"] = calibration_line(part["probability"], part["outcome"])[1]
+                line["auc_low"], line["auc_high"] = interval_of(drawn[kind])
+                line["calibration_error_levelled"] = levelled_error(part["probability"], part["outcome"])
+                by_chance = sampling_calibration_errors(part["probability"], draws=100)
+                line["calibration_error_by_chance"] = by_chance.mean()
+                line["calibration_error_most_by_chance"] = np.quantile(by_chance, 0.95)
+                line["auc_foretold"] = foretold_auc(part["probability"])
+                line["groups_in_interval"], line["groups"] = held_groups(part)
+                metrics.append(line | called_figures(part, HIGH_SHARE, minimum=minimum_group))
+    if not metrics:
+        return Backtest(*[pd.DataFrame()] * 6, incumbent, "No cohort could be predicted from earlier ones")
     table = pd.DataFrame(metrics)
+    winner, decision = _challenge(table, draws, cohorts[-1].name, incumbent)
     table["is_champion"] = table["model"] == winner
-    last, rows = cohorts[-1].name, scored[winner]
+    last = cohorts[-1].name
+    rows, scorer = tested[last, winner]
     week = rows[columns.week]
-    ranked = rows.assign(enrollment=rows[enrollment], week=week, withdrawal_day=rows[withdrawal_day])
+    rows = rows.assign(is_called=call_bands(rows, among) != "low", week=week, enrollment=rows["enrollment_key"])
     known = [column for column in subgroups if column in rows and rows[column].nunique() > 1]
+    curves = [
+        calibration_bins(part["probability"], part["outcome"]).assign(split=name)
+        for (name, kind), (part, _) in tested.items()
+        if kind == winner
+    ]
     return Backtest(
         table,
-        calibration_bins(rows["probability"], rows["outcome"]).assign(split=last),
-        subgroup_table(rows[week == _middle(week)], known, alert_at, minimum=minimum_group).assign(
+        _predictions(tested, columns, minimum_group),
+        pd.concat(curves),
+        subgroup_table(rows[week == _middle(week)], known, minimum=minimum_group).assign(
             split=last, week_number=_middle(week)
         ),
-        ranking_report(ranked[week <= WEEKS[-1]]).assign(split=last),
-        cohort_drift(scorers[winner], cohorts[-1].train, rows, columns.week),
+        ranking_report(rows).assign(split=last),
+        cohort_drift(scorer, reference_of(scorer, cohorts[-1].train), cohorts[-1].test),
         winner,
         decision,
     )
+
+
+def _predictions(
+    tested: Mapping[tuple[str, str], tuple[pd.DataFrame, RiskScorer]], columns: Columns, minimum_group: int
+) -> pd.DataFrame:
+    """Rows behind the metrics, by learner."""
+    import pandas as pd
+
+    parts = []
+    for (split, kind), (rows, _) in tested.items():
+        rows = rows[rows[columns.week].isin(WEEKS)]
+        rows = rows[rows.groupby(columns.week)[columns.week].transform("size") >= minimum_group]
+        keys = [column for column in PREDICTION_COLUMNS if column in rows]
+        part = rows[[*keys, "probability", "low", "high", "log_odds"]].assign(week_number=rows[columns.week])
+        parts.append(part.assign(split=split, model=kind))
+    return pd.concat(parts, ignore_index=True).rename(columns={"low": "probability_low", "high": "probability_high"})
 
 
 def last_split(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -161,59 +223,48 @@ def _middle(week: pd.Series) -> int:
     return int(known[np.argmin(np.abs(known - 4))])
 
 
-def _challenge(scored: Mapping[str, pd.DataFrame], week: str, incumbent: str) -> tuple[str, str]:
-    """The next champion: a challenger that can explain itself wins with a better AUC by week and Brier score."""
+def _challenge(
+    metrics: pd.DataFrame, draws: Mapping[tuple[str, int], Mapping[str, np.ndarray]], last: str, incumbent: str
+) -> tuple[str, str]:
+    """The next champion: a challenger that can explain itself wins by more AUC than chance gives, and by Brier score.
 
-    def quality(rows: pd.DataFrame) -> tuple[float, float]:
-        found = [measure(part["probability"], part["outcome"]) for _, part in rows.groupby(week)]
-        return float(np.nanmean([x["auc"] for x in found])), float(np.mean([x["brier"] for x in found]))
-
-    marks = {kind: quality(rows) for kind, rows in scored.items() if MODELS[kind].is_explainable}
-    auc, brier = marks[incumbent]
-    winners = [kind for kind, (a, b) in marks.items() if a > auc + BETTER_AUC and b < brier]
-    told = ", ".join(f"{kind} AUC {a:.3f} Brier {b:.3f}" for kind, (a, b) in marks.items())
-    if not winners:
-        return incumbent, f"{incumbent} stays: {told}"
-    winner = max(winners, key=lambda kind: marks[kind][0])
-    return winner, f"{winner} replaces {incumbent}: {told}"
-
-
-def cohort_drift(
-    scorer: RiskScorer, trained: pd.DataFrame, now: pd.DataFrame, week: str, compared: np.ndarray | None = None
-) -> pd.DataFrame:
-    """How far rows are from the trained ones of the same weeks of term.
-
-    Args:
-        trained, now: whole cohorts.
-        week: column of the week of term
-        compared (array of bool, shape (rows of now,), optional): the rows that are judged; all if not given.
-
-    Returns:
-        DataFrame: `drift_table` of the features' columns and of the model's log-odds ("score"); the level is "too few
-        rows" where one side has fewer than `FEWEST_FOR_DRIFT`.
+    On the cohorts before the last, by the mean over weeks; the AUC's difference beyond 95 % of the paired draws.
     """
-    import pandas as pd
+    judged = metrics[(metrics["split"] != last) & metrics["model"].map(lambda kind: MODELS[kind].is_explainable)]
+    if judged.empty:
+        return incumbent, f"{incumbent} stays: there is no cohort to choose on but the last, which is reported"
+    mean = judged.groupby("model")[["auc", "brier"]].mean()
+    told = ", ".join(f"{kind} AUC {x['auc']:.3f} Brier {x['brier']:.3f}" for kind, x in mean.iterrows())
+    where = ", ".join(sorted(judged["split"].unique()))
+    beaten = {}
+    for kind in mean.index.drop(incumbent):
+        paired = [drawn[kind] - drawn[incumbent] for (split, _), drawn in draws.items() if split != last]
+        low, _ = interval_of(np.mean(paired, axis=0))
+        if low > 0 and mean.loc[kind, "brier"] < mean.loc[incumbent, "brier"]:
+            beaten[kind] = mean.loc[kind, "auc"]
+    if not beaten:
+        return incumbent, f"{incumbent} stays on {where}: {told}"
+    winner = max(beaten, key=lambda kind: beaten[kind])
+    return winner, f"{winner} replaces {incumbent} on {where}: {told}"
 
-    now = now.assign(score=scorer.log_odds(now))
-    now = now if compared is None else now[compared]
-    shares = now[week].value_counts(normalize=True)
-    trained = trained[trained[week].isin(shares.index)]
-    encoded = scorer.encoder.encode(trained)
-    trained = trained.assign(score=scorer.model.log_odds(encoded))
-    columns = list(dict.fromkeys(column for feature in scorer.encoder.features for column in feature.columns))
-    if trained.empty:
-        return pd.DataFrame({"feature": [*columns, SCORE]}).assign(psi=np.nan, importance=np.nan, level="too few rows")
-    # Cohorts start on different days: as many rows of each week as there are now, or the calendar would be the drift.
-    expected = pd.concat(
-        [
-            rows.sample(round(shares[value] * len(trained)), replace=True, random_state=SEED)
-            for value, rows in trained.groupby(week)
-        ]
+
+def reference_of(scorer: RiskScorer, rows: Rows) -> Reference:
+    """How the rows lie that a scorer was trained on."""
+    matrix = scorer.encoder.encode(rows)
+    order = np.argsort(rows.hashes, kind="stable")
+    return fit_reference(
+        _named(scorer, matrix), rows.frame[scorer.columns.week].to_numpy(int), scorer.importance(matrix[order])
     )
-    table = drift_table(expected, now, [*columns, SCORE], scorer.importance(encoded))
-    if min(len(trained), len(now)) < FEWEST_FOR_DRIFT:
-        table["level"] = "too few rows"
-    return table
+
+
+def cohort_drift(scorer: RiskScorer, reference: Reference, now: Rows) -> pd.DataFrame:
+    """How far rows are from the trained ones of the same weeks of term: `drift_table` of features and log-odds."""
+    columns = _named(scorer, scorer.encoder.encode(now))
+    return drift_table(reference, columns, now.frame[scorer.columns.week].to_numpy(int))
+
+
+def _named(scorer: RiskScorer, matrix: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip(scorer.encoder.names, matrix.T, strict=True)) | {SCORE: scorer.model.log_odds(matrix)}
 
 
 def leaking_features(
@@ -244,16 +295,17 @@ def leaking_features(
 def stability(
     first: RiskScorer,
     second: RiskScorer,
-    frame: pd.DataFrame,
+    rows: Rows,
+    values: pd.DataFrame,
     actionable: Sequence[str],
     *,
-    rows: np.ndarray | None = None,
+    explained: np.ndarray | None = None,
 ) -> float:
     """Mean Jaccard of the reasons that two scorers tell of the same learners; arguments as of `RiskScorer.reasons`."""
     import pandas as pd
 
     told = [
-        scorer.reasons(frame, actionable, rows=rows).groupby("row")["reason"].agg(frozenset)
+        scorer.reasons(rows, values, actionable, explained=explained).groupby("row")["reason"].agg(frozenset)
         for scorer in (first, second)
     ]
     pairs = pd.concat(told, axis=1).map(lambda reasons: reasons if isinstance(reasons, frozenset) else frozenset())

@@ -2,21 +2,19 @@
 
 References:
     [1] Platt (1999), Probabilistic outputs for support vector machines, Advances in Large Margin Classifiers, 61-74.
-    [2] Zadrozny and Elkan (2002), Transforming classifier scores into accurate multiclass probability estimates, KDD.
-    [3] Cox (1958), Two further applications of a model for binary regression, Biometrika 45, 562-565: the slope.
+    [2] Cox (1958), Two further applications of a model for binary regression, Biometrika 45, 562-565: the slope.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ISOTONIC_FROM_POSITIVES = 1000
 BINS = 10
 STEPS = 50
 
@@ -28,60 +26,13 @@ class Platt:
     slope: float
     intercept: float
 
-    def probability(self, log_odds) -> np.ndarray:
-        """Probabilities (n,) of log-odds (n,)."""
-        from scipy.special import expit
+    def log_odds(self, log_odds) -> np.ndarray:
+        """Calibrated log-odds (n,) of log-odds (n,)."""
+        return self.intercept + self.slope * np.asarray(log_odds, float)
 
-        return expit(self.intercept + self.slope * np.asarray(log_odds, float))
-
-    def to_dict(self) -> dict:
-        """As JSON holds it, for `read_calibration`."""
-        return {"kind": "platt", "slope": self.slope, "intercept": self.intercept}
-
-
-@dataclass(frozen=True)
-class Isotonic:
-    """A never falling curve through ``(log_odds, probability)``, straight between its points [2]."""
-
-    log_odds: tuple[float, ...]
-    fitted: tuple[float, ...]
-
-    def probability(self, log_odds) -> np.ndarray:
-        """Probabilities (n,) of log-odds (n,); beyond the fitted ones that of the nearest."""
-        return np.interp(np.asarray(log_odds, float), self.log_odds, self.fitted)
-
-    def to_dict(self) -> dict:
-        """As JSON holds it, for `read_calibration`."""
-        return {"kind": "isotonic", "log_odds": list(self.log_odds), "fitted": list(self.fitted)}
-
-
-Calibration: TypeAlias = Platt | Isotonic
-
-
-def read_calibration(saved: dict) -> Calibration:
-    """What ``to_dict`` gave, as it was."""
-    if saved["kind"] == "platt":
-        return Platt(saved["slope"], saved["intercept"])
-    return Isotonic(tuple(saved["log_odds"]), tuple(saved["fitted"]))
-
-
-def fit_calibration(log_odds, outcome) -> Calibration:
-    """Fit on rows that the model has not seen: isotonic from 1,000 rows of the rarer outcome on, else Platt's line.
-
-    Below that an isotonic curve follows the noise.
-
-    Args:
-        log_odds, outcome: arrays of shape (n,)
-    """
-    from sklearn.isotonic import IsotonicRegression
-
-    log_odds, outcome = np.asarray(log_odds, float), np.asarray(outcome, float)
-    if min(outcome.sum(), (1 - outcome).sum()) < ISOTONIC_FROM_POSITIVES:
-        return fit_platt(log_odds, outcome)
-    # Certainty is more than any sample shows: the ends of the curve stay half a row away from 0 and 1.
-    end = 0.5 / len(outcome)
-    curve = IsotonicRegression(y_min=end, y_max=1 - end, out_of_bounds="clip").fit(log_odds, outcome)
-    return Isotonic(tuple(curve.X_thresholds_.tolist()), tuple(curve.y_thresholds_.tolist()))
+    def to_dict(self) -> dict[str, float]:
+        """As JSON holds it: `Platt(**saved)` reads it."""
+        return {"slope": self.slope, "intercept": self.intercept}
 
 
 def fit_platt(log_odds, outcome) -> Platt:
@@ -109,26 +60,41 @@ def fit_offset(log_odds, outcome) -> tuple[float, float]:
     return shift, float(1 / np.sqrt(max((p * (1 - p)).sum(), 1e-12)))
 
 
-def calibration_slope(probability, outcome) -> float:
-    """Slope of the outcome's log-odds on the predicted ones [3]: 1 is right, below 1 the predictions are too extreme.
+def calibration_line(probability, outcome) -> tuple[float, float]:
+    """Slope of the outcome's log-odds on the predicted ones [2], and its standard error.
 
-    nan where one outcome is missing or all predictions are equal.
+    1 is right, below 1 the predictions are too extreme. nan where one outcome is missing or all predictions are equal.
     """
-    from scipy.special import logit
+    from scipy.special import expit, logit
 
     p, outcome = np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6), np.asarray(outcome, float)
     if len(np.unique(outcome)) < 2 or np.ptp(p) == 0:
-        return float("nan")
-    return _logistic_line(logit(p), outcome)[1]
+        return float("nan"), float("nan")
+    x = logit(p)
+    intercept, slope = _logistic_line(x, outcome)
+    fitted = expit(intercept + slope * x)
+    weight = fitted * (1 - fitted)
+    spread = (weight * (x - np.average(x, weights=weight)) ** 2).sum() if weight.sum() else 0.0
+    return slope, float(1 / np.sqrt(max(spread, 1e-12)))
+
+
+def calibration_slope(probability, outcome) -> float:
+    """The slope alone of `calibration_line`."""
+    return calibration_line(probability, outcome)[0]
 
 
 def calibration_bins(probability, outcome, bins: int = BINS) -> pd.DataFrame:
-    """Bins of equal count by predicted probability: bin, n, mean_probability, frequency."""
+    """Bins of equal count by predicted probability: bin, n, mean_probability, frequency.
+
+    Rows of equal probability that two bins share count in both as they ended on average: in no bin by where they stand.
+    """
     import pandas as pd
 
-    order = np.argsort(np.asarray(probability, float), kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
     p, outcome = np.asarray(probability, float), np.asarray(outcome, float)
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    _, group, count = np.unique(p, return_inverse=True, return_counts=True)
+    outcome = (np.bincount(group, outcome) / count)[group]
     return pd.DataFrame(
         {
             "bin": np.arange(1, len(parts) + 1),
@@ -145,11 +111,27 @@ def calibration_error(probability, outcome, bins: int = BINS) -> float:
     return float(np.average((table["mean_probability"] - table["frequency"]).abs(), weights=table["n"]))
 
 
-def sampling_calibration_error(probability, *, bins: int = BINS, draws: int = 200, seed: int = 0) -> float:
-    """The error that perfectly calibrated probabilities would show on as many rows, by chance alone."""
-    p = np.asarray(probability, float)
+def levelled_error(probability, outcome, bins: int = BINS) -> float:
+    """The calibration error that is left when all log-odds are moved alike, so that their mean is what came."""
+    from scipy.special import expit, logit
+
+    log_odds, outcome = logit(np.asarray(probability, float)), np.asarray(outcome, float)
+    if len(np.unique(outcome)) < 2:
+        return calibration_error(probability, outcome, bins)
+    return calibration_error(expit(log_odds + fit_offset(log_odds, outcome)[0]), outcome, bins)
+
+
+def sampling_calibration_errors(probability, *, bins: int = BINS, draws: int = 200, seed: int = 0) -> np.ndarray:
+    """The errors that perfectly calibrated probabilities would show on as many rows by chance alone, shape (draws,)."""
+    p = np.sort(np.asarray(probability, float))
+    sizes = np.array([len(part) for part in np.array_split(p, bins) if len(part)])
+    starts = np.cumsum(sizes) - sizes
     rng = np.random.default_rng(seed)
-    return float(np.mean([calibration_error(p, rng.random(len(p)) < p, bins) for _ in range(draws)]))
+    found = np.empty(draws)
+    for draw in range(draws):
+        gaps = np.add.reduceat(p - (rng.random(len(p)) < p), starts)
+        found[draw] = np.abs(gaps).sum() / len(p)
+    return found
 
 
 def _logistic_line(x: np.ndarray, target: np.ndarray) -> tuple[float, float]:

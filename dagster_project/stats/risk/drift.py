@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,42 +13,91 @@ if TYPE_CHECKING:
 
 WARN_ABOVE, BLOCK_ABOVE = 0.10, 0.25
 BINS = 10
+FEWEST_ROWS = 500  # on a side: with fewer, a difference tells mostly of chance
 DRIFTED_SHARE = 0.25  # of what moves the score: features beyond the limit that together weigh more make another cohort
 SCORE = "score"  # the row of a drift table that is no feature
 SMALLEST_SHARE = 1e-4  # stands for an empty bin: the logarithm of nothing would be infinite
 
 
-def population_stability_index(expected, actual, *, bins: int = BINS) -> float:
+def population_stability_index(expected: np.ndarray, actual: np.ndarray, *, bins: int = BINS) -> float:
     """PSI: the sum over bins of (share now - share then) · log(share now / share then).
 
     Args:
-        expected, actual (arrays of shape (n,), (m,)): the reference and what is compared with it; numbers, booleans or
-            words. Missing values are a bin of their own.
-        bins: bins of equal count of the reference for numbers; words have one bin each.
+        expected, actual: the reference, numbers of shape (n,), and what is compared with it, (m,). Missing values are a
+            bin of their own.
+        bins: bins of equal count of the reference
 
     Returns:
         float: below .10 alike; above .25 another population. nan: one of both is empty.
     """
+    edges = _edges(expected, bins)
+    return _index(_counts(expected, edges), _counts(actual, edges))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How features and score of the trained rows lie, week by week: what a model keeps of whom it was trained on.
+
+    Attributes:
+        edges: inner bounds of the bins by column, bins of equal count over all weeks
+        counts: by week and column the rows of each bin, those with a missing value last
+        importance: share of each feature in what moves the score
+    """
+
+    edges: Mapping[str, Sequence[float]]
+    counts: Mapping[int, Mapping[str, Sequence[int]]]
+    importance: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, for `from_dict`."""
+        counts = {str(week): dict(columns) for week, columns in self.counts.items()}
+        return {"edges": dict(self.edges), "counts": counts, "importance": dict(self.importance)}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Reference:
+        """The reference that `to_dict` gave."""
+        counts = {int(week): columns for week, columns in saved["counts"].items()}
+        return cls(saved["edges"], counts, saved["importance"])
+
+
+def fit_reference(
+    columns: Mapping[str, np.ndarray], week: np.ndarray, importance: Mapping[str, float], *, bins: int = BINS
+) -> Reference:
+    """Of trained rows; ``columns``: numbers by name, shape (rows,) each, nan where missing; ``week``: shape (rows,)."""
+    edges = {name: _edges(values, bins) for name, values in columns.items()}
+    counts = {
+        int(value): {name: _counts(values[week == value], edges[name]).tolist() for name, values in columns.items()}
+        for value in np.unique(week)
+    }
+    return Reference({name: inner.tolist() for name, inner in edges.items()}, counts, dict(importance))
+
+
+def drift_table(reference: Reference, columns: Mapping[str, np.ndarray], week: np.ndarray) -> pd.DataFrame:
+    """PSI of rows against as many of the reference in each of their weeks, or the calendar would be the drift.
+
+    Args:
+        columns, week: as of `fit_reference`; a week that the reference does not know is compared with its nearest.
+
+    Returns:
+        DataFrame: feature, psi, level ("fine", "warn", "block"), importance, n_expected, n_actual; largest PSI first.
+    """
     import pandas as pd
 
-    expected, actual = pd.Series(np.asarray(expected)), pd.Series(np.asarray(actual))
-    if expected.empty or actual.empty:
-        return float("nan")
-    shares = [_shares(column, _edges(expected, bins)) for column in (expected, actual)]
-    then, now = (x.clip(lower=SMALLEST_SHARE) for x in shares[0].align(shares[1], fill_value=0.0))
-    return float(((now - then) * np.log(now / then)).sum())
-
-
-def drift_table(
-    expected: pd.DataFrame, actual: pd.DataFrame, columns: list[str], importance: Mapping[str, float] | None = None
-) -> pd.DataFrame:
-    """PSI by column, largest first: feature, psi, level ("fine", "warn", "block"), importance (nan where not given)."""
-    import pandas as pd
-
-    psi = [population_stability_index(expected[column], actual[column]) for column in columns]
-    table = pd.DataFrame({"feature": columns, "psi": psi})
-    table["importance"] = table["feature"].map(dict(importance or {})).astype(float)
+    known = np.array(sorted(reference.counts))
+    values, rows = np.unique(week, return_counts=True)
+    nearest = [int(known[np.argmin(np.abs(known - value))]) for value in values]
+    lines = []
+    for name, inner in reference.edges.items():
+        counts = np.array([reference.counts[value][name] for value in nearest], float)
+        expected = rows @ (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+        lines.append((name, _index(expected, _counts(columns[name], np.asarray(inner)))))
+    table = pd.DataFrame(lines, columns=["feature", "psi"])
+    table["importance"] = table["feature"].map(dict(reference.importance)).astype(float)
     table["level"] = np.select([table["psi"] > BLOCK_ABOVE, table["psi"] > WARN_ABOVE], ["block", "warn"], "fine")
+    first = next(iter(reference.edges))
+    table["n_expected"] = int(sum(sum(reference.counts[value][first]) for value in set(nearest)))
+    table["n_actual"] = len(week)
+    table.loc[table[["n_expected", "n_actual"]].min(axis=1) < FEWEST_ROWS, "level"] = "too few rows"
     return table.sort_values("psi", ascending=False, ignore_index=True)
 
 
@@ -65,22 +115,20 @@ def why_drifted(table: pd.DataFrame) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _edges(expected: pd.Series, bins: int) -> np.ndarray | None:
-    """Inner bounds of the bins; none for words."""
-    import pandas as pd
-
-    if not pd.api.types.is_numeric_dtype(expected):
-        return None
-    known = expected.dropna().to_numpy(float)
+def _edges(expected: np.ndarray, bins: int) -> np.ndarray:
+    """Inner bounds of the bins."""
+    known = expected[~np.isnan(expected)].astype(float)
     return np.unique(np.quantile(known, np.arange(1, bins) / bins)) if len(known) else np.empty(0)
 
 
-def _shares(column: pd.Series, edges: np.ndarray | None) -> pd.Series:
-    """Share of each bin; -1 is the bin of missing values."""
-    import pandas as pd
+def _counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Rows of each bin, those of missing values last."""
+    bin_of = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values.astype(float), side="left"))
+    return np.bincount(bin_of, minlength=len(edges) + 2)
 
-    if edges is None:
-        return column.astype("object").where(column.notna(), "missing").astype(str).value_counts(normalize=True)
-    number = column.to_numpy(float)
-    bin_of = np.where(np.isnan(number), -1, np.searchsorted(edges, number, side="left"))
-    return pd.Series(bin_of).value_counts(normalize=True)
+
+def _index(expected: np.ndarray, actual: np.ndarray) -> float:
+    if not expected.sum() or not actual.sum():
+        return float("nan")
+    then, now = (np.maximum(x / x.sum(), SMALLEST_SHARE) for x in (expected, actual))
+    return float(((now - then) * np.log(now / then)).sum())

@@ -5,7 +5,7 @@ Learners, not rows, are drawn for intervals: one learner in two courses is not t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CALLED_SHARES = (0.05, 0.10, 0.20)
 FEWEST_IN_GROUP = 50
+GROUP = 200  # learners with similar scores, by whom intervals are judged
 DRAWS = 400
 
 
@@ -97,62 +98,85 @@ def measure(probability, outcome) -> dict[str, float]:
     return counts | {name: metric(probability, outcome) for name, metric in METRICS.items()}
 
 
-def bootstrap(
-    probability,
-    outcome,
-    learner,
-    metrics: Sequence[str] = tuple(METRICS),
-    *,
-    draws: int = DRAWS,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals by drawing learners with all their rows, with replacement.
+def bootstrap_auc(
+    probabilities: Mapping[str, np.ndarray], outcome, learner, *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """AUC of several models in the same draws of learners with all their rows, with replacement: shape (draws,) each.
 
     Args:
-        probability, outcome, learner: arrays of shape (n,)
-        metrics: names in ``METRICS``
-
-    Returns:
-        dict: lower and upper end by metric; nan ends where no draw has both outcomes.
+        probabilities: by model, arrays of shape (n,)
+        outcome: shape (n,)
+        learner: number of each row's learner from 0 on, shape (n,). The draws depend on these numbers: they must not
+            depend on how learners are called (`Rows.learners`).
     """
-    probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
-    codes = np.unique(np.asarray(learner), return_inverse=True)[1]
-    order = np.argsort(codes, kind="stable")
-    size = np.bincount(codes)
+    outcome, learner = np.asarray(outcome, bool), np.asarray(learner)
+    learner = np.unique(learner, return_inverse=True)[1]
+    size = int(learner.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in metrics}
-    for _ in range(draws):
-        times = np.bincount(rng.integers(0, len(size), len(size)), minlength=len(size))
-        rows = np.repeat(order, np.repeat(times, size))
-        for name in metrics:
-            drawn[name].append(METRICS[name](probability[rows], outcome[rows]))
-    tail = (1 - level) / 2
-    return {
-        name: tuple(np.nanquantile(values, [tail, 1 - tail])) if np.isfinite(values).any() else (np.nan, np.nan)
-        for name, values in drawn.items()
-    }
+    times = [np.bincount(rng.integers(0, size, size), minlength=size) for _ in range(draws)]
+    found = {}
+    for name, probability in probabilities.items():
+        level, group = np.unique(np.asarray(probability, float), return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        starts = np.searchsorted(group[order], np.arange(len(level)))
+        of_learner, is_positive = learner[order], outcome[order]
+        found[name] = np.array([_weighted_auc(drawn[of_learner], is_positive, starts) for drawn in times])
+    return found
+
+
+def _weighted_auc(weight: np.ndarray, is_positive: np.ndarray, starts: np.ndarray) -> float:
+    """Of rows by ascending score, groups of equal scores from ``starts`` on."""
+    positives = np.add.reduceat(weight * is_positive, starts)
+    negatives = np.add.reduceat(weight * ~is_positive, starts)
+    pairs = positives.sum() * negatives.sum()
+    before = np.cumsum(negatives) - negatives
+    return float((positives @ before + positives @ negatives / 2) / pairs) if pairs else float("nan")
+
+
+def interval_of(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of draws; nan where none is a number."""
+    if not np.isfinite(values).any():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def held_groups(rows: pd.DataFrame, size: int = GROUP) -> tuple[int, int]:
+    """In how many groups of learners with similar scores the interval holds what came, and how many groups there are.
+
+    Args:
+        rows: ``probability``, ``low``, ``high`` and ``outcome`` of one week; the frequency of a group may miss its mean
+            interval by its binomial error.
+        size: learners of a group, at the least.
+    """
+    if len(rows) < size:
+        return 0, 0
+    order = np.lexsort((rows["outcome"], rows["probability"]))
+    outcome, low, high = (rows[name].to_numpy(float)[order] for name in ("outcome", "low", "high"))
+    counts = np.array([len(part) for part in np.array_split(order, len(rows) // size)])
+    starts = np.cumsum(counts) - counts
+    share, low, high = (np.add.reduceat(values, starts) / counts for values in (outcome, low, high))
+    margin = 1.96 * np.sqrt(share * (1 - share) / counts)
+    return int(((low - margin <= share) & (share <= high + margin)).sum()), len(counts)
 
 
 def subgroup_table(
     rows: pd.DataFrame,
     columns: Sequence[str],
-    alert_at: float,
     *,
     fewest: int = FEWEST_IN_GROUP,
     minimum: int = MINIMUM,
 ) -> pd.DataFrame:
-    """How the scores do for parts of the learners, and how often each part is alerted and missed.
+    """How the scores do for parts of the learners, and how often each part is called and missed.
 
     Args:
-        rows: ``probability``, ``outcome`` and the columns.
-        alert_at: probability from which a learner is alerted.
+        rows: ``probability``, ``outcome``, ``is_called`` (whether the learner is on the call list) and the columns.
         fewest: smaller groups get their n and no figure: they would tell more about chance.
         minimum: where a group is smaller than that, its figure would be about persons: it has not even its n, and nor
             has a larger one from which it would follow.
 
     Returns:
-        DataFrame: subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, alert_rate,
+        DataFrame: subgroup, value, n, n_positive, base_rate, mean_probability, auc, calibration_error, call_rate,
         false_negative_rate with its 95 % Wilson interval (false_negative_low, false_negative_high).
     """
     import pandas as pd
@@ -169,7 +193,8 @@ def subgroup_table(
             if reason is None:
                 row["n"] = len(part)
             if reason is None and len(part) >= fewest:
-                missed = int((outcome * (probability < alert_at)).sum())
+                is_called = part["is_called"].to_numpy(bool)
+                missed = int((outcome * ~is_called).sum())
                 low, high = wilson_interval(missed, positives)
                 row |= {
                     "n_positive": positives,
@@ -177,14 +202,14 @@ def subgroup_table(
                     "mean_probability": probability.mean(),
                     "auc": auc(probability, outcome),
                     "calibration_error": calibration_error(probability, outcome),
-                    "alert_rate": float(np.mean(probability >= alert_at)),
+                    "call_rate": float(np.mean(is_called)),
                     "false_negative_rate": missed / positives if positives else np.nan,
                     "false_negative_low": low,
                     "false_negative_high": high,
                 }
             found.append(row)
     names = ["subgroup", "value", "n", "n_positive", "base_rate", "mean_probability", "auc", "calibration_error"]
-    names += ["alert_rate", "false_negative_rate", "false_negative_low", "false_negative_high"]
+    names += ["call_rate", "false_negative_rate", "false_negative_low", "false_negative_high"]
     return pd.DataFrame(found).reindex(columns=names).astype({"n": "Int64"})
 
 
@@ -198,29 +223,46 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     return max(0.0, float(low)), min(1.0, float(high))  # beyond by rounding only
 
 
-def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) -> pd.DataFrame:
-    """What a team gets that each week calls the share of learners with the highest scores.
+def called_figures(rows: pd.DataFrame, share: float, *, minimum: int = MINIMUM) -> dict[str, float]:
+    """What a team gets that calls this share of each cohort: n_called, called_precision, called_recall, called_lift.
 
     Args:
-        rows: one row per enrolled learner and week: ``enrollment``, ``week``, ``probability``, ``outcome`` and
-            ``withdrawal_day`` (days from the first day, nan: did not withdraw).
+        rows: one row per learner enrolled in one week: ``place`` in the cohort, its ``size`` (`call_places`),
+            ``outcome``.
+        minimum: of fewer called learners the figures would be about persons: nan.
+    """
+    is_called = _is_called(rows, share)
+    outcome = rows["outcome"].to_numpy(float)
+    count, positives = int(is_called.sum()), outcome.sum()
+    if count < minimum:
+        return dict.fromkeys(("n_called", "called_precision", "called_recall", "called_lift"), np.nan)
+    precision = outcome[is_called].mean()
+    recall = outcome[is_called].sum() / positives if positives else np.nan
+    lift = precision / outcome.mean() if positives else np.nan
+    return {"n_called": count, "called_precision": precision, "called_recall": recall, "called_lift": lift}
+
+
+def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) -> pd.DataFrame:
+    """What a team gets that each week calls the share of each cohort with the highest scores.
+
+    Args:
+        rows: one row per enrolled learner and week: ``enrollment``, ``week``, ``place`` in the cohort and its ``size``
+            (`call_places`), ``outcome`` and ``withdrawal_day`` (days from the first day, nan: did not withdraw).
 
     Returns:
-        DataFrame: called_share, weeks, precision and recall (means over weeks), median_days_to_withdrawal (from a
+        DataFrame: called_share, weeks, precision, recall and lift (means over weeks), median_days_to_withdrawal (from a
         learner's first day on the list, those who withdrew later), weekly_turnover (share of the list that was not on
         it a week before, of those enrolled then).
     """
     import pandas as pd
 
-    ordered = rows.sort_values(["week", "probability", "enrollment"], ascending=[True, False, True])
-    place = ordered.groupby("week").cumcount()
-    size = ordered.groupby("week")["enrollment"].transform("size")
     found = []
+    every = rows.groupby("week")["outcome"]
     for share in shares:
-        called = ordered[place < np.ceil(share * size)]
+        called = rows[_is_called(rows, share)]
         weeks = called.groupby("week")
         precision = weeks["outcome"].mean()
-        recall = weeks["outcome"].sum() / ordered.groupby("week")["outcome"].sum().replace(0, np.nan)
+        recall = weeks["outcome"].sum() / every.sum().replace(0, np.nan)
         first = called.groupby("enrollment").agg(week=("week", "min"), withdrawal_day=("withdrawal_day", "first"))
         ahead = (first["withdrawal_day"] - 7 * first["week"]).dropna()
         lists = {week: set(part["enrollment"]) for week, part in weeks}
@@ -231,8 +273,13 @@ def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) 
                 "weeks": len(lists),
                 "precision": precision.mean(),
                 "recall": recall.mean(),
+                "lift": (precision / every.mean().replace(0, np.nan)).mean(),
                 "median_days_to_withdrawal": ahead[ahead >= 0].median(),
                 "weekly_turnover": float(np.mean(new)) if new else np.nan,
             }
         )
     return pd.DataFrame(found)
+
+
+def _is_called(rows: pd.DataFrame, share: float) -> np.ndarray:
+    return (rows["place"] <= np.ceil(np.round(share * rows["size"], 9))).to_numpy()

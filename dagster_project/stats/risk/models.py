@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    from dagster_project.stats.risk.rows import Rows
+
 LEVEL_PRIOR_ROWS = 1000
 SEED = 20240301
 
@@ -72,70 +74,55 @@ def rank_within_cohort(frame: pd.DataFrame, columns: Sequence[str], cohort: Sequ
 
 @dataclass(frozen=True)
 class Encoder:
-    """From the frame of a mart to a matrix of numbers, alike at training and at scoring.
+    """Which features a model takes, and the numbers that stand for words, alike at training and at scoring.
 
     Attributes:
         features: the matrix's columns
-        cohort: columns that name who is compared with whom, the week among them
         levels: the words of each category column, those of the lowest risk first; another word counts as missing
     """
 
     features: tuple[Feature, ...]
-    cohort: tuple[str, ...]
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def fit(
-        cls, frame: pd.DataFrame, outcome: np.ndarray, features: Sequence[Feature], cohort: Sequence[str]
-    ) -> Encoder:
-        """Fix the order of the category levels; features whose columns are missing or all alike are left out.
+    def fit(cls, rows: Rows, outcome: np.ndarray) -> Encoder:
+        """Fix the order of the category levels; features that are missing or all alike are left out.
 
         Raises:
-            ValueError: no feature is left, or a cohort column is missing.
+            ValueError: no feature is left.
         """
         import pandas as pd
 
-        missing = [column for column in cohort if column not in frame]
-        if missing:
-            raise ValueError(f"The frame lacks the cohort's columns {', '.join(missing)}; it has {', '.join(frame)}")
-        varying = {column for column in frame if frame[column].nunique(dropna=True) > 1}
-        usable = tuple(x for x in features if varying.issuperset(x.columns))
+        usable = tuple(x for j, x in enumerate(rows.features) if _varies(rows, j))
         if not usable:
-            raise ValueError(f"No feature varies in {len(frame)} rows: {', '.join(x.column for x in features)}")
-        known = pd.Series(np.asarray(outcome, float), frame.index)
-        levels = {x.column: _ordered_levels(frame[x.column], known) for x in usable if x.kind == "category"}
-        return cls(usable, tuple(cohort), levels)
+            names = ", ".join(x.column for x in rows.features)
+            raise ValueError(f"No feature varies in {len(rows)} rows: {names}")
+        known = pd.Series(np.asarray(outcome, float), rows.frame.index)
+        levels = {x.column: _ordered_levels(rows.frame[x.column], known) for x in usable if x.kind == "category"}
+        return cls(usable, levels)
 
     @property
     def names(self) -> list[str]:
         """Names of the matrix's columns, in order."""
         return [feature.name for feature in self.features]
 
-    def encode(self, frame: pd.DataFrame) -> np.ndarray:
-        """Matrix of shape (rows, features), missing values nan. The frame must hold whole cohorts."""
+    def encode(self, rows: Rows) -> np.ndarray:
+        """float32 (rows, features), missing values nan."""
         import pandas as pd
 
-        ranked = sorted({column for x in self.features if x.kind in ("rank", "trend") for column in x.columns})
-        ranks = rank_within_cohort(frame, ranked, self.cohort) if ranked else pd.DataFrame()
-        matrix = np.empty((len(frame), len(self.features)))
+        at = {feature: j for j, feature in enumerate(rows.features)}
+        matrix = rows.matrix[:, [at[feature] for feature in self.features]]
         for j, feature in enumerate(self.features):
-            if feature.kind == "rank":
-                matrix[:, j] = ranks[feature.column].to_numpy()
-            elif feature.kind == "trend":
-                matrix[:, j] = (ranks[feature.column] - ranks[feature.against]).to_numpy()
-            elif feature.kind == "category":
+            if feature.kind == "category":
                 levels = self.levels[feature.column]
                 place = pd.Series(np.arange(len(levels), dtype=float), index=list(levels))
-                matrix[:, j] = frame[feature.column].astype("object").map(str).map(place)
-            else:
-                matrix[:, j] = frame[feature.column].to_numpy(float, na_value=np.nan)
+                matrix[:, j] = rows.frame[feature.column].astype("object").map(str).map(place)
         return matrix
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, for `from_dict`."""
         return {
             "features": [vars(feature) for feature in self.features],
-            "cohort": list(self.cohort),
             "levels": {column: list(words) for column, words in self.levels.items()},
         }
 
@@ -144,9 +131,17 @@ class Encoder:
         """The encoder that `to_dict` gave."""
         return cls(
             tuple(Feature(**feature) for feature in saved["features"]),
-            tuple(saved["cohort"]),
             {column: tuple(words) for column, words in saved["levels"].items()},
         )
+
+
+def _varies(rows: Rows, position: int) -> bool:
+    feature = rows.features[position]
+    if feature.kind == "category":
+        return rows.frame[feature.column].nunique(dropna=True) > 1
+    column = rows.matrix[:, position]
+    known = column[~np.isnan(column)]
+    return len(known) > 0 and bool(known.min() < known.max())
 
 
 class RiskModel(Protocol):
@@ -165,8 +160,12 @@ class RiskModel(Protocol):
         """The model as text that `from_text` reads: nothing in it can run."""
 
     @classmethod
-    def fit(cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature]) -> RiskModel:
-        """A model of outcomes (rows,), 0 or 1; each kind has settings of its own besides."""
+    def bind(cls, matrix: np.ndarray) -> Any:
+        """What several models of the same rows are fitted from: made once."""
+
+    @classmethod
+    def fit(cls, bound: Any, chosen: np.ndarray, outcome: np.ndarray, features: Sequence[Feature]) -> RiskModel:
+        """A model of the chosen rows (positions) and their outcomes (chosen,), 0 or 1; kinds have settings besides."""
 
     @classmethod
     def from_text(cls, text: str) -> RiskModel:
@@ -181,27 +180,36 @@ class BoostedTrees:
     kind: ClassVar[str] = "lightgbm"
     is_explainable: ClassVar[bool] = True
 
-    # Regularised until the next cohort, not the own one, was predicted best (2013B -> 2013J of OULAD).
+    # Regularised until the next cohort, not the own one, was predicted best (2013B -> 2013J of OULAD). No bagging: it
+    # draws by where a row stands.
     PARAMETERS: ClassVar[dict[str, Any]] = {
         "objective": "binary",
-        "learning_rate": 0.05,
+        "learning_rate": 0.1,
         "num_leaves": 16,
         "min_data_in_leaf": 300,
         "lambda_l2": 10.0,
         "feature_fraction": 0.3,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
         "num_threads": 1,
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
     }
-    ROUNDS: ClassVar[int] = 200
+    ROUNDS: ClassVar[int] = 100
+
+    @classmethod
+    def bind(cls, matrix: np.ndarray) -> lgb.Dataset:
+        """The rows in bins."""
+        import lightgbm as lgb
+
+        # The bins must not depend on what is fitted from them.
+        settings = {**cls.PARAMETERS, "feature_pre_filter": False}
+        return lgb.Dataset(matrix, np.zeros(len(matrix)), params=settings, free_raw_data=True).construct()
 
     @classmethod
     def fit(
         cls,
-        matrix: np.ndarray,
+        bound: lgb.Dataset,
+        chosen: np.ndarray,
         outcome: np.ndarray,
         features: Sequence[Feature],
         *,
@@ -216,7 +224,8 @@ class BoostedTrees:
         # A leaf of 300 rows in a hundred thousand is noise kept out; in two thousand it is the whole model kept out.
         settings["min_data_in_leaf"] = int(np.clip(len(outcome) // 200, 10, settings["min_data_in_leaf"]))
         settings["monotone_constraints"] = _directions(features)
-        data = lgb.Dataset(matrix, np.asarray(outcome, float), params=settings)
+        settings["feature_pre_filter"] = False
+        data = bound.subset(chosen, params=settings).construct().set_label(np.asarray(outcome, float))
         return cls(lgb.train(settings, data, rounds))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
@@ -252,16 +261,27 @@ class LinearRisk:
     PENALTY: ClassVar[float] = 0.1  # scikit-learn's C
 
     @classmethod
+    def bind(cls, matrix: np.ndarray) -> np.ndarray:
+        """Columns for a linear model."""
+        return _widen(matrix)
+
+    @classmethod
     def fit(
-        cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
+        cls,
+        bound: np.ndarray,
+        chosen: np.ndarray,
+        outcome: np.ndarray,
+        features: Sequence[Feature],
+        *,
+        seed: int = SEED,
     ) -> LinearRisk:
         """Logistic regression with an L2 penalty; a missing value counts as the mean, and is told by a column."""
         from sklearn.linear_model import LogisticRegression
 
-        wide = _widen(matrix)
+        wide = bound[chosen]
         mean, scale = wide.mean(axis=0), wide.std(axis=0)
         scale[scale < 1e-12] = 1.0
-        fitted = LogisticRegression(C=cls.PENALTY, max_iter=500, random_state=seed)
+        fitted = LogisticRegression(C=cls.PENALTY, solver="newton-cholesky", random_state=seed)
         fitted.fit((wide - mean) / scale, np.asarray(outcome, int))
         return cls(mean, scale, fitted.coef_[0], float(fitted.intercept_[0]))
 
@@ -299,15 +319,27 @@ class HistogramTrees:
     is_explainable: ClassVar[bool] = False
 
     @classmethod
+    def bind(cls, matrix: np.ndarray) -> np.ndarray:
+        """The rows as they are."""
+        return matrix
+
+    @classmethod
     def fit(
-        cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
+        cls,
+        bound: np.ndarray,
+        chosen: np.ndarray,
+        outcome: np.ndarray,
+        features: Sequence[Feature],
+        *,
+        seed: int = SEED,
     ) -> HistogramTrees:
         """Boosted trees of scikit-learn that keep to the features' directions."""
         from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits
 
         model = HistGradientBoostingClassifier(
-            max_iter=200,
-            learning_rate=0.06,
+            max_iter=100,
+            learning_rate=0.1,
             max_leaf_nodes=16,
             min_samples_leaf=int(np.clip(len(outcome) // 200, 10, 300)),
             l2_regularization=10,
@@ -315,9 +347,11 @@ class HistogramTrees:
             monotonic_cst=_directions(features),
             random_state=seed,
         )
+        matrix = bound[chosen]
         # It cannot bin a column without any value.
         filled = np.asarray(np.isnan(matrix).all(axis=0))
-        return cls(model.fit(np.where(filled, 0.0, matrix), np.asarray(outcome, int)), filled)
+        with threadpool_limits(1, "openmp"):  # threads that wait for each other cost more than they bring
+            return cls(model.fit(np.where(filled, 0.0, matrix), np.asarray(outcome, int)), filled)
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Sums of the trees' leaves, shape (rows,)."""
@@ -350,8 +384,19 @@ class SevenDayRule:
     DAYS: ClassVar[int] = 7
 
     @classmethod
+    def bind(cls, matrix: np.ndarray) -> np.ndarray:
+        """The rows as they are."""
+        return matrix
+
+    @classmethod
     def fit(
-        cls, matrix: np.ndarray, outcome: np.ndarray, features: Sequence[Feature], *, seed: int = SEED
+        cls,
+        bound: np.ndarray,
+        chosen: np.ndarray,
+        outcome: np.ndarray,
+        features: Sequence[Feature],
+        *,
+        seed: int = SEED,
     ) -> SevenDayRule:
         """Raises ValueError where no feature counts the days since the last visit."""
         from scipy.special import logit
@@ -359,11 +404,18 @@ class SevenDayRule:
         position = next((j for j, x in enumerate(features) if x.column == cls.COLUMN and x.kind == "number"), None)
         if position is None:
             raise ValueError(f"The seven-day rule needs the feature {cls.COLUMN}")
-        idle = cls._is_idle(matrix[:, position])
+        idle = cls._is_idle(bound[chosen, position])
         outcome = np.asarray(outcome, float)
         # Half a row of each kind keeps a group without an outcome finite.
         shares = [(outcome[part].sum() + 0.5) / (part.sum() + 1) for part in (idle, ~idle)]
         return cls(position, float(logit(shares[0])), float(logit(shares[1])))
+
+    @classmethod
+    def can_be_fitted(cls, rows: Rows) -> bool:
+        """Whether the rows count the days since the last visit."""
+        return any(
+            x.column == cls.COLUMN and x.kind == "number" and _varies(rows, j) for j, x in enumerate(rows.features)
+        )
 
     @classmethod
     def _is_idle(cls, days: np.ndarray) -> np.ndarray:

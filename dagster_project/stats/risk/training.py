@@ -1,4 +1,4 @@
-"""From earlier cohorts to a scorer: out-of-cohort predictions, calibration, early outcomes, intervals, reasons.
+"""From earlier cohorts to a scorer: out-of-cohort predictions, calibration, level of the term, intervals, reasons.
 
 Everything that is fitted on a model's predictions is fitted on predictions for offerings that the model has not seen
 (nor any of their learners): what a next term will get. Offerings differ by more than sampling, so a score carries their
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dagster_project.stats.risk.calibration import Calibration, fit_calibration, fit_offset, read_calibration
-from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, Feature, RiskModel
+from dagster_project.stats.risk.calibration import Platt, fit_platt
+from dagster_project.stats.risk.level import Level, fit_level, has_left
+from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, RiskModel
+from dagster_project.stats.risk.rows import Columns, Rows
 from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
 
 if TYPE_CHECKING:
@@ -24,81 +26,35 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 LATE, LATE_STEP = 12, 4  # after this week every fourth one trains: the weeks in which help comes in time weigh more
-OFFSET_WEEKS = (4, 8, 12)  # weeks whose cohort offsets stand for all
-SLOPE_PRIOR_SD = 0.25  # of a cohort's offset on its early leavers: how far they are trusted before cohorts show it
-SEASON_PRIOR_OFFERINGS = 3  # offerings of a season that weigh as much as "seasons are alike"
+MOST_ROWS = 200_000  # of a fit; more change nothing that a next cohort could show
+LEAVING_ROUNDS = 50
+FEWEST_LEAVERS = 50
 FEWEST_FOR_INTERVAL = 200
-FEWEST_EXPECTED = 10  # of each outcome, for an offering to tell how it differs
 MOST_SHARED = 0.5  # of the rows of other offerings: those of learners who are in a held one too
 WIDENING = 1.645  # sds of cohorts to either side: nine cohorts of ten
+SUREST = 0.99  # beyond this no probability is shown: no number of earlier learners shows more
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Names of the frame's columns that are no features.
-
-    The frame has one row per enrolled learner, offering and week, and holds whole cohorts. ``left_share``: share of
-    those registered in the offering who had left by that week. ``season``: what a term's cohort has in common with
-    earlier ones, such as the month in which it starts.
-    """
-
-    offering: str
-    learner: str
-    week: str = "week_number"
-    left_share: str = "left_share"
-    season: str = "start_month"
-
-    @property
-    def cohort(self) -> tuple[str, str]:
-        """Columns that name who is compared with whom: the offering and the week."""
-        return (self.offering, self.week)
-
-
-@dataclass(frozen=True)
-class EarlyOutcomes:
-    """A cohort's shift on the logit, from how many have left so far and from how earlier cohorts of its season ended.
-
-    Early outcomes are selected: those who left are known long before those who fail, so rows that have matured would
-    mislead. How many of all left by the same week, against earlier cohorts, is not selected. Both parts are shrunk
-    to zero: ``slope`` by a prior, ``season`` by the number of its offerings.
-    """
-
-    expected: Mapping[int, float]  # week -> mean log-odds of having left
-    slope: float
-    season: Mapping[str, float]
-    cohort_sd: float  # of offerings, on the logit, left after the shift
-
-    def shift(self, week, left_share, season) -> np.ndarray:
-        """Shape (rows,)."""
-        import pandas as pd
-
-        weeks = np.array(sorted(self.expected))
-        expected = np.interp(np.asarray(week, float), weeks, [self.expected[w] for w in weeks])
-        by_season = pd.Series(np.asarray(season)).astype(str).map(dict(self.season)).fillna(0.0).to_numpy()
-        return self.slope * (_left_log_odds(left_share) - expected) + by_season
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it, for `from_dict`."""
-        expected = {str(week): value for week, value in self.expected.items()}
-        return {"expected": expected, "slope": self.slope, "season": dict(self.season), "cohort_sd": self.cohort_sd}
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> EarlyOutcomes:
-        """The shifts that `to_dict` gave."""
-        expected = {int(week): value for week, value in saved["expected"].items()}
-        return cls(expected, saved["slope"], saved["season"], saved["cohort_sd"])
+def is_trained(week) -> Any:
+    """Whether rows of a week train; of a number, an array or a column."""
+    return (week <= LATE) | (week % LATE_STEP == 0)
 
 
 @dataclass(frozen=True)
 class RiskScorer:
-    """A fitted model with all that turns its log-odds into probabilities, intervals and reasons."""
+    """A fitted model with all that turns its log-odds into probabilities, intervals and reasons.
+
+    Attributes:
+        leaving: model of who leaves within four weeks, by which the running term's level is found; None: not told
+    """
 
     outcome: str
     columns: Columns
     encoder: Encoder
     model: RiskModel
-    calibration: Calibration
-    early: EarlyOutcomes
+    leaving: BoostedTrees | None
+    calibration: Platt
+    level: Level
     intervals: Mapping[int, VennAbers]
 
     @property
@@ -107,39 +63,39 @@ class RiskScorer:
         text = json.dumps(self.to_dict(), sort_keys=True) + self.model.to_text()
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def score(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Scores of whole cohorts, index as the frame's: log_odds (the model's own), probability, low, high."""
-        return self._finish(frame, self.log_odds(frame))
+    def score(self, rows: Rows) -> pd.DataFrame:
+        """Scores, index as the frame's: log_odds (the model's own), probability, low, high.
 
-    def log_odds(self, frame: pd.DataFrame) -> np.ndarray:
-        """The model's own log-odds of whole cohorts, shape (rows,)."""
-        return self.model.log_odds(self.encoder.encode(frame))
+        The level of a term is told by all rows of its earlier weeks that are there.
+        """
+        matrix = self.encoder.encode(rows)
+        log_odds = self.model.log_odds(matrix)
+        leaving = None if self.leaving is None else self.leaving.log_odds(matrix)
+        return self._finish(rows.frame, log_odds, leaving)
 
-    def _finish(self, frame: pd.DataFrame, log_odds: np.ndarray) -> pd.DataFrame:
+    def log_odds(self, rows: Rows) -> np.ndarray:
+        """The model's own log-odds, shape (rows,)."""
+        return self.model.log_odds(self.encoder.encode(rows))
+
+    def _finish(self, frame: pd.DataFrame, log_odds: np.ndarray, leaving: np.ndarray | None) -> pd.DataFrame:
         import pandas as pd
-        from scipy.special import expit, logit
+        from scipy.special import expit
 
-        columns = self.columns
-        shift = self.early.shift(frame[columns.week], frame[columns.left_share], frame[columns.season])
-        calibrated = logit(self.calibration.probability(log_odds)) + shift
-        low, high = np.zeros(len(frame)), np.ones(len(frame))
-        week = frame[columns.week].to_numpy()
-        for value in np.unique(week) if self.intervals else []:
-            rows = week == value
-            nearest = min(self.intervals, key=lambda known, value=value: (abs(known - value), known))
-            low[rows], high[rows] = self.intervals[nearest].interval(calibrated[rows])
-        margin = WIDENING * self.early.cohort_sd
-        with np.errstate(divide="ignore"):
-            low, high = expit(logit(low) - margin), expit(logit(high) + margin)
-        probability = expit(calibrated)
-        # The curve and the week's own intervals are fitted apart: a score never lies outside its interval.
-        low, high = np.minimum(low, probability), np.maximum(high, probability)
-        return pd.DataFrame(
-            {"log_odds": log_odds, "probability": probability, "low": low, "high": high}, index=frame.index
-        )
+        shift, sd = self.level.of(frame, leaving, self.columns)
+        calibrated = self.calibration.log_odds(log_odds) + shift
+        low, high = _interval(self.intervals, frame[self.columns.week].to_numpy(), calibrated, sd)
+        found = {"probability": expit(calibrated), "low": low, "high": high}
+        shown = {name: np.clip(values, 1 - SUREST, SUREST) for name, values in found.items()}
+        return pd.DataFrame({"log_odds": log_odds, **shown}, index=frame.index)
 
     def reasons(
-        self, frame: pd.DataFrame, actionable: Sequence[str], *, rows: np.ndarray | None = None, most: int = 3
+        self,
+        rows: Rows,
+        values: pd.DataFrame,
+        actionable: Sequence[str],
+        *,
+        explained: np.ndarray | None = None,
+        most: int = 3,
     ) -> pd.DataFrame:
         """What raises each learner's risk most and can be acted on.
 
@@ -147,30 +103,31 @@ class RiskScorer:
         are told, by the feature of the group that raises it most.
 
         Args:
-            frame: whole cohorts.
+            values: the frame that the rows were prepared from: whole cohorts, in the same order
             actionable: contribution groups that may be told
-            rows (array of bool, shape (rows of the frame,), optional): whom to explain; all if not given. Contributions
-                cost a hundred times the score.
+            explained (array of bool, shape (rows,), optional): whom to explain; all if not given. Contributions cost a
+                hundred times the score.
 
         Returns:
-            DataFrame: row (position in the frame), place (1 is first), reason, contribution (log-odds), column, value
+            DataFrame: row (position), place (1 is first), reason, contribution (log-odds), column, value
             and peers_median (of the cohort, the learner included; nan for words).
         """
         import pandas as pd
 
-        explained = np.flatnonzero(np.ones(len(frame), bool) if rows is None else rows)
+        values = values.reset_index(drop=True)
+        chosen_rows = np.flatnonzero(np.ones(len(rows), bool) if explained is None else explained)
         features = self.encoder.features
         groups = sorted(set(actionable).intersection(x.reason for x in features))
-        if not groups or not len(explained):
+        if not groups or not len(chosen_rows):
             names = ["row", "place", "reason", "contribution", "column", "value", "peers_median"]
             return pd.DataFrame(columns=names)
-        contributions = self.model.contributions(self.encoder.encode(frame)[explained])[:, :-1]
+        contributions = self.model.contributions(self.encoder.encode(rows.take(chosen_rows)))[:, :-1]
         members = {group: np.array([j for j, x in enumerate(features) if x.reason == group]) for group in groups}
         sums = np.column_stack([contributions[:, members[group]].sum(axis=1) for group in groups])
         order = np.argsort(-sums, axis=1, kind="stable")[:, :most]
         told = {group: [features[j].column for j in members[group]] for group in groups}
-        numbers = sorted({name for names in told.values() for name in names if frame[name].dtype.kind in "fiub"})
-        medians = frame.groupby(list(self.encoder.cohort), sort=False)[numbers].transform("median")
+        numbers = sorted({name for names in told.values() for name in names if values[name].dtype.kind in "fiub"})
+        medians = values.groupby(list(self.columns.cohort), sort=False)[numbers].transform("median")
         found = []
         for place in range(order.shape[1]):
             chosen = order[:, place]
@@ -179,7 +136,7 @@ class RiskScorer:
                 strongest = np.argmax(contributions[np.ix_(with_reason, members[group])], axis=1)
                 for which, name in enumerate(told[group]):
                     part = with_reason[strongest == which]
-                    row = explained[part]
+                    row = chosen_rows[part]
                     found.append(
                         pd.DataFrame(
                             {
@@ -188,27 +145,24 @@ class RiskScorer:
                                 "reason": group,
                                 "contribution": sums[part, number],
                                 "column": name,
-                                "value": frame[name].to_numpy()[row] if name in numbers else np.nan,
+                                "value": values[name].to_numpy()[row] if name in numbers else np.nan,
                                 "peers_median": medians[name].to_numpy()[row] if name in numbers else np.nan,
                             }
                         )
                     )
         return pd.concat(found).sort_values(["row", "place"], ignore_index=True)
 
-    def importance(self, encoded: np.ndarray, *, most_rows: int = 2000) -> dict[str, float]:
-        """Share of each column in what moves the scores of encoded cohorts: its mean absolute contribution.
+    def importance(self, encoded: np.ndarray, *, most_rows: int = 1000) -> dict[str, float]:
+        """Share of each feature, by name, in what moves the scores of encoded rows: its mean absolute contribution.
 
         Of `most_rows` rows at even distances, as contributions cost a hundred times the score.
 
         Args:
-            encoded (array of float, shape (rows, features)): whole cohorts, by the scorer's encoder.
+            encoded (array of float, shape (rows, features)): rows, by the scorer's encoder.
         """
-        import pandas as pd
-
         step = max(1, -(-len(encoded) // most_rows))
         weights = np.abs(self.model.contributions(encoded[::step])[:, :-1]).mean(axis=0)
-        shares = weights / max(weights.sum(), 1e-12)
-        return pd.Series(shares).groupby([feature.column for feature in self.encoder.features]).sum().to_dict()
+        return dict(zip(self.encoder.names, weights / max(weights.sum(), 1e-12), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """All but the model itself, as JSON has it."""
@@ -217,8 +171,9 @@ class RiskScorer:
             "columns": vars(self.columns),
             "encoder": self.encoder.to_dict(),
             "model": self.model.kind,
+            "leaving": None if self.leaving is None else self.leaving.to_text(),
             "calibration": self.calibration.to_dict(),
-            "early": self.early.to_dict(),
+            "level": self.level.to_dict(),
             "intervals": {str(week): steps.to_dict() for week, steps in self.intervals.items()},
         }
 
@@ -230,65 +185,107 @@ class RiskScorer:
             Columns(**saved["columns"]),
             Encoder.from_dict(saved["encoder"]),
             MODELS[saved["model"]].from_text(model_text),
-            read_calibration(saved["calibration"]),
-            EarlyOutcomes.from_dict(saved["early"]),
+            None if saved["leaving"] is None else BoostedTrees.from_text(saved["leaving"]),
+            Platt(**saved["calibration"]),
+            Level(**saved["level"]),
             {int(week): VennAbers.from_dict(steps) for week, steps in saved["intervals"].items()},
         )
 
 
 def fit_scorer(
-    frame: pd.DataFrame,
+    rows: Rows,
     outcome: str,
-    features: Sequence[Feature],
     columns: Columns,
     *,
     kind: str = BoostedTrees.kind,
     seed: int = SEED,
     folds: int = FOLDS,
     settings: Mapping[str, Any] | None = None,
+    like: RiskScorer | None = None,
 ) -> RiskScorer:
-    """Fit a model and everything after it on matured cohorts.
+    """Fit a model and everything after it on matured cohorts; the same in any order of rows, by any keys of learners.
 
     Args:
-        frame: rows of learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be
-            scored.
+        rows: learners still enrolled, whose ``outcome`` (0/1) has matured; all earlier than what will be scored. Of
+            more than `MOST_ROWS` in the weeks that train a part is drawn, always the same.
         outcome: column of the outcome.
         kind: a name in ``models.MODELS``
         folds: parts of the cohorts that are predicted by models of the others; fewer cost less.
         settings: arguments of the model's ``fit``
+        like: a scorer of the same rows, whose model of who leaves is taken.
     """
-    from scipy.special import logit
-
-    week = frame[columns.week]
-    frame = frame[(week <= LATE) | (week % LATE_STEP == 0)]
+    rows = rows.take(is_trained(rows.frame[columns.week]).to_numpy())
+    rows = rows.drawn(MOST_ROWS).ordered(columns.offering, columns.week, outcome, columns.withdrawal_day)
+    frame = rows.frame
     y = frame[outcome].to_numpy(float)
-    encoder = Encoder.fit(frame, y, features, columns.cohort)
-    matrix = encoder.encode(frame)
+    encoder = Encoder.fit(rows, y)
+    matrix = encoder.encode(rows)
 
-    def fit(rows: np.ndarray) -> RiskModel:
-        return MODELS[kind].fit(matrix[rows], y[rows], encoder.features, seed=seed, **(settings or {}))
+    bound = MODELS[kind].bind(matrix)
 
-    unseen = _out_of_cohort(frame, matrix, columns, folds, fit)
-    calibration = fit_calibration(unseen, y)
-    calibrated = logit(calibration.probability(unseen))
-    early = _fit_early(frame, calibrated, y, columns)
-    calibrated = calibrated + early.shift(frame[columns.week], frame[columns.left_share], frame[columns.season])
+    def fit(chosen: np.ndarray) -> RiskModel:
+        return MODELS[kind].fit(bound, chosen, y[chosen], encoder.features, seed=seed, **(settings or {}))
+
+    unseen = _out_of_cohort(rows, matrix, rows.learners(columns.learner, outcome), columns, folds, fit)
+    calibration = fit_platt(unseen, y)
+    calibrated = calibration.log_odds(unseen)
+    level = fit_level(frame, calibrated, y, columns)
+    calibrated = calibrated + level.of(frame, None, columns)[0]
     intervals = {
-        int(week): fit_venn_abers(calibrated[rows], y[rows])
-        for week, rows in frame.groupby(columns.week).indices.items()
-        if len(rows) >= FEWEST_FOR_INTERVAL
+        int(week): fit_venn_abers(calibrated[chosen], y[chosen])
+        for week, chosen in frame.groupby(columns.week).indices.items()
+        if len(chosen) >= FEWEST_FOR_INTERVAL
     }
-    return RiskScorer(outcome, columns, encoder, fit(np.arange(len(frame))), calibration, early, intervals)
+    everybody = np.arange(len(rows))
+    if like is None:
+        leaving = _fit_leaving(frame, bound if kind == BoostedTrees.kind else matrix, encoder, columns, seed)
+    else:
+        leaving = like.leaving
+    return RiskScorer(outcome, columns, encoder, fit(everybody), leaving, calibration, level, intervals)
 
 
-def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, folds: int, fit) -> np.ndarray:
+def _fit_leaving(frame: pd.DataFrame, bound: Any, encoder: Encoder, columns: Columns, seed: int) -> BoostedTrees | None:
+    """Of rows, or of rows that are bound already; None: too few have left."""
+    left = has_left(frame, columns)
+    if min(left.sum(), (1 - left).sum()) < FEWEST_LEAVERS:
+        return None
+    bound = BoostedTrees.bind(bound) if isinstance(bound, np.ndarray) else bound
+    everybody = np.arange(len(frame))
+    return BoostedTrees.fit(bound, everybody, left, encoder.features, seed=seed, rounds=LEAVING_ROUNDS)
+
+
+def _interval(
+    intervals: Mapping[int, VennAbers], week: np.ndarray, calibrated: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of each row's interval: that of the nearest week, widened by the spread between cohorts."""
+    from scipy.special import expit, logit
+
+    low, high = np.zeros(len(week)), np.ones(len(week))
+    for value in np.unique(week) if intervals else []:
+        rows = week == value
+        nearest = min(intervals, key=lambda known, value=value: (abs(known - value), known))
+        low[rows], high[rows] = intervals[nearest].interval(calibrated[rows])
+    with np.errstate(divide="ignore"):
+        low, high = expit(logit(low) - WIDENING * sd), expit(logit(high) + WIDENING * sd)
+    # The curve and the week's own intervals are fitted apart: a score never lies outside its interval.
+    probability = expit(calibrated)
+    return np.minimum(low, probability), np.maximum(high, probability)
+
+
+def _out_of_cohort(
+    rows: Rows,
+    matrix: np.ndarray,
+    learner: np.ndarray,
+    columns: Columns,
+    folds: int,
+    fit: Callable[[np.ndarray], RiskModel],
+) -> np.ndarray:
     """Log-odds of each row from a model that saw neither its offering nor its learner.
 
     Of a single offering, and where most learners take several, from a model that did not see the learner: without the
     learners of the offerings held out only those with one course would be left, and they are of another kind.
     """
-    learner = np.unique(frame[columns.learner].to_numpy(), return_inverse=True)[1]
-    offering = np.unique(frame[columns.offering].to_numpy(), return_inverse=True)[1]
+    offering = np.unique(rows.frame[columns.offering].to_numpy(), return_inverse=True)[1]
     # Large offerings first, each into the smallest fold: alike in size, and the same every time.
     size = np.bincount(offering)
     fold_of, filled = np.zeros(len(size), int), np.zeros(min(folds, len(size)))
@@ -299,63 +296,9 @@ def _out_of_cohort(frame: pd.DataFrame, matrix: np.ndarray, columns: Columns, fo
     shared = [np.isin(learner[fold != value], learner[fold == value]).mean() for value in np.unique(fold)]
     if len(size) == 1 or max(shared) > MOST_SHARED:
         fold = learner % folds
-    found = np.empty(len(frame))
+    found = np.empty(len(rows))
     for value in np.unique(fold):
         held = fold == value
         known = np.flatnonzero(~held & ~np.isin(learner, learner[held]))
         found[held] = fit(known).log_odds(matrix[held])
     return found
-
-
-def _fit_early(frame: pd.DataFrame, calibrated: np.ndarray, y: np.ndarray, columns: Columns) -> EarlyOutcomes:
-    import pandas as pd
-    from scipy.special import expit
-
-    cohorts = frame.groupby(list(columns.cohort), sort=True)
-    first = cohorts[[columns.left_share, columns.season]].first().reset_index()
-    first["left"] = _left_log_odds(first[columns.left_share])
-    expected = first.groupby(columns.week)["left"].mean()
-    known = np.unique(frame[columns.week])
-    at = {int(known[np.argmin(np.abs(known - w))]) for w in OFFSET_WEEKS}
-    rows = []
-    for key, positions in cohorts.indices.items():
-        offering, w = cast("tuple[Any, Any]", key)
-        # Small offerings are told by what was expected of them: told by what came, those without any would be left out
-        # and the others look worse than they are.
-        likely = expit(calibrated[positions]).sum()
-        is_large = min(likely, len(positions) - likely) >= FEWEST_EXPECTED
-        if int(w) in at and is_large and 0 < y[positions].sum() < len(positions):
-            rows.append((offering, w, *fit_offset(calibrated[positions], y[positions])))
-    offsets = pd.DataFrame(rows, columns=[columns.offering, columns.week, "offset", "error"]).merge(first)
-    offsets["surplus"] = offsets["left"] - offsets[columns.week].map(expected)
-    means = offsets.groupby(columns.offering).agg(
-        offset=("offset", "mean"),
-        error=("error", "mean"),
-        surplus=("surplus", "mean"),
-        season=(columns.season, "first"),
-    )
-    if len(means) < 2:
-        return EarlyOutcomes(_weeks(expected), 0.0, {}, SLOPE_PRIOR_SD)
-    spread = max(float(means["offset"].var() - (means["error"] ** 2).mean()), 1e-4)
-    weight = 1 / (means["error"] ** 2 + spread)
-    centred = means["offset"] - np.average(means["offset"], weights=weight)
-    surplus = means["surplus"] - np.average(means["surplus"], weights=weight)
-    slope = float((weight * surplus * centred).sum() / ((weight * surplus**2).sum() + SLOPE_PRIOR_SD**-2))
-    left = means["offset"] - slope * means["surplus"]
-    by_season = left.groupby(means["season"].astype(str)).agg(["mean", "count"])
-    season = by_season["mean"] * by_season["count"] / (by_season["count"] + SEASON_PRIOR_OFFERINGS)
-    if len(season) < 2:
-        season = season * 0.0  # a season that is all there is cannot differ from the others
-    left = left - means["season"].astype(str).map(season)
-    variance = float((left**2).sum() / (len(left) - 1) - (means["error"] ** 2).mean())
-    return EarlyOutcomes(_weeks(expected), slope, season.to_dict(), float(np.sqrt(max(variance, 0.0))))
-
-
-def _weeks(expected: pd.Series) -> dict[int, float]:
-    return dict(zip(map(int, expected.index), map(float, expected), strict=True))
-
-
-def _left_log_odds(share) -> np.ndarray:
-    from scipy.special import logit
-
-    return logit(np.clip(np.asarray(share, float), 0.002, 0.998))

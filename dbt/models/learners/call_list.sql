@@ -105,7 +105,8 @@ weeks as (
         'not_retained' as outcome,
         program_enrollment_key as enrollment_key,
         as_of_on,
-        last_week_active_days
+        -- Nobody falls silent between terms or on leave.
+        case when not is_between_terms and not is_on_leave then last_week_active_days end as last_week_active_days
     from {{ ref("mart_learner_program_week") }}
 ),
 
