@@ -20,7 +20,7 @@ LONG_ROOMS := tests/end_to_end tests/definitions tests/models
 ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo publish-for find-learner erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
+.PHONY: help setup run demo publish-for find-learner call-list erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
   bench bench-campus bench-daily bench-statistics lock clean
 
 help:  ## this list
@@ -45,6 +45,9 @@ publish-for: setup  ## a file of its own, with its rows only: PROGRAM=id | ORGAN
 find-learner: setup  ## from a published pseudonym back to the learner: PSEUDONYM=id or key
 	@test -n "$(PSEUDONYM)" || { echo "Say which: make find-learner PSEUDONYM=learner_id or learner_key"; exit 2; }
 	@$(BIN)/python -m dagster_project find-learner --pseudonym "$(PSEUDONYM)"
+
+call-list: setup  ## the published call list with names, for its owner alone: [PROGRAM=id]
+	@$(BIN)/python -m dagster_project call-list $(if $(PROGRAM),--program "$(PROGRAM)")
 
 search-identifiers: setup  ## search everything that runs write for the learners' names and e-mail addresses
 	@$(BIN)/python -m dagster_project search-identifiers

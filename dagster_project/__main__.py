@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     publish_for.add_argument("--organization", help="id or key of an organization")
     find = verbs.add_parser("find-learner", help="from a published pseudonym back to the learner")
     find.add_argument("--pseudonym", required=True, help="a learner_id, a learner_key or a key that begins with one")
+    call_list = verbs.add_parser("call-list", help="the published call list with names, for its owner alone")
+    call_list.add_argument("--program", help="id, key or name of a program; default: all, and the courses of none")
     verbs.add_parser("search-identifiers", help="search everything that runs write for names and e-mail addresses")
     ui = verbs.add_parser("ui", help="the Dagster UI on loopback")
     ui.add_argument("--port", type=_port, default=3000)

@@ -114,7 +114,11 @@ class Settings(BaseSettings):
         (), description='Apprise addresses that are told of failed runs, as JSON: ["mailtos://…", "slack://…"]'
     )
 
-    @field_validator("alert_addresses", mode="before")
+    call_list_webhook: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="The same, told how many are newly on the call list, silent or off it, and where the file lies"
+    )
+
+    @field_validator("alert_addresses", "call_list_webhook", mode="before")
     @classmethod
     def _read_addresses(cls, value: object) -> object:
         """Refuse what Apprise cannot send to, before a run needs it; a message never repeats an address."""
@@ -226,6 +230,16 @@ class Settings(BaseSettings):
     def pages_dir(self) -> Path:
         """Pages as the last run wrote them, until a publication copies them."""
         return self.artifacts_dir / "pages"
+
+    @property
+    def call_lists_dir(self) -> Path:
+        """Call lists without names as the last run wrote them, until a publication copies them."""
+        return self.artifacts_dir / "call_lists"
+
+    @property
+    def named_call_lists_dir(self) -> Path:
+        """Call lists with names, beside the identity store and like it for the owner of the process only."""
+        return self.home / "call_lists"
 
     @property
     def data_docs_dir(self) -> Path:

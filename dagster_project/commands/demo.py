@@ -108,6 +108,8 @@ def demo_summary(settings: Settings, truth: dict) -> str:
     pages = sorted(settings.published_dir.glob("reports/*.html"))
     lines += ["", "Where to look next:"]
     lines += [f"  {page}" for page in pages]
+    if (lists := settings.published_dir / "call_lists" / "index.html").exists():
+        lines.append(f"  {lists}  (whom to call; make call-list: with names)")
     lines += [
         f"  {settings.home / 'truth' / SOURCE}.json  (what was planted: effects, employers, gains, answers, dirt)",
         "  marts.mart_learner_program, mart_learner_course, mart_course_version  (the report's drivers as columns)",

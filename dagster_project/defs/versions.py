@@ -41,7 +41,14 @@ CHECKS = ".checks"
 """Modules of `defs` that judge: what they do is part of the checks that they are called for."""
 SETTINGS_OF_RUNS = {
     *("home", "environment", "memory_limit", "threads", "clock", "lock_timeout_seconds", "pseudonym_key"),
-    *("alert_addresses", "snapshots_kept", "publication_key", "maximum_file_bytes", "maximum_compression_ratio"),
+    *(
+        "alert_addresses",
+        "call_list_webhook",
+        "snapshots_kept",
+        "publication_key",
+        "maximum_file_bytes",
+        "maximum_compression_ratio",
+    ),
     *("erase_from_landing", "raw_retention_days"),
 }
 """Settings that decide how a run goes, or that the ledger knows of, and not what a table holds."""
@@ -124,6 +131,8 @@ class _Nodes:
         code = [_code_of(_function_of(definition)), self._settings_of(*_needs_of(_function_of(definition)))]
         if key in self.pages:
             code = [code_of(self.pages[key]), self._settings_of([], [self.pages[key]]), self._sources]
+            # Pages of groups say the same under any key.
+            code += [self._publication_key] if "settings.publication_key" in _read(self.pages[key])[0] else []
         rhythm = RHYTHMS.get(step)
         return Node(_hash(code), parents, step, checks, own, rhythm, self._cohorts if rhythm else "")
 

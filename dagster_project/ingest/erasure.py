@@ -20,7 +20,7 @@ import duckdb
 from dagster_project.base import clock
 from dagster_project.base.engine import open_engine
 from dagster_project.base.files import replaced
-from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
@@ -133,6 +133,7 @@ def note_landing_files(
     Returns:
         The request, with the names of the files. Archives are listed and left alone.
     """
+    ids = (learner_id, identity.as_given(keyed_hash(learner_id, Erasures(settings).key)))
     found, rewritten, troubled = [], set(erasure.rewritten), {}
     folder = settings.temp_dir / "_erasure"
     shutil.rmtree(folder, ignore_errors=True)  # copies of an earlier attempt that was killed
@@ -148,11 +149,11 @@ def note_landing_files(
                 try:
                     _remove_left_copies(file.container)
                     with landing.content_of(file, folder, settings) as content:
-                        if not _holds(content.path, file, table, learner_id, settings, folder):
+                        if not _holds(content.path, file, table, ids, settings, folder):
                             continue
                         found.append(file.name)
                         if settings.erase_from_landing and file.member is None:
-                            _clean_landing_file(file, content.path, table, contract, learner_id, settings, folder)
+                            _clean_landing_file(file, content.path, table, contract, ids, settings, folder)
                             rewritten.add(file.name)
                 except (BrokenFile, landing.LandingError) as error:
                     troubled[file.name] = str(error)
@@ -334,26 +335,26 @@ def _identifiers(
 
 
 def _holds(
-    path: Path, file: landing.LandingFile, table: Table, learner_id: str, settings: Settings, folder: Path
+    path: Path, file: landing.LandingFile, table: Table, ids: Sequence[str], settings: Settings, folder: Path
 ) -> bool:
     if file.format == "parquet":
         with open_engine(settings, folder / "spill") as connection:
-            condition = _is_id(path, table, learner_id, connection)
+            condition = _is_id(path, table, ids, connection)
             query = f"select count(*) from read_parquet({literal(path)}) where {condition}"
             return connection.execute(query).fetchall()[0][0] > 0
     if not path.stat().st_size:
         return False
-    written = (learner_id, learner_id.replace('"', '""'), learner_id.replace('"', '\\"'))
-    ids = b"|".join(re.escape(text.encode()) for text in dict.fromkeys(written))
-    pattern = re.compile(rb"(?<![\w.@+-])(?:" + ids + rb")(?![\w.@+-])")
+    written = (text for id_ in ids for text in (id_, id_.replace('"', '""'), id_.replace('"', '\\"')))
+    words = b"|".join(re.escape(text.encode()) for text in dict.fromkeys(written))
+    pattern = re.compile(rb"(?<![\w.@+-])(?:" + words + rb")(?![\w.@+-])")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return pattern.search(content) is not None
 
 
-def _is_id(path: Path, table: Table, learner_id: str, connection: duckdb.DuckDBPyConnection) -> str:
+def _is_id(path: Path, table: Table, ids: Sequence[str], connection: duckdb.DuckDBPyConnection) -> str:
     described = connection.execute(f"describe from read_parquet({literal(path)})").fetchall()
     there = [column.name for column in table.person_columns if column.name in {name for name, *_ in described}]
-    conditions = [f"coalesce(cast({identifier(column)} as varchar) = {literal(learner_id)}, false)" for column in there]
+    conditions = [f"coalesce(cast({identifier(column)} as varchar) in ({texts_sql(ids)}), false)" for column in there]
     return " or ".join(conditions) or "false"
 
 
@@ -362,7 +363,7 @@ def _clean_landing_file(
     content: Path,
     table: Table,
     contract: Contract,
-    learner_id: str,
+    ids: Sequence[str],
     settings: Settings,
     folder: Path,
 ) -> None:
@@ -376,7 +377,7 @@ def _clean_landing_file(
     rest.unlink(missing_ok=True)
     if file.format == "parquet":
         with open_engine(settings, folder / "spill") as connection:
-            condition = _is_id(content, table, learner_id, connection)
+            condition = _is_id(content, table, ids, connection)
             rows = f"select * from read_parquet({literal(content)}) where not ({condition})"
             connection.execute(f"copy ({rows}) to {literal(rest)} (format parquet)").fetchall()
         if file.is_gzip:
@@ -388,21 +389,21 @@ def _clean_landing_file(
         with content.open("rb") as stream, (gzip.open if file.is_gzip else open)(rest, "wb") as out:
             out.write(stream.read(splitter.header.start))
             for record in splitter.records(content):
-                if not _is_record_of(record, splitter, table, learner_id):
+                if not _is_record_of(record, splitter, table, ids):
                     out.write(record)
     _replace(file.container, rest)
 
 
-def _is_record_of(record: bytes, splitter: Splitter, table: Table, learner_id: str) -> bool:
+def _is_record_of(record: bytes, splitter: Splitter, table: Table, ids: Sequence[str]) -> bool:
     """Whether a record is the learner's: by the columns of people or, where it has not its fields, by any of them."""
     fields = [_unquoted(text, splitter) for text in splitter.fields(record)]
-    if learner_id not in fields:
+    if set(ids).isdisjoint(fields):
         return False
     names = splitter.header.names or tuple(column.name for column in table.columns)
     people = {column.name for column in table.person_columns}
     if len(fields) != splitter.header.fields or len(names) != len(fields) or not people.intersection(names):
         return True
-    return learner_id in {text for name, text in zip(names, fields, strict=True) if name in people}
+    return not set(ids).isdisjoint(text for name, text in zip(names, fields, strict=True) if name in people)
 
 
 def _unquoted(text: bytes, splitter: Splitter) -> str:

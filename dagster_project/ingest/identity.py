@@ -2,15 +2,31 @@
 
 A pseudonym is the keyed hash HMAC-SHA256(key, value) of the value's UTF-8 text, the first 128 bits in hexadecimal. The
 same value has the same pseudonym in every table and source, so that rows can be joined; without the key it cannot be
-recomputed. Direct identifiers lie in Parquet files under the identity folder, keyed by pseudonym, and nowhere else.
+recomputed. A landing file may hold `pseudonym:<32 hexadecimal digits>` in the place of an id: a call list, which knows
+pseudonyms only, notes contacts so. Direct identifiers lie in Parquet files under the identity folder, keyed by
+pseudonym, and nowhere else.
 """
 
 import secrets
 from pathlib import Path
 
 from dagster_project.base.files import replaced
-from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.base.keyed_hash import LENGTH, keyed_hash, keyed_hash_sql
 from dagster_project.settings import Settings
+
+GIVEN = "pseudonym:"
+"""What a value begins with that is a pseudonym and not an id of the source."""
+
+
+def as_given(pseudonym: str) -> str:
+    """A pseudonym as a landing file may hold it in the place of an id."""
+    return f"{GIVEN}{pseudonym}"
+
+
+def pseudonym_sql(text: str) -> str:
+    """SQL of the pseudonym of a value of a landing file, a varchar expression; the connection has the key."""
+    given = f"regexp_full_match({text}, '{GIVEN}[0-9a-f]{{{LENGTH}}}')"
+    return f"case when {given} then right({text}, {LENGTH}) else {keyed_hash_sql(text)} end"
 
 
 def owner_only(folder: Path, root: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql
 from dagster_project.base.sql import literal
 from dagster_project.contracts.source import Table
+from dagster_project.ingest.identity import pseudonym_sql
 from dagster_project.ingest.requests import Erasure, Erasures, tombstone
 from dagster_project.settings import Settings
 
@@ -165,7 +166,7 @@ class Erased:
     def records_sql(self, table: Table, relation: str) -> str:
         """Query of the `record`s of a landing file's relation that are rows of theirs."""
         ids = [
-            keyed_hash_sql(f"_text{index}") if column.pii else id_text(column.data_type, f"_text{index}")
+            pseudonym_sql(f"_text{index}") if column.pii else id_text(column.data_type, f"_text{index}")
             for index, column in enumerate(table.columns)
             if column in table.person_columns
         ]

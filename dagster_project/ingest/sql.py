@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from dagster_project.base.keyed_hash import keyed_hash_sql
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Column, Dialect, Table
 from dagster_project.ingest.columns import Positions
+from dagster_project.ingest.identity import pseudonym_sql
 from dagster_project.ingest.records import MAXIMUM_RECORD
 
 SHOWN_CHARACTERS = 100
@@ -128,7 +128,7 @@ class TableSql:
             return None
         values = f"select distinct unnest([{', '.join(texts)}]) as plain from ({self.remaining()})"
         return (
-            f"create table pseudonyms as select plain, {keyed_hash_sql('plain')} as pseudonym "
+            f"create table pseudonyms as select plain, {pseudonym_sql('plain')} as pseudonym "
             f"from ({values}) where plain is not null"
         )
 

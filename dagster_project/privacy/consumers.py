@@ -47,7 +47,8 @@ _PROGRAM_OF_COURSE = (
     "marts.mart_learner_course",
     "marts.mart_learner_course_week",
     "analytics.at_risk_scores",
-    "learners.at_risk_learners",
+    "learners.call_list",
+    "learners.call_list_changes",
     *_DESIGNS,
 )
 _OWNER = ("program_key", "program_name", "term_key")

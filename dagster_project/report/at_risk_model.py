@@ -26,6 +26,10 @@ OUTCOMES = {
     "failed_or_withdrawn": "Course failed or left",
     "not_retained": "Not retained in the first year",
 }
+WOULD_HAVE = {
+    "failed_or_withdrawn": "would have failed or left the course",
+    "not_retained": "would not have come back a year later",
+}
 MODELS = {
     "lightgbm": ("LightGBM", "#0b6e63"),
     "logistic": ("Logistic regression", "#5b4b8a"),
@@ -56,14 +60,18 @@ def make_page(warehouse: Warehouse, about: About | None = None) -> str:
     for _, rows in models.sort_values("trained_at", kind="stable").groupby(["source", "outcome"]):
         source, outcome = rows["source"].iloc[0], rows["outcome"].iloc[0]
         parts = [part[(part["source"] == source) & (part["outcome"] == outcome)] for part in tables]
+        told = _section(rows, *parts)
+        if told["tenth"]:
+            told["worth"] = say_what_calls_give(outcome, told["tenth"]["precision"], told["tenth"]["base"])
         sections.append(
             {
+                "worth": "",
                 "anchor": f"{source}-{outcome}",
                 "source": source,
                 "outcome": outcome,
                 "title": OUTCOMES.get(outcome, outcome),
                 "why_stale": stale.get(source, ""),
-                **_section(rows, *parts),
+                **told,
             }
         )
     return render("at_risk_model.html", about, sections=sections, off_by=OFF_BY)
@@ -122,7 +130,17 @@ def _tenth(shown: pd.DataFrame, ranking: pd.DataFrame) -> dict | None:
     tenth = ranking[(ranking["called_share"] - 0.10).abs() < 1e-6] if len(ranking) else ranking
     if tenth.empty or shown.empty:
         return None
-    return {"precision": tenth["precision"].iloc[0], "base": shown["base_rate"].mean()}
+    precision, base = float(tenth["precision"].iloc[0]), float(shown["base_rate"].mean())
+    return {"precision": precision, "base": base, "recall": float(tenth["recall"].iloc[0])}
+
+
+def say_what_calls_give(outcome: str, precision: float, base: float) -> str:
+    """What a call list is worth, as a sentence: of 10 called how many had the outcome, and of 10 drawn at random."""
+    called = 10 if abs(precision - base) >= 0.1 else 100  # rounding would make less than one in ten zero or one
+    would = WOULD_HAVE.get(outcome, "would have had the outcome")
+    return (
+        f"Of {called} called, {round(called * precision)} {would}; of {called} drawn at random, {round(called * base)}."
+    )
 
 
 def _scored(scores: pd.DataFrame) -> dict | None:

@@ -1,7 +1,8 @@
 """Alerts on their way: on the disk before they are sent, and until every address of the settings has accepted them.
 
-A waiting alert is a file `<run>.json` of `settings.alerts_dir`, which its owner only may read: the message, and who
-has accepted it, by keyed hashes. No address stands there. Sent they are by Apprise, each address by itself.
+So is word of what changed in the call list, which has addresses of its own. A waiting alert is a file `<run>.json` of
+`settings.alerts_dir`, which its owner only may read: the message, and who has accepted it, by keyed hashes. No address
+stands there. Sent they are by Apprise, each address by itself.
 """
 
 import fcntl
@@ -22,8 +23,9 @@ from pathlib import Path
 
 from dagster_project.base import clock
 from dagster_project.base.files import replaced
-from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.settings import PREFIX, REPOSITORY, Settings
 
+FAILURES, CALL_LIST = "alert_addresses", "call_list_webhook"
 KEPT_FOR = timedelta(days=7)
 MOST_WAITING = 100
 SEND_SECONDS = 20  # for one message to one address
@@ -37,10 +39,11 @@ class Alert:
     """A message that waits.
 
     Attributes:
-        run_id: the run that it is about; there is one alert a run.
+        run_id: the run that it is about; there is one alert a run. Of the call list, what has changed, as a hash.
         written_at: UTC, ISO 8601.
         key: of the keyed hashes, other ones for every alert.
         accepted: keyed hashes of the addresses that have accepted it.
+        setting: name of the setting with the addresses that are told.
     """
 
     run_id: str
@@ -49,6 +52,11 @@ class Alert:
     written_at: str = field(default_factory=lambda: clock.now().isoformat(timespec="seconds"))
     key: str = field(default_factory=lambda: secrets.token_hex(16))
     accepted: list[str] = field(default_factory=list)
+    setting: str = FAILURES
+
+    def __post_init__(self) -> None:
+        if self.setting not in (FAILURES, CALL_LIST):
+            raise ValueError(f"{self.setting!r} is no setting of addresses: {FAILURES} or {CALL_LIST}")
 
     def hash_of(self, address: str) -> str:
         """Keyed hash of an address, 32 hexadecimal digits: the outbox holds none in clear."""
@@ -153,18 +161,26 @@ def _waiting(settings: Settings) -> tuple[list[Alert], list[str]]:
     for alert in given_up:
         (settings.alerts_dir / f"{alert.run_id}.json").unlink()
     if given_up:
-        runs = ", ".join(alert.run_id[:8] for alert in given_up)
+        runs = ", ".join(alert.run_id[:8] if alert.setting == FAILURES else alert.subject for alert in given_up)
         told.append(
             f"{_count(len(given_up))} given up, because not every address accepted them within {KEPT_FOR.days} days or "
-            f"more than {MOST_WAITING} waited. Their runs: {runs} (make ui)"
+            f"more than {MOST_WAITING} waited. About the runs: {runs} (make ui)"
         )
     return [alert for alert in alerts if alert not in given_up], told
 
 
 def _send(settings: Settings, alerts: Sequence[Alert], *, is_kept: bool) -> list[str]:
+    return [
+        told
+        for setting in dict.fromkeys(alert.setting for alert in alerts)
+        for told in _send_by(settings, setting, [alert for alert in alerts if alert.setting == setting], is_kept)
+    ]
+
+
+def _send_by(settings: Settings, setting: str, alerts: Sequence[Alert], is_kept: bool) -> list[str]:
     """Every address by a thread of its own, so that one whose server hangs does not keep the others from being told."""
-    addresses = [address.get_secret_value() for address in settings.alert_addresses]
-    if not (addresses and alerts):
+    addresses = [address.get_secret_value() for address in getattr(settings, setting)]
+    if not addresses:
         return []
     noting = threading.Lock()
 
@@ -201,7 +217,7 @@ def _send(settings: Settings, alerts: Sequence[Alert], *, is_kept: bool) -> list
             else "The disk did not take it, so it is not sent again"
         )
         return (
-            f"{_count(failed)} not accepted by address {number} of LEARNING_WAREHOUSE_ALERT_ADDRESSES "
+            f"{_count(failed)} not accepted by address {number} of {PREFIX}{setting.upper()} "
             f"({schema_of(address)}): {reason}. {fate}. More on it: "
             f"{REPOSITORY / '.venv/bin/apprise'} -vv -b test '<the address>'"
         )
@@ -239,7 +255,7 @@ def _why_not_accepted(address: str, alert: Alert) -> str | None:
     result = sender.notify(
         title=alert.subject,
         body=alert.text,
-        notify_type=apprise.NotifyType.FAILURE,
+        notify_type=apprise.NotifyType.FAILURE if alert.setting == FAILURES else apprise.NotifyType.INFO,
         body_format=apprise.NotifyFormat.TEXT,
         timeout=SEND_SECONDS,
     )

@@ -1,11 +1,13 @@
 """The frame of a page that opens anywhere: one HTML document without scripts, fonts or images from elsewhere.
 
-What a page says stands in `templates/<name>.html`, which extends `base.html`; a module gathers what it says it of. All
-that a template is given is text and is escaped, but for drawings that a module has marked as safe.
+Call lists have a script of their own within them; no other page has any. What a page says stands in
+`templates/<name>.html`, which extends `base.html`; a module gathers what it says it of. All that a template is given is
+text and is escaped, but for drawings that a module has marked as safe.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -98,6 +100,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "day": lambda day: f"{day.day} {day:%B %Y}",
+        "short_day": lambda day: f"{day.day} {day:%b %Y}",
         "decimals": decimals,
         "in_words": lambda number: NUMBERS[number] if number < len(NUMBERS) else f"{number:,}",
         "percent": percent,
@@ -105,6 +108,7 @@ def _environment() -> Environment:
         "words": lambda name: {"True": "yes", "False": "no"}.get(str(name), str(name).replace("_", " ")),
     }
     environment.tests["missing"] = is_missing
+    environment.tests["mailable"] = lambda value: re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", str(value)) is not None
     return environment
 
 

@@ -1,7 +1,8 @@
 """The pages that go with every snapshot.
 
 A page is a module of `dagster_project/report` with two names: `READS`, the tables that it shows ("schema.table"), and
-`make_page(warehouse)`, which returns one self-contained HTML document. Nothing else has to be told of a new page.
+`make_page(warehouse)`, which returns one self-contained HTML document. Nothing else has to be told of a new page. A
+module of several pages has `write_pages(warehouse, about, settings)` instead, which writes them where they belong.
 """
 
 from importlib import import_module
@@ -19,7 +20,7 @@ from dagster_project.store.warehouse import Warehouse
 def find_pages() -> list[ModuleType]:
     """Modules of the package `report` that are pages, by name."""
     modules = [import_module(f"{report.__name__}.{module.name}") for module in iter_modules(report.__path__)]
-    return [module for module in modules if hasattr(module, "make_page")]
+    return [module for module in modules if hasattr(module, "READS")]
 
 
 def page_name(page: ModuleType) -> str:
@@ -28,7 +29,9 @@ def page_name(page: ModuleType) -> str:
 
 
 def write_page(page: ModuleType, settings: Settings, about: About) -> Path:
-    """Make a page anew; returns its file."""
+    """Make a page anew; returns its file, of several the one that leads to them."""
+    if hasattr(page, "write_pages"):
+        return page.write_pages(Warehouse(settings), about, settings)
     html = page.make_page(Warehouse(settings), about)
     file = settings.pages_dir / f"{page_name(page)}.html"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ CODE = (
 )
 LAYOUT = 1
 """Number of what this module writes; a file of another number is read as none."""
-NOT_COMPARED = {"clock", "threads", "memory_limit", "lock_timeout_seconds", "alert_addresses"}
+NOT_COMPARED = {"clock", "threads", "memory_limit", "lock_timeout_seconds", "alert_addresses", "call_list_webhook"}
 """Settings that no table and no check depends on."""
 
 

@@ -1,6 +1,7 @@
 """Learners who are to be forgotten, in the build database and in what is published."""
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ import duckdb
 from dagster_project.base.engine import attach, open_engine
 from dagster_project.base.errors import PublishError
 from dagster_project.base.files import replaced
-from dagster_project.base.keyed_hash import keyed_hash_sql, set_key
+from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.settings import Settings
 
 _CATALOG = "warehouse"
+_KEY_IN_TEXT = re.compile(r"[A-Za-z0-9][\w.-]*:[\w.%-]+")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ def check_nobody_erased(settings: Settings, erased: ErasedLearners) -> None:
             + ", ".join(f"{table} ({count:,} rows)" for table, count in found.items())
             + ". Run the source again: it removes them first"
         )
+
+
+def names_erased(text: str, erased: ErasedLearners) -> bool:
+    """Whether the key of an erased learner stands in a page or a file of text."""
+    keys = set(_KEY_IN_TEXT.findall(text))
+    return any(keyed_hash(key, erased.key) in erased.tombstones for key in keys)
 
 
 def remove_earlier_snapshots(settings: Settings, snapshot_id: str) -> int:

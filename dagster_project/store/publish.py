@@ -1,13 +1,14 @@
 """Write, audit, publish: the build database's public tables become a snapshot that people read.
 
 published/
-    learning_warehouse.duckdb, learning_warehouse_groups.duckdb, parquet, reports
+    learning_warehouse.duckdb, learning_warehouse_groups.duckdb, parquet, reports, call_lists
                                                     stable paths: links through `current`
     current -> snapshots/<id>                       the one link that a publication swaps
     snapshots/<id>/learning_warehouse.duckdb        every public table, and _meta: for its owner
     snapshots/<id>/learning_warehouse_groups.duckdb the tables that tell of no single learner: for everybody else
     snapshots/<id>/parquet/<schema>/<table>.parquet the same tables
     snapshots/<id>/reports/                         the pages of the same run
+    snapshots/<id>/call_lists/                      the pages of single learners, and what changed in them by day
 """
 
 import errno
@@ -46,7 +47,7 @@ from dagster_project.store.carry_over import (
     make_marks,
 )
 from dagster_project.store.compare import compare_databases
-from dagster_project.store.erasure import ErasedLearners, check_nobody_erased
+from dagster_project.store.erasure import ErasedLearners, check_nobody_erased, names_erased
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms
@@ -59,6 +60,7 @@ HISTORY = "ops"
 COMPARED_SCHEMAS = tuple(schema for schema in PUBLIC_SCHEMAS if schema != HISTORY)
 DATABASE = "learning_warehouse.duckdb"
 GROUPS_DATABASE = "learning_warehouse_groups.duckdb"
+CALL_LISTS = "call_lists"
 STORAGE_VERSION = "v1.2.0"
 
 WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -76,7 +78,8 @@ WALL_CLOCK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "analytics.at_risk_scores": ("scored_on", "scored_at"),
     "analytics.learner_changes": ("changed_on",),
     "core.dim_learner_history": ("valid_from", "valid_to"),
-    "learners.at_risk_learners": ("scored_at",),
+    "learners.call_list": ("listed_since_on", "scored_on", "scored_at"),
+    "learners.call_list_changes": ("scored_on", "earlier_scored_on"),
     "reporting.at_risk_programs": ("scored_on",),
 }
 """Columns, by table, that say when, by which run or in which way a row was made.
@@ -233,7 +236,7 @@ def publish(
             linked = link_parquet(settings, previous.database.parent, incoming, {x: counts[x] for x in carried})
         export_parquet(settings, incoming, {name: count for name, count in counts.items() if name not in linked})
         write_groups(settings, incoming)
-        _copy_pages(settings, incoming, snapshot_id)
+        _copy_pages(settings, incoming, snapshot_id, erased)
         for name, text in (beside or {}).items():
             (incoming / name).write_text(text)
         return counts, searched
@@ -250,7 +253,7 @@ def swap_in(
     snapshot_id: str,
     fill: Callable[[Path], Filled],
     kept: int,
-    stable_paths: Sequence[str] = (DATABASE, GROUPS_DATABASE, "parquet", "reports"),
+    stable_paths: Sequence[str] = (DATABASE, GROUPS_DATABASE, "parquet", "reports", CALL_LISTS),
 ) -> Filled:
     """Fill the folder of a new snapshot and make it the current one of a published folder, at once.
 
@@ -552,21 +555,24 @@ def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]
                 raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 
 
-def _copy_pages(settings: Settings, incoming: Path, snapshot_id: str) -> None:
-    target = incoming / "reports"
-    target.mkdir()
-    pages = sorted(settings.pages_dir.glob("*.html"))
-    if settings.publication_key is None or not pages:
-        for page in pages:
-            (target / page.name).write_text(name_snapshot(page.read_text(), snapshot_id))
-        return
-    with open_engine(settings) as connection:
-        attach(connection, settings.build_database, "build")
-        _rename_learners(connection, settings, find_tables(connection, "build", PUBLIC_SCHEMAS))
-        for page in pages:
-            text = page.read_text()
-            text = rewrite_texts(connection, [text]).get(text, text)
-            (target / page.name).write_text(name_snapshot(text, snapshot_id))
+def _copy_pages(settings: Settings, incoming: Path, snapshot_id: str, erased: ErasedLearners | None) -> None:
+    texts: dict[Path, str] = {}
+    for origin, folder in ((settings.pages_dir, "reports"), (settings.call_lists_dir, CALL_LISTS)):
+        (incoming / folder).mkdir()
+        for file in (*origin.glob("*.html"), *origin.glob("*/*.csv")):
+            texts[incoming / folder / file.relative_to(origin)] = file.read_text()
+    if erased and (left := [file.name for file, text in texts.items() if names_erased(text, erased)]):
+        raise PublishError(
+            f"Learners who were erased are in {', '.join(sorted(left))}. Run the source again: it writes them anew"
+        )
+    if settings.publication_key is not None and texts:
+        with open_engine(settings) as connection:
+            attach(connection, settings.build_database, "build")
+            _rename_learners(connection, settings, find_tables(connection, "build", PUBLIC_SCHEMAS))
+            texts = {file: rewrite_texts(connection, [text]).get(text, text) for file, text in texts.items()}
+    for file, text in texts.items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name_snapshot(text, snapshot_id))
 
 
 def _sync_tree(folder: Path) -> None:

@@ -69,4 +69,7 @@ def _change(settings: Settings, gone: list[str], rows: list[tuple]) -> None:
 
 
 def _is_page(settings: Settings, name: str) -> bool:
-    return name.startswith(PAGES) and (settings.pages_dir / f"{name.removeprefix(PAGES)}.html").exists()
+    page = name.removeprefix(PAGES)
+    # One of several files has a folder of its own.
+    files = (settings.pages_dir / f"{page}.html", settings.artifacts_dir / page / "index.html")
+    return name.startswith(PAGES) and any(file.exists() for file in files)

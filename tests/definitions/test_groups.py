@@ -154,4 +154,4 @@ def test_reporting_holds_no_single_learners(built):
     assert {"program_retention"} <= columns.keys()
     personal = {table for table, names in columns.items() if names & {"learner_key", "learner_id"}}
     assert personal == set()
-    assert {"top_learners", "learner_skills", "at_risk_learners"} <= built.catalog("learners").keys()
+    assert {"top_learners", "learner_skills", "call_list"} <= built.catalog("learners").keys()

@@ -215,7 +215,7 @@ CHANGES = {
     sql: (REPORTS, {"marts.mart_program", "analytics.driver_effects"}),
     code_of_an_analysis: ({"analytics.skill_gaps"}, {"analytics.skill_scales", "marts.mart_program"}),
     expectation: (set(), {"marts.mart_course"}),
-    seed: ({"learners.at_risk_learners"}, {"marts.mart_program", "analytics.driver_effects"}),
+    seed: ({"learners.call_list"}, {"marts.mart_program", "analytics.driver_effects"}),
     contract: (set(), {"core.dim_course"}),
     publication_key: ({"published.learning_warehouse"}, {"core.dim_course", "marts.mart_program"}),
     erasure: (set(), set()),  # done by the command; nothing is left for the run

@@ -81,7 +81,7 @@ def test_the_list_of_whom_to_call_tells_how_old_its_data_are(demo):
         in output
     )
     with duckdb.connect(str(home / "published" / "learning_warehouse.duckdb"), read_only=True) as connection:
-        for table in ("learners.at_risk_learners", "reporting.at_risk_programs"):
+        for table in ("learners.call_list", "reporting.at_risk_programs"):
             newest = connection.execute(f"select max(as_of_on) from {table}").fetchone()
             assert newest == (date(2025, 11, 1),)
 

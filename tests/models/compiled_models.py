@@ -34,11 +34,12 @@ class CompiledModels:
     Args:
         home: folder of a warehouse.
         rows: rows by contract and table, with the columns that raw has.
+        only: a model, for which it and what it reads is enough.
     """
 
-    def __init__(self, home: Path, rows: Mapping[str, Mapping[str, list[dict]]]) -> None:
+    def __init__(self, home: Path, rows: Mapping[str, Mapping[str, list[dict]]], only: str | None = None) -> None:
         made = MadeWarehouse(home)
-        done = made.dbt("compile")
+        done = made.dbt("compile", *(("--select", f"+{only}") if only else ()))
         assert done.returncode == 0, done.stdout[-4000:]
         self._nodes: dict = json.loads((home / "target" / "manifest.json").read_text())["nodes"]
         self._store = Settings(home=home).build_database
@@ -97,7 +98,11 @@ class CompiledModels:
 
     @cached_property
     def _ordered(self) -> list[dict]:
-        built = {key: node for key, node in self._nodes.items() if node["resource_type"] in ("model", "seed")}
+        built = {
+            key: node
+            for key, node in self._nodes.items()
+            if node["resource_type"] == "seed" or (node["resource_type"] == "model" and node.get("compiled_code"))
+        }
         before = {
             key: [parent for parent in node.get("depends_on", {}).get("nodes", ()) if parent in built]
             for key, node in built.items()

@@ -32,7 +32,7 @@ def answers(tmp_path_factory):
             {"source": "campus", "outcome": "failed_or_withdrawn", "enrollment_key": f"{LEARNER}:msc-algebra:msc-24f"}
             | {"learner_key": LEARNER, "program_key": "campus:msc", "course_key": "campus:msc-algebra"}
             | {"probability": 0.8, "band": "high", "is_held_out": False, "as_of_on": date(2026, 3, 1)}
-            | {"scored_at": datetime(2026, 3, 2)},
+            | {"scored_on": date(2026, 3, 2), "scored_at": datetime(2026, 3, 2)},
         )
         _insert(
             connection,

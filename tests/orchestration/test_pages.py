@@ -100,6 +100,10 @@ def make_everything(settings) -> dict[str, str]:
         settings,
         """
         create schema if not exists reporting; create schema if not exists core; create schema if not exists marts;
+        create schema if not exists learners;
+        create or replace table learners.call_list
+            (source varchar, learner_key varchar, program_key varchar, scored_on date);
+        create or replace table learners.call_list_changes (source varchar, scored_on date);
         create or replace table reporting.organization_skills (organization_key varchar, is_shown boolean);
         create or replace table reporting.driver_effects
             (source varchar, driver_id varchar, program_key varchar, position integer, status varchar, reason varchar);
@@ -125,8 +129,9 @@ def make_everything(settings) -> dict[str, str]:
     ]
     for step in steps:
         dg.materialize(step, resources={"warehouse": WarehouseResource()}, raise_on_error=step == steps[-1])
-    files = [*(settings.published_dir / "reports").glob("*.html"), *settings.data_docs_dir.glob("*.html")]
-    return {file.stem: file.read_text() for file in files}
+    files = [*settings.published_dir.glob("reports/*.html"), *settings.data_docs_dir.glob("*.html")]
+    files += settings.published_dir.glob("call_lists/*.html")
+    return {f"{file.parent.name}/{file.stem}": file.read_text() for file in files}
 
 
 def text_of(page: str) -> str:
@@ -143,7 +148,7 @@ def test_every_page_tells_how_far_the_data_reach_the_snapshot_and_the_source(set
     deliver(tmp_path / "uni", day)
     load(settings, "uni", tmp_path / "uni")
     pages = make_everything(settings)
-    assert len(pages) == 7, sorted(pages)
+    assert len(pages) == 8, sorted(pages)
     snapshot = (settings.published_dir / "current").readlink().name
     told = f"Data up to {in_words(day)} · snapshot {snapshot} · source uni"
     assert {name for name, page in pages.items() if told not in text_of(page)} == set()

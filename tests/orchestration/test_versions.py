@@ -68,9 +68,10 @@ def test_how_a_run_goes_changes_no_table(graph, settings, changed):
     assert different(graph, settings, settings.model_copy(update=changed)) == set()
 
 
-def test_a_publication_key_reaches_the_publication(graph, settings):
+def test_a_publication_key_reaches_the_publication_and_the_pages_of_learners(graph, settings):
     other = Settings(home=settings.home, publication_key="0123456789abcdef0123456789abcdefXYZ")
-    assert different(graph, settings, other) == {PUBLICATION}
+    # A list of learners under other pseudonyms notes no contacts.
+    assert different(graph, settings, other) == {PUBLICATION, "pages.call_lists"}
 
 
 def test_a_var_and_a_macro_reach_the_models_that_use_them(graph, settings, monkeypatch):

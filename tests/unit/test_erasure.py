@@ -265,6 +265,19 @@ def test_landing_files_are_cleaned_when_the_setting_says_so(bench):
     ]  # fmt: skip
 
 
+def test_a_landing_file_that_gives_the_learners_pseudonym_is_theirs_too(bench):
+    ann, bob = (f"pseudonym:{row[0]}" for row in bench.rows("people")[:2])
+    bench.deliver("visits-calls.csv", f"person,minutes\n{ann},7\n{bob},8\n".encode())
+    settings = bench.settings.model_copy(update={"erase_from_landing": True})
+    noted = note_landing_files(bench.contract, "here", bench.landing, "p-ann", ask(bench), settings)
+    assert "visits-calls.csv" in noted.rewritten
+    assert (bench.landing / "visits-calls.csv").read_bytes() == f"person,minutes\n{bob},8\n".encode()
+    # Put back, no load brings them back.
+    bench.deliver("visits-calls.csv", f"person,minutes\n{ann},7\n{bob},8\n".encode())
+    load(bench)
+    assert {row[0] for row in bench.rows("visits")} == {bob.removeprefix("pseudonym:")}
+
+
 def test_what_is_told_of_runs_gets_asterisks_in_the_learners_place(bench, monkeypatch):
     pseudonym = bench.rows("people")[0][0]
     history = bench.settings.home / "dagster" / "history"

@@ -1,14 +1,24 @@
 """What a source calls its courses, people and files is text on every page, whatever it is."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 
-from dagster_project.report import at_risk_model, data_docs, degree_learners, pipeline_status, skill_benchmarks
+from dagster_project.report import (
+    at_risk_model,
+    call_lists,
+    data_docs,
+    degree_learners,
+    pipeline_status,
+    skill_benchmarks,
+)
+from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store.findings import page_of, record
+from tests import made_call_list
 from tests.made_findings import finding
 
 HOSTILE = """</td></title></style><script>alert(1)</script><img src=x onerror=alert(2)>" onload="alert(3)' x='"""
@@ -113,3 +123,23 @@ def test_names_of_a_source_are_text_and_never_markup(made, tmp_path):
     assert HOSTILE in found.text
     assert found.tags.isdisjoint({"script", "img", "iframe", "object"})
     assert not [name for name in found.attributes if name.startswith("on")]
+
+
+def test_call_lists_hold_their_own_script_and_no_other():
+    learner = f"uni:{HOSTILE}"
+    row = made_call_list.listed() | dict.fromkeys(
+        ("learner_key", "enrollment_key", "program_key", "course_key"), learner
+    )
+    row |= {"program_name": HOSTILE, "course_name": HOSTILE, "suggested_action": HOSTILE, "suggested_words": HOSTILE}
+    row |= {"last_contacted_on": row["as_of_on"], "last_contact_channel": HOSTILE, "last_contact_topic": HOSTILE}
+    row |= made_call_list.reason(1, HOSTILE, HOSTILE, 1, 2)
+    people = {learner: call_lists.Person(HOSTILE, {"full_name": HOSTILE, HOSTILE: HOSTILE})}
+    pages = call_lists.make_pages(made_call_list.frame(row), About(), people=people, has_names=True)
+    assert len(pages) == 2
+    for name, html in pages.items():
+        assert re.fullmatch(r"[\w.-]+", name)
+        found = Found(html)
+        assert HOSTILE in found.text
+        assert html.count("<script") == (0 if name == "index.html" else 2)
+        assert found.tags.isdisjoint({"img", "iframe", "object"})
+        assert not [attribute for attribute in found.attributes if attribute.startswith("on")]

@@ -66,6 +66,20 @@ def test_raw_has_pseudonyms_and_no_direct_column(bench):
     ]
 
 
+def test_a_pseudonym_may_be_given_in_the_place_of_an_id(bench):
+    ann = keyed_hash("p-ann", read_key(bench.settings))
+    # One digit too few, and a capital: ids like any other.
+    near = [f"pseudonym:{ann[1:]}", f"pseudonym:{ann.upper()}"]
+    bench.deliver(
+        "visits.csv", "\n".join(["person,minutes", f"pseudonym:{ann},10", *(f"{x},11" for x in near)]).encode()
+    )
+    bench.load("visits")
+    hashed = [keyed_hash(x, read_key(bench.settings)) for x in near]
+    assert bench.rows("visits") == [
+        (person, 10 + (record > 1), "visits.csv", record) for record, person in enumerate([ann, *hashed], start=1)
+    ]
+
+
 def test_identity_store_has_direct_identifiers_by_pseudonym_and_is_its_owners_only(bench):
     bench.deliver("people.csv", PEOPLE)
     bench.deliver("visits.csv", VISITS)

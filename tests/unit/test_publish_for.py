@@ -215,7 +215,7 @@ def test_a_program_has_its_learners_in_a_course_that_it_takes_from_another(files
         "core.dim_course", "core.dim_course_offering", "core.dim_program_course", "core.dim_program_offering",
         "core.dim_course_item", "core.fct_course_enrollment", "core.fct_submission", "core.fct_daily_activity",
         "marts.mart_learner_course", "marts.mart_learner_course_week", "marts.mart_retention_learner_course",
-        "marts.mart_course_version", "reporting.course_designs", "learners.at_risk_learners",
+        "marts.mart_course_version", "reporting.course_designs", "learners.call_list",
     } <= found  # fmt: skip
     assert found.isdisjoint({
         "marts.mart_course", "marts.mart_course_term", "marts.mart_course_week", "reporting.course_outcomes",

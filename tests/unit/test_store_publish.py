@@ -20,6 +20,7 @@ from dagster_project.base.errors import (
     PublishError,
     WarehouseBusyError,
 )
+from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.tables import read_contracts
 from dagster_project.settings import Settings
 from dagster_project.store import carry_over
@@ -278,7 +279,9 @@ def test_older_clients_can_read_the_file(template):
 
 def test_file_is_complete_in_itself_and_not_writable(template):
     folder = template.published_dir / "current"
-    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, GROUPS_DATABASE, "parquet", "reports"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("call_lists", DATABASE, GROUPS_DATABASE, "parquet", "reports")
+    ]
     assert (folder / DATABASE).stat().st_mode & 0o222 == 0
 
 
@@ -293,6 +296,31 @@ def test_pages_of_the_run_are_published_with_it(settings):
     assert [path.name for path in (settings.published_dir / "reports").iterdir()] == ["drivers.html"]
     assert (settings.published_dir / "reports" / "drivers.html").read_text() == "second"
     assert (first.folder / "reports" / "drivers.html").read_text() == "first"
+
+
+def test_call_lists_are_published_in_a_folder_of_their_own_and_never_with_an_erased_learner(settings):
+    build(settings)
+    (settings.call_lists_dir / "changes").mkdir(parents=True)
+    (settings.call_lists_dir / "index.html").write_text("the lists")
+    changes = settings.call_lists_dir / "changes/2026-03-02.csv"
+    changes.write_text('"oulad","oulad:ann:c1"\n')
+    settings.named_call_lists_dir.mkdir()
+    (settings.named_call_lists_dir / "prg.html").write_text("Ann Archer")
+    first = publish_now(settings)
+    lists = settings.published_dir / "call_lists"
+    assert sorted(str(path.relative_to(lists)) for path in lists.rglob("*.*")) == [
+        "changes/2026-03-02.csv",
+        "index.html",
+    ]
+    assert list((settings.published_dir / "reports").iterdir()) == []
+    assert not [path for path in settings.published_dir.rglob("*.html") if "Ann" in path.read_text()]
+    # Of somebody who was erased and is in no table any more: a file that no run has written anew.
+    erased = ErasedLearners([keyed_hash("oulad:ann", b"key")], b"key")
+    with pytest.raises(PublishError, match=r"erased are in 2026-03-02\.csv"):
+        publish_now(settings, erased=erased)
+    assert (settings.published_dir / "current").readlink().name == first.snapshot_id
+    changes.write_text('"oulad","oulad:anna:c1"\n')
+    publish_now(settings, erased=erased)
 
 
 def test_tables_of_python_are_published_unless_their_contract_forbids_it(settings, tmp_path):
@@ -628,6 +656,7 @@ def test_tables_of_the_same_version_are_carried_over_and_the_others_replaced(pub
     assert hashlib.sha256((before / DATABASE).read_bytes()).digest() == bytes_before
     assert not (publication.folder / DATABASE).samefile(before / DATABASE)
     assert [path.name for path in sorted(publication.folder.iterdir())] == [
+        "call_lists",
         DATABASE,
         GROUPS_DATABASE,
         "parquet",

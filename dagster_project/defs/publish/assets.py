@@ -19,12 +19,14 @@ from dagster_project.ingest.source_state import source_states
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.privacy.erasure.stages import erased_learners, finish
 from dagster_project.privacy.identifier_search import identity_files
+from dagster_project.report.call_lists import keep_word_of_changes
 from dagster_project.report.data_docs import write_snapshot
 from dagster_project.report.pages import find_pages
 from dagster_project.store import accepted
 from dagster_project.store import versions as data_versions
 from dagster_project.store.meta import SourceInfo
 from dagster_project.store.publish import make_snapshot_id, publish
+from dagster_project.store.warehouse import Warehouse
 
 NO_IDENTIFIER = "no_direct_identifier_is_published"
 STALE_AFTER = timedelta(hours=30)
@@ -84,6 +86,7 @@ def learning_warehouse(
         write_snapshot(settings, publication.snapshot_id)
         for receipt in finish(settings, publication.snapshot_id):
             context.log.info(f"A learner is erased. Receipt: {receipt}")
+        keep_word_of_changes(Warehouse(settings), settings)
         planning.report_kept(context, settings)
     yield dg.MaterializeResult(
         metadata={

@@ -14,6 +14,7 @@ A request goes through four stages. Each is one call by name where it happens, a
 """
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +51,9 @@ def unbuild(settings: Settings) -> None:
     """Remove the learners who are gone from raw from what was built of it. Call it before anything is built anew."""
     erasures = Erasures(settings)
     for erasure in erasures.at("unloaded"):
+        # Changes of earlier days, which no run makes anew.
+        if (changes := settings.call_lists_dir / "changes").exists():
+            shutil.rmtree(changes)
         # Their key may be among the examples of what was checked before.
         forget_rows(settings, datetime.fromisoformat(erasure.unloaded_at) if erasure.unloaded_at else datetime.max)
         removed = remove_learners(settings, ErasedLearners([erasure.tombstone], erasures.key))
@@ -59,13 +63,15 @@ def unbuild(settings: Settings) -> None:
 def finish(settings: Settings, snapshot_id: str) -> list[Path]:
     """After the publication of a snapshot: remove the earlier ones, and write the receipts of who is now erased.
 
-    The files of single consumers go too: they are made anew by who publishes them.
+    The files of single consumers and call lists with names go too: they are made anew by who wants them.
     """
     erasures = Erasures(settings)
     waiting = erasures.at("unbuilt")
     if not waiting:
         return []
     consumers = remove_consumers_files(settings)
+    if settings.named_call_lists_dir.exists():
+        shutil.rmtree(settings.named_call_lists_dir)
     earlier = remove_earlier_snapshots(settings, snapshot_id)
     compact_build_database(settings)
     receipts = []
