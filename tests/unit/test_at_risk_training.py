@@ -148,6 +148,17 @@ def test_reasons_are_actionable_raise_the_risk_and_come_strongest_first(scorer):
     assert told["peers_median"] == peers["click_count"].median()
 
 
+def test_what_all_peers_have_in_common_is_no_reason(scorer):
+    """Who clicked as much as the median of the cohort is not told of clicks, however the model weighs them."""
+    new = made_cohorts(1)
+    alike = new.assign(click_count=7)
+    reasons = scorer.reasons(prepared(alike), alike, ACTIONABLE)
+    assert len(reasons)
+    assert "click_count" not in set(reasons["column"])
+    numbers = reasons[reasons["value"].notna() & reasons["peers_median"].notna()]
+    assert (numbers["value"] != numbers["peers_median"]).all()
+
+
 def test_nobody_to_explain_gives_no_reasons(scorer):
     new = made_cohorts(1)
     assert scorer.reasons(prepared(new), new, ACTIONABLE, explained=np.zeros(2700, bool)).empty

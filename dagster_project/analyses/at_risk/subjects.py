@@ -127,11 +127,12 @@ class Subject:
 
 def _by_term(warehouse: Warehouse, query: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Rows of a query that is ordered by term, a frame a term."""
-    import pyarrow.compute as pc
+    import numpy as np
 
     waiting: list[pa.RecordBatch] = []
     for batch in warehouse.batches(query):
-        starts = [0, *(pc.indices_nonzero(pc.not_equal(batch["term"][1:], batch["term"][:-1])).to_numpy() + 1)]
+        terms = batch["term"].to_numpy(zero_copy_only=False)
+        starts = [0, *(np.flatnonzero(terms[1:] != terms[:-1]) + 1)]
         for start, end in zip(starts, [*starts[1:], len(batch)], strict=True):
             part = batch.slice(start, end - start)
             if waiting and waiting[0]["term"][0] != part["term"][0]:

@@ -38,6 +38,7 @@ WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 
 FEWEST_TRAINING_LEARNERS = 150
 FEWEST_OF_EACH_OUTCOME = 25
 MOST_ORIGINS = 2
+REFERENCE_ROWS = 50_000
 SMALL_COHORT = 0.25  # of the largest's learners: a side cohort tells little, however new it is
 PREDICTION_COLUMNS = ("enrollment_key", "learner_key", "program_key", "course_key", "peer_group")
 
@@ -249,11 +250,11 @@ def _challenge(
 
 
 def reference_of(scorer: RiskScorer, rows: Rows) -> Reference:
-    """How the rows lie that a scorer was trained on."""
+    """How the rows lie that a scorer was trained on; of many a part tells it as well."""
+    rows = rows.drawn(REFERENCE_ROWS).ordered(scorer.columns.week)
     matrix = scorer.encoder.encode(rows)
-    order = np.argsort(rows.hashes, kind="stable")
     return fit_reference(
-        _named(scorer, matrix), rows.frame[scorer.columns.week].to_numpy(int), scorer.importance(matrix[order])
+        _named(scorer, matrix), rows.frame[scorer.columns.week].to_numpy(int), scorer.importance(matrix)
     )
 
 

@@ -225,7 +225,7 @@ class BoostedTrees:
         settings["min_data_in_leaf"] = int(np.clip(len(outcome) // 200, 10, settings["min_data_in_leaf"]))
         settings["monotone_constraints"] = _directions(features)
         settings["feature_pre_filter"] = False
-        data = bound.subset(chosen, params=settings).construct().set_label(np.asarray(outcome, float))
+        data = bound.subset(chosen.tolist(), params=settings).construct().set_label(np.asarray(outcome, float))
         return cls(lgb.train(settings, data, rounds))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:

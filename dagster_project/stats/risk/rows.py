@@ -78,11 +78,12 @@ class Rows:
     def hashes(self) -> np.ndarray:
         """uint64 (rows,) of the features alone."""
         import pandas as pd
+        from pandas.util import hash_pandas_object
 
         words = [feature.column for feature in self.features if feature.kind == "category"]
         numbers = pd.DataFrame(self.matrix + np.float32(0))  # minus zero is zero
         text = self.frame[words].astype(object).where(self.frame[words].notna(), "")
-        return pd.util.hash_pandas_object(pd.concat([numbers, text], axis=1), index=False).to_numpy()
+        return hash_pandas_object(pd.concat([numbers, text], axis=1), index=False).to_numpy()
 
     def drawn(self, most: int) -> Rows:
         """At most about so many rows: those with the lowest hashes, so that a smaller draw is part of a larger one."""
@@ -114,11 +115,11 @@ class Rows:
             column: who a row is about.
             others: columns that count beside the features.
         """
-        import pandas as pd
+        from pandas.util import hash_array
 
         told = self.hashes
         for name in others:
-            told = told * np.uint64(3) + pd.util.hash_array(self.frame[name].to_numpy())
+            told = told * np.uint64(3) + hash_array(self.frame[name].to_numpy())
         codes = np.unique(self.frame[column].to_numpy(), return_inverse=True)[1]
         sums = np.zeros(codes.max(initial=-1) + 1, np.uint64)
         np.add.at(sums, codes, told)

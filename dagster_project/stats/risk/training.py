@@ -99,7 +99,8 @@ class RiskScorer:
         """What raises each learner's risk most and can be acted on.
 
         Contributions are summed within their groups; of the actionable groups that raise the risk the largest ones
-        are told, by the feature of the group that raises it most.
+        are told, by the feature of the group that raises it most and in which the learner is not as the median of
+        their peers: that they are alike would be no reason to anybody.
 
         Args:
             values: the frame that the rows were prepared from: whole cohorts, in the same order
@@ -122,17 +123,30 @@ class RiskScorer:
             return pd.DataFrame(columns=names)
         contributions = self.model.contributions(self.encoder.encode(rows.take(chosen_rows)))[:, :-1]
         members = {group: np.array([j for j, x in enumerate(features) if x.reason == group]) for group in groups}
-        sums = np.column_stack([contributions[:, members[group]].sum(axis=1) for group in groups])
-        order = np.argsort(-sums, axis=1, kind="stable")[:, :most]
         told = {group: [features[j].column for j in members[group]] for group in groups}
         numbers = sorted({name for names in told.values() for name in names if values[name].dtype.kind in "fiub"})
         medians = values.groupby(list(self.columns.cohort), sort=False)[numbers].transform("median")
+        is_alike = np.zeros(contributions.shape, bool)
+        for j, feature in enumerate(features):
+            if feature.column in numbers:
+                own, peers = (x[feature.column].to_numpy(float)[chosen_rows] for x in (values, medians))
+                is_alike[:, j] = own == peers
+        tellable = np.where(is_alike, -np.inf, contributions)
+        sums = np.column_stack(
+            [
+                np.where(
+                    tellable[:, members[group]].max(axis=1) > 0, contributions[:, members[group]].sum(axis=1), -np.inf
+                )
+                for group in groups
+            ]
+        )
+        order = np.argsort(-sums, axis=1, kind="stable")[:, :most]
         found = []
         for place in range(order.shape[1]):
             chosen = order[:, place]
             for number, group in enumerate(groups):
                 with_reason = np.flatnonzero((chosen == number) & (sums[:, number] > 0))
-                strongest = np.argmax(contributions[np.ix_(with_reason, members[group])], axis=1)
+                strongest = np.argmax(tellable[np.ix_(with_reason, members[group])], axis=1)
                 for which, name in enumerate(told[group]):
                     part = with_reason[strongest == which]
                     row = chosen_rows[part]
@@ -248,7 +262,8 @@ def fit_scorer(
             and its probabilities stay its own.
         settings: arguments of the model's ``fit``
     """
-    model, columns, frame, y = MODELS[kind], training.columns, training.frame, training.y
+    model: Any = MODELS[kind]
+    columns, frame, y = training.columns, training.frame, training.y
     bound = model.bind(training.matrix)
 
     def fit(chosen: np.ndarray) -> RiskModel:
@@ -267,10 +282,11 @@ def fit_scorer(
     calibrated = calibration.log_odds(unseen)
     level = fit_level(frame, calibrated, y, columns)
     calibrated = calibrated + level.of(frame, None, columns)[0]
+    week = frame[columns.week].to_numpy()
     intervals = {
-        int(week): fit_venn_abers(calibrated[chosen], y[chosen])
-        for week, chosen in frame.groupby(columns.week).indices.items()
-        if len(chosen) >= FEWEST_FOR_INTERVAL
+        int(value): fit_venn_abers(calibrated[week == value], y[week == value])
+        for value, count in zip(*np.unique(week, return_counts=True), strict=True)
+        if count >= FEWEST_FOR_INTERVAL
     }
     return RiskScorer(*known, calibration, level, intervals)
 
