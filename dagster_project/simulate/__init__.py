@@ -9,6 +9,7 @@ Modules, in the order in which to read them:
     truth        what a planted percent means; solving: how the coefficients were made to meet it
     tables       the analysis tables, without events
     enrollments  what a course enrollment has to show; history: later terms, graduation and open content
+    engagement   who does less and less before they drop, fail or leave, without a change of any driver
     skills       questions, answers and gains; employers: whose people are abler
     landing      the landing files of the contract `campus`; places, events and dirt are its parts, delivery
                  writes them
@@ -29,6 +30,7 @@ from dagster_project.simulate import landing as _landing
 from dagster_project.simulate import tables as _tables
 from dagster_project.simulate import truth as _truth
 from dagster_project.simulate.delivery import Report
+from dagster_project.simulate.engagement import describe as _describe_engagement
 from dagster_project.simulate.population import draw
 from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS
@@ -67,7 +69,15 @@ def tables(
     )
 
 
-def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *, hidden: bool = False) -> Report:
+def write(
+    landing: Path,
+    truth: Path,
+    seed: int = 1,
+    students: int = STUDENTS,
+    *,
+    hidden: bool = False,
+    disengagement: bool = True,
+) -> Report:
     """Writes the landing files of one university, and its truth beside them.
 
     Among the landing files lies `simulated.json`, which says that they are made up and names each by its SHA-256: by it
@@ -77,6 +87,9 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
         landing: landing folder of a source with the contract `campus`.
         truth: file for the truth; it must not lie in the landing folder, where a loader could find it. Beside it,
             `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer.
+        seed: the same seed gives the same files.
+        students: as for `tables`, and `hidden` too.
+        disengagement: whether learners do less and less before they drop, fail or leave. No driver changes by it.
 
     Returns:
         Rows by table and the planted dirt by kind.
@@ -86,7 +99,7 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
         raise ValueError(f"the truth would lie in the landing folder: {truth} is inside {landing}; give another path")
     population = draw(seed, students, _truth.solved(), hidden=hidden)
     before = _written(landing)
-    report = _landing.write(landing, population)
+    report = _landing.write(landing, population, disengagement=disengagement)
     files = sorted(path for path, at in _written(landing).items() if before.get(path) != at)
     manifest = {
         "about": "Made up by the simulated university of this project: no file named here is about a real person.",
@@ -96,6 +109,7 @@ def write(landing: Path, truth: Path, seed: int = 1, students: int = STUDENTS, *
     }
     (landing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     content = _truth.describe(population) | _describe_skills(population) | report.employers.describe()
+    content |= _describe_engagement() if disengagement else {}
     content |= {"graduation": {"about": GRADUATION, **report.graduation}}
     content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)

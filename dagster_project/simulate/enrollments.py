@@ -1,8 +1,8 @@
 """Course enrollments one below the other, with everything that their events have to show.
 
 A learner's learning in a course has three parts: up to the first deadline, from there to the midpoint, and after it.
-Days and seconds are fixed for each part; `events` draws which days and which seconds. So the tables need no events, and
-the events cannot but lead to the tables.
+Days and seconds are fixed for each part; `events` draws which days and which seconds, by how engaged a learner is on
+each (module `engagement`). So the tables need no events, and the events cannot but lead to the tables.
 """
 
 from dataclasses import dataclass, fields
@@ -31,6 +31,8 @@ class Enrollments:
     days: np.ndarray  # (enrollments, 3) active days by part
     seconds: np.ndarray  # (enrollments, 3)
     grade: np.ndarray  # percent; nan: none
+    standing: np.ndarray  # percent that the scores of single items scatter about
+    visits: np.ndarray  # of a course that is dropped: chance that a day after the first deadline has a visit
     forum_days: np.ndarray
     on_time: np.ndarray  # share of graded items handed in on time, beside the first
     first_on_time: np.ndarray
@@ -115,6 +117,8 @@ def first_terms(population: Population) -> Enrollments:
         days=days,
         seconds=seconds,
         grade=np.where(dropped, np.nan, rows["grade"][taken]),
+        standing=rows["grade"][taken],
+        visits=np.where(dropped, (rows["days"] - rows["first_days"])[taken] / (end + 1 - FIRST_DAYS), 0),
         forum_days=rows["forum"][taken].astype(np.int64),
         on_time=np.clip(0.45 + 0.05 * m + 0.35 * on_time, 0.05, 0.97),
         first_on_time=on_time > 0,

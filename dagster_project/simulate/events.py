@@ -2,7 +2,8 @@
 
 A day's learning in a course is one session, or two more than the idle cap apart. Within a session gaps stay below the
 cap, so the day's seconds of learning time are the seconds planned. Forum visits stand alone in the early morning and
-add none. What a learner does on a day in several courses is more than the idle cap apart, too.
+add none, and so do visits that finish nothing, whose events all stand alone. What a learner does on a day in several
+courses is more than the idle cap apart, too.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dagster_project.simulate import world
 from dagster_project.simulate.courses import Courses
+from dagster_project.simulate.engagement import LOOKS, LOOKS_BACK, LOOKS_BACK_UNTIL, Engagement
 from dagster_project.simulate.enrollments import FIRST_DAYS, Enrollments, midpoint
 from dagster_project.simulate.population import DAY_LIMIT
 
@@ -20,6 +23,7 @@ TYPES = ("item_completed", "video_progress", "page_view", "forum_view", "forum_t
 COMPLETED, PROGRESS, PAGE, FORUM_VIEW, FORUM_THREAD, FORUM_REPLY = range(6)
 CHUNK_EVENTS = 400_000
 APART = IDLE_CAP + 60  # seconds at least between what a learner does in two courses
+FORUM, VISIT = -1, -2  # in place of a day's seconds: a visit to the forum, a visit that finishes nothing
 NIGHT = 86_400 - APART  # by then the day is over: the next one begins with a forum visit at ten past midnight
 
 
@@ -29,21 +33,25 @@ class DayPlan:
 
     enrollment: np.ndarray
     day: np.ndarray  # index from the enrollment's start
-    seconds: np.ndarray  # learning time; -1: a forum visit
+    seconds: np.ndarray  # learning time; `FORUM`; `VISIT`, or less than that by further events of the visit
 
     def __len__(self) -> int:
         return len(self.enrollment)
 
 
-def plan_days(rng: np.random.Generator, enrollments: Enrollments, courses: Courses) -> DayPlan:
-    """Draws the active days of each part of an enrollment and spreads the part's seconds over them."""
+def plan_days(rng: np.random.Generator, enrollments: Enrollments, courses: Courses, engagement: Engagement) -> DayPlan:
+    """Draws the active days of each part of an enrollment and spreads the part's seconds over them.
+
+    The more engaged learners are on a day, the likelier it is one of them.
+    """
     n = len(enrollments)
     width = int(enrollments.last_day.max(initial=0)) + 1
     day = np.arange(width)
     middle = np.maximum(midpoint(courses.weeks[enrollments.course]), FIRST_DAYS)[:, None]
     part = (day >= FIRST_DAYS).astype(np.int8) + (day >= middle)
     part = np.where((day > enrollments.last_day[:, None]) | (day < enrollments.first_day[:, None]), 3, part)
-    order = np.argsort(part + rng.random((n, width)), axis=1)
+    engaged = engagement.on(np.broadcast_to(day, (n, width)))
+    order = np.argsort(part + _weighted(rng.random((n, width)), engaged), axis=1)
     sorted_part = np.take_along_axis(part, order, axis=1)
     size = np.stack([(part == k).sum(axis=1) for k in range(3)], axis=1)
     if (size < enrollments.days).any():
@@ -58,14 +66,41 @@ def plan_days(rng: np.random.Generator, enrollments: Enrollments, courses: Cours
     first = np.flatnonzero(np.diff(group, prepend=-1))
     count = np.diff(np.append(first, len(group)))
     seconds = _spread(rng, enrollments.seconds.reshape(-1)[group[first]], count)
-    forum_row, forum_at = _forum_days(rng, enrollments, width)
+    forum_row, forum_at = _forum_days(rng, enrollments, engaged)
+    may_visit = (part > 0) & (part < 3) & ~active
+    visits = np.nonzero(may_visit & (rng.random((n, width)) < enrollments.visits[:, None] * engaged))
+    visit_row, visit_at = np.concatenate([visits, _looks_back(rng, enrollments, engagement)], axis=1)
+    looks = rng.integers(0, LOOKS, len(visit_row))
     every = DayPlan(
-        np.concatenate([row, forum_row]),
-        np.concatenate([at, forum_at]),
-        np.concatenate([seconds, np.full(len(forum_row), -1)]),
+        np.concatenate([row, forum_row, visit_row]),
+        np.concatenate([at, forum_at, visit_at]),
+        np.concatenate([seconds, np.full(len(forum_row), FORUM), VISIT - looks]),
     )
-    order = np.lexsort((every.seconds, every.day, every.enrollment))
+    order = np.lexsort((every.seconds != FORUM, every.day, every.enrollment))
     return DayPlan(every.enrollment[order], every.day[order], every.seconds[order])
+
+
+def _weighted(chance: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Keys from 0 to 1 whose smallest ones are a draw without replacement by these weights; of equal ones `chance`."""
+    return np.minimum(1 - (1 - chance) ** (1 / weight), 1 - 1e-9)
+
+
+def _looks_back(
+    rng: np.random.Generator, enrollments: Enrollments, engagement: Engagement
+) -> tuple[np.ndarray, np.ndarray]:
+    """Different days of visits to courses that are over: enrollment and day."""
+    rows, days = [], []
+    for rate, begin, end in zip(LOOKS_BACK, (0, world.TERM_DAYS), (world.TERM_DAYS, LOOKS_BACK_UNTIL), strict=True):
+        row = np.repeat(
+            np.arange(len(enrollments)),
+            np.where(engagement.looks_back, rng.poisson(rate * (end - begin), len(enrollments)), 0),
+        )
+        day = rng.integers(begin, end, len(row))
+        kept = (day > enrollments.last_day[row]) & (rng.random(len(row)) < engagement.take(row).after(day))
+        rows.append(row[kept])
+        days.append(day[kept])
+    at = np.unique(np.concatenate(rows) * 1000 + np.concatenate(days))
+    return at // 1000, at % 1000
 
 
 def _spread(rng: np.random.Generator, total: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -83,9 +118,12 @@ def _spread(rng: np.random.Generator, total: np.ndarray, count: np.ndarray) -> n
     return value + (rank < short[group])
 
 
-def _forum_days(rng: np.random.Generator, enrollments: Enrollments, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _forum_days(
+    rng: np.random.Generator, enrollments: Enrollments, engaged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Different days of forum visits, as many as planned; any day of the enrollment."""
-    keys = rng.random((len(enrollments), width))
+    width = engaged.shape[1]
+    keys = _weighted(rng.random(engaged.shape), engaged)
     outside = (np.arange(width) > enrollments.last_day[:, None]) | (np.arange(width) < enrollments.first_day[:, None])
     keys[outside] = 2
     rank = np.argsort(np.argsort(keys, axis=1), axis=1)
@@ -126,8 +164,8 @@ def expand(
     """
     gaps = np.where(plan.seconds > 0, -(-plan.seconds // MEAN_GAP), 0)
     has_break = (plan.seconds > 3600) & (rng.random(len(plan)) < 0.5)
-    posts = (plan.seconds < 0) & (rng.random(len(plan)) < 0.3)
-    count = gaps + 1 + has_break + posts
+    posts = (plan.seconds == FORUM) & (rng.random(len(plan)) < 0.3)
+    count = gaps + 1 + has_break + posts + np.maximum(VISIT - plan.seconds, 0)
     ends = np.cumsum(count)
     cuts = np.searchsorted(ends, np.arange(CHUNK_EVENTS, ends[-1] if len(ends) else 0, CHUNK_EVENTS))
     cuts = np.unique(np.searchsorted(date, date[cuts]))
@@ -154,7 +192,7 @@ def _expand(
     row = np.repeat(np.arange(len(rows)), size)
     begin = np.cumsum(size) - size
     number = np.arange(n) - begin[row]
-    forum = seconds < 0
+    forum, visit = seconds == FORUM, seconds <= VISIT
     pause_at = np.where(has_break[rows], 2 + (rng.random(len(rows)) * (gaps[rows] - 2)).astype(np.int64), n + 1)
     pause = rng.integers(IDLE_CAP + 60, 3 * 3600, len(rows))
     random = rng.random(n)
@@ -166,6 +204,7 @@ def _expand(
     scale = np.divide(np.maximum(seconds, 0), total, out=np.zeros(len(rows)), where=total > 0)
     offset = np.rint((walked - start_walked[row]) * scale[row]).astype(np.int64)
     offset += np.where(number >= pause_at[row], pause[row], 0)
+    offset += np.where(visit[row], number * (APART + pause[row] % APART // 2), 0)
     morning = np.where(
         forum, 600 + (13_800 * rng.random(len(rows))).astype(np.int64), rng.integers(5 * 3600, 12 * 3600, len(rows))
     )
@@ -173,7 +212,8 @@ def _expand(
     occurred = (date[rows] * 86_400 + morning)[row] + offset
     second = rng.random(n)
     kind = np.where(second < 0.25, COMPLETED, np.where(second < 0.8, PROGRESS, PAGE))
-    kind[begin] = np.where(forum, FORUM_VIEW, COMPLETED)
+    kind[visit[row] & (kind == COMPLETED)] = PAGE
+    kind[begin] = np.where(forum, FORUM_VIEW, np.where(visit, PAGE, COMPLETED))
     post = (number > 0) & forum[row]
     kind[post] = np.where(second[post] < 0.3, FORUM_THREAD, FORUM_REPLY)
     first_item = courses.item_start[course[rows]]

@@ -1,8 +1,8 @@
 """What surrounds the first terms: later terms of those who stay, open content before and beside the degree.
 
 Retention is realised here: who is retained takes a course in a term of the window one year after the first; who is not
-has left by then, and has no activity after leaving (a few enroll once more and drop before they begin). Of two sessions
-that overlap a learner takes one.
+has left by then, and has no activity after leaving but for visits to courses that are over, which become rare (a few
+enroll once more and drop before they begin). Of two sessions that overlap a learner takes one.
 
 Graduation is drawn by lot, apart from all that leads to retention: early graduates (`learners["graduates"]`) complete
 the program before the window, others in a term after it. Some of those begin another program, whose first year is not
@@ -65,6 +65,7 @@ def _generic(
     first_seconds = np.rint(np.minimum(per_day, DAY_LIMIT) * first).astype(np.int64)
     after = np.rint(np.minimum(per_day, DAY_LIMIT) * (days - first)).astype(np.int64)
     days, seconds = split(rng, possible, first, days, first_seconds, first_seconds + after)
+    grade = np.round(np.clip(rng.normal(89, 7, n), 40, 100), 2)
     return Enrollments(
         learner=learner,
         course=chosen,
@@ -75,7 +76,9 @@ def _generic(
         dropped_day=np.full(n, -1),
         days=days,
         seconds=seconds,
-        grade=np.round(np.clip(rng.normal(89, 7, n), 40, 100), 2),
+        grade=grade,
+        standing=grade.copy(),
+        visits=np.zeros(n),
         forum_days=rng.poisson(1.5 * level, n),
         on_time=np.full(n, 0.8),
         first_on_time=rng.random(n) < 0.8,

@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagster_project.simulate import courses as course
-from dagster_project.simulate import dirt, world
+from dagster_project.simulate import dirt, engagement, world
 from dagster_project.simulate.courses import Courses
 from dagster_project.simulate.delivery import Report, Sittings, append_lines, stamp, write_csv
 from dagster_project.simulate.dirt import Dirt
 from dagster_project.simulate.employers import Employers
+from dagster_project.simulate.engagement import LATE_HAND_IN, Engagement
 from dagster_project.simulate.enrollments import PASSING_GRADE, Assignments, Enrollments, assignments, first_terms
-from dagster_project.simulate.events import TYPES, DayPlan, Events, expand, plan_days
+from dagster_project.simulate.events import FORUM, TYPES, DayPlan, Events, expand, plan_days
 from dagster_project.simulate.history import later_terms, open_content, open_population, other_programs
 from dagster_project.simulate.places import Directory, write_directory
 from dagster_project.simulate.population import Population
@@ -33,14 +34,17 @@ from dagster_project.simulate.tables import assignments_of
 
 EPOCH_LAST = int(np.datetime64(world.LAST_DAY).astype(int))
 DAY = 86_400
+SCORE_DEVIATION = 14  # of the scores of a learner's items in a course
 STAFF_GRADED = (course.STAFF, course.DISCUSSION, course.TEAM, course.OTHER)
 
 
-def write(folder: Path, population: Population) -> Report:
+def write(folder: Path, population: Population, *, disengagement: bool = True) -> Report:
     """Writes every landing file of a population.
 
     Args:
         folder: landing folder, made if missing; files of the same names are replaced.
+        population: whose files.
+        disengagement: whether those who will leave or fail fade before (module `engagement`).
 
     Returns:
         What was written, and what of the planted truth is drawn on the way.
@@ -62,6 +66,8 @@ def write(folder: Path, population: Population) -> Report:
     report = Report({}, Dirt(), employers, directory.learner, unanswered, graduation)
     everyone = np.concatenate([population.learners["ability"], general])
     opened = open_content(population, directory.registered, everyone)
+    if disengagement:
+        later = engagement.fade_later_terms(population, later)
     given = assignments_of(population, first)
     more = assignments(np.random.default_rng([population.seed, 10]), later, population.courses)
     given = Assignments(
@@ -70,6 +76,7 @@ def write(folder: Path, population: Population) -> Report:
         np.concatenate([given.is_on_time, more.is_on_time]),
     )
     every = Enrollments.concatenate([first, later, opened.enrollments])
+    engaged = engagement.draw(population, every) if disengagement else engagement.full(population, every)
     questions = bank(population)
     sittings = _sittings(population, len(directory))
     write_directory(
@@ -86,7 +93,7 @@ def write(folder: Path, population: Population) -> Report:
         employers,
         report,
     )
-    months = _Months(folder, population, directory, every, given, questions, theta, sittings, report)
+    months = _Months(folder, population, directory, every, engaged, given, questions, theta, sittings, report)
     with months.pool:
         months.run()
     return report
@@ -115,6 +122,7 @@ class _Months:
         population: Population,
         directory: Directory,
         every: Enrollments,
+        engaged: Engagement,
         given: Assignments,
         questions: Bank,
         theta: np.ndarray,
@@ -124,8 +132,10 @@ class _Months:
         self.folder, self.population, self.directory = folder, population, directory
         self.courses: Courses = population.courses
         self.every, self.questions, self.theta, self.sittings, self.report = every, questions, theta, sittings, report
+        self.engaged = engaged
         self.checks = checks(population)
         self.rng = np.random.default_rng([population.seed, 20])
+        self.answer_rng = np.random.default_rng([population.seed, 24])
         self.start = every.start.astype("datetime64[D]").astype(np.int64)
         self.given = given
         order = np.argsort(given.enrollment, kind="stable")
@@ -179,12 +189,13 @@ class _Months:
         if not len(which):
             return
         batch = self.every.take(which)
-        plan = plan_days(self.rng, batch, self.courses)
+        engaged = self.engaged.take(which)
+        plan = plan_days(self.rng, batch, self.courses, engaged)
+        present = plan.seconds != FORUM
+        self._submit(which, batch, engaged, plan.enrollment[present], plan.day[present])
         active = plan.seconds >= 0
-        row, day = plan.enrollment[active], plan.day[active]
-        begin = np.searchsorted(row, np.arange(len(batch) + 1))
-        self._submit(which, batch, row, day, begin)
-        self._answer(which, batch, day, begin)
+        begin = np.searchsorted(plan.enrollment[active], np.arange(len(batch) + 1))
+        self._answer(which, batch, plan.day[active], begin)
         known = self.start[which][plan.enrollment] + plan.day <= EPOCH_LAST
         parts = [
             (old, new[known])
@@ -197,8 +208,9 @@ class _Months:
         self.plan = DayPlan(*(np.concatenate(part) for part in parts))
 
     def _submit(
-        self, which: np.ndarray, batch: Enrollments, row: np.ndarray, day: np.ndarray, begin: np.ndarray
+        self, which: np.ndarray, batch: Enrollments, engaged: Engagement, row: np.ndarray, day: np.ndarray
     ) -> None:
+        begin = np.searchsorted(row, np.arange(len(batch) + 1))
         size = self.given_begin[which + 1] - self.given_begin[which]
         of = np.repeat(np.arange(len(which)), size)
         at = self.given_order[
@@ -211,6 +223,7 @@ class _Months:
         after = np.searchsorted(key, of * 1000 + due, side="right")
         use = np.where(on_time, after - 1, after)
         handed_in = (use >= begin[of]) & (use < begin[of + 1])
+        handed_in &= on_time | (self.rng.random(len(of)) < LATE_HAND_IN * engaged.take(of).on(due))
         if (on_time & ~handed_in).any():
             raise AssertionError(
                 "an assignment is handed in on time by a learner without an active day before it was due"
@@ -219,8 +232,7 @@ class _Months:
         n = len(of)
         enrollment = which[of]
         submitted = (self.start[enrollment] + day[use]) * DAY + 13 * 3600 + self.rng.integers(0, 9 * 3600, n)
-        grade = np.where(np.isnan(batch.grade[of]), 72, batch.grade[of])
-        points = np.round(np.clip(grade + self.rng.normal(0, 7, n), 0, 100), 1)
+        points = np.round(np.clip(batch.standing[of] + self.rng.normal(0, SCORE_DEVIATION, n), 0, 100), 1)
         again = self.rng.random(n) < dirt.RESUBMISSION_RATE
         again &= (submitted // DAY + 1) <= EPOCH_LAST
         rows = {
@@ -248,9 +260,9 @@ class _Months:
         size = np.where(begin[1:] > begin[:-1], first[batch.course + 1] - first[batch.course], 0)
         of = np.repeat(np.arange(len(which)), size)
         question = np.repeat(first[batch.course], size) + np.arange(len(of)) - np.repeat(np.cumsum(size) - size, size)
-        answered = self.rng.random(len(of)) < 0.85
+        answered = self.answer_rng.random(len(of)) < 0.85
         of, question = of[answered], question[answered]
-        chosen = begin[of] + (self.rng.random(len(of)) * (begin[of + 1] - begin[of])).astype(np.int64)
+        chosen = begin[of] + (self.answer_rng.random(len(of)) * (begin[of + 1] - begin[of])).astype(np.int64)
         enrollment = which[of]
         theta = self.theta[self.every.learner[enrollment], self.questions.skill[question]]
         self.report.ability[self.every.learner[enrollment], self.questions.skill[question]] = theta
@@ -262,9 +274,9 @@ class _Months:
                 "question": question,
                 "at": (self.start[enrollment] + day[chosen]) * DAY
                 + 14 * 3600
-                + self.rng.integers(0, 6 * 3600, len(of)),
+                + self.answer_rng.integers(0, 6 * 3600, len(of)),
                 "score": score(
-                    self.rng, theta, self.questions.slope[question], self.questions.difficulty[question], graded
+                    self.answer_rng, theta, self.questions.slope[question], self.questions.difficulty[question], graded
                 ),
             }
         )
@@ -286,7 +298,11 @@ class _Months:
                 "question": len(self.questions) + skill * 2 * half + number,
                 "at": self.sittings.day[sitting] * DAY + 15 * 3600 + 60 * np.tile(np.arange(half), len(now)),
                 "score": score(
-                    self.rng, theta, self.checks.slope[skill, number], self.checks.difficulty[skill, number], plain
+                    self.answer_rng,
+                    theta,
+                    self.checks.slope[skill, number],
+                    self.checks.difficulty[skill, number],
+                    plain,
                 ),
             }
         )

@@ -76,7 +76,7 @@ def load(home: Path, landing: Path) -> tuple[date, ...]:
 @pytest.fixture(scope="module")
 def states(tmp_path_factory) -> States:
     folder = tmp_path_factory.mktemp("campus")
-    write(folder / "university", folder / "truth.json", seed=6, students=60)
+    write(folder / "university", folder / "truth.json", seed=20, students=60)
     landing = folder / "landing"
 
     warehouse = Warehouse(folder / "warehouse")

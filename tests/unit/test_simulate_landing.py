@@ -36,6 +36,10 @@ def tables() -> simulate.AnalysisTables:
 
 @pytest.fixture(scope="module")
 def files(landing: Path) -> duckdb.DuckDBPyConnection:
+    return opened(landing)
+
+
+def opened(landing: Path) -> duckdb.DuckDBPyConnection:
     """The files as views, with the dirt removed as the contract says."""
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("set timezone = 'UTC'")
@@ -50,6 +54,7 @@ def files(landing: Path) -> duckdb.DuckDBPyConnection:
         where try_cast(submitted_at as timestamp) is not null
             and (score is null or try_cast(score as double) is not null)
     """)
+    connection.execute(f"create table responses as from read_csv('{landing}/responses/*.csv', all_varchar = true)")
     connection.execute("""
         create view program_terms as
         select p.program_id, t.* exclude (program_id) from terms as t join programs as p on t.program_id = p.program_id
@@ -94,86 +99,116 @@ def column_of(table, keys: list[str], names: list[str]) -> dict:
     return {tuple(row[k] for k in keys): tuple(row[n] for n in names) for row in data}
 
 
+BEHAVIOUR = """
+    with gaps as (
+        select e.learner_id, e.course_id, e.event_type,
+            cast(e.occurred_at as date) - p.start as day,
+            epoch_us(e.occurred_at) - lag(epoch_us(e.occurred_at)) over (
+                partition by e.learner_id, e.course_id, e.term_id, cast(e.occurred_at as date)
+                order by e.occurred_at
+            ) as gap
+        from events as e join firsts as p using (learner_id)
+        where e.term_id = p.first_term_id
+    ),
+    items as (
+        select course_id, max(cast(week as int)) as weeks, min(cast(due_day as int)) as due
+        from course_items where version_id = 'v1' group by course_id
+    )
+    select learner_id, course_id,
+        count(distinct day) filter (event_type = 'item_completed'),
+        coalesce(sum(gap) filter (gap <= 1800e6), 0) / 3600e6,
+        count(distinct day) filter (event_type = 'item_completed' and day < 7 * weeks // 2),
+        coalesce(sum(gap) filter (gap <= 1800e6 and day < 7 * weeks // 2), 0) / 3600e6,
+        if(any_value(due) is null, null, count(distinct day) filter (event_type = 'item_completed' and day <= due)),
+        if(any_value(due) is null, null, coalesce(sum(gap) filter (gap <= 1800e6 and day <= due), 0) / 3600e6),
+        count(distinct day) filter (event_type in ('forum_view', 'forum_thread', 'forum_reply'))
+    from gaps join items using (course_id) group by learner_id, course_id
+"""
+BEHAVIOUR_COLUMNS = [
+    "days_active",
+    "learning_hours",
+    "midpoint_days_active",
+    "midpoint_learning_hours",
+    "first_deadline_days_active",
+    "first_deadline_learning_hours",
+    "forum_days",
+]
+HAND_INS = """
+    with items as (select * from course_items where version_id = 'v1' and due_day is not null),
+    weeks as (select course_id, max(cast(week as int)) as weeks from course_items group by course_id),
+    first_term as (
+        select distinct e.learner_id, e.course_id, p.start
+        from course_enrollments as e join firsts as p using (learner_id) where e.term_id = p.first_term_id
+    ),
+    hand_ins as (
+        select f.learner_id, f.course_id, i.item_id, cast(i.weight as double) as weight,
+            cast(i.due_day as int) as due,
+            weeks, 
+            coalesce(bool_or(cast(s.submitted_at as date) - f.start <= cast(i.due_day as int)), false) as on_time
+        from first_term as f join items as i using (course_id) join weeks using (course_id)
+        left join submissions as s
+            on s.learner_id = f.learner_id and s.course_id = f.course_id
+            and s.item_id = i.item_id and s.attempt_number = '1'
+        group by all
+    )
+    select learner_id, course_id,
+        max(on_time::int) filter (due = 9),
+        sum(weight) filter (on_time and due <= 9) / sum(weight) filter (due <= 9),
+        coalesce(sum(weight) filter (on_time and due < 7 * weeks // 2), 0)
+        / sum(weight) filter (due < 7 * weeks // 2),
+        coalesce(sum(weight) filter (on_time), 0) / sum(weight)
+    from hand_ins group by learner_id, course_id
+"""
+
+
 def test_days_and_learning_time_follow_from_the_events(
     files: duckdb.DuckDBPyConnection, tables: simulate.AnalysisTables
 ) -> None:
-    found = by_learner_and_course(
-        files,
-        """
-        with gaps as (
-            select e.learner_id, e.course_id, e.event_type,
-                cast(e.occurred_at as date) - p.start as day,
-                epoch_us(e.occurred_at) - lag(epoch_us(e.occurred_at)) over (
-                    partition by e.learner_id, e.course_id, e.term_id, cast(e.occurred_at as date)
-                    order by e.occurred_at
-                ) as gap
-            from events as e join firsts as p using (learner_id)
-            where e.term_id = p.first_term_id
-        ),
-        items as (
-            select course_id, max(cast(week as int)) as weeks, min(cast(due_day as int)) as due
-            from course_items where version_id = 'v1' group by course_id
-        )
-        select learner_id, course_id,
-            count(distinct day) filter (event_type = 'item_completed'),
-            coalesce(sum(gap) filter (gap <= 1800e6), 0) / 3600e6,
-            count(distinct day) filter (event_type = 'item_completed' and day < 7 * weeks // 2),
-            coalesce(sum(gap) filter (gap <= 1800e6 and day < 7 * weeks // 2), 0) / 3600e6,
-            if(any_value(due) is null, null, count(distinct day) filter (event_type = 'item_completed' and day <= due)),
-            if(any_value(due) is null, null, coalesce(sum(gap) filter (gap <= 1800e6 and day <= due), 0) / 3600e6),
-            count(distinct day) filter (event_type in ('forum_view', 'forum_thread', 'forum_reply'))
-        from gaps join items using (course_id) group by learner_id, course_id
-    """,
-    )
-    names = [
-        "days_active",
-        "learning_hours",
-        "midpoint_days_active",
-        "midpoint_learning_hours",
-        "first_deadline_days_active",
-        "first_deadline_learning_hours",
-        "forum_days",
-    ]
-    compare(column_of(tables.learner_course, ["learner_id", "course_id"], names), found, names)
+    expected = column_of(tables.learner_course, ["learner_id", "course_id"], BEHAVIOUR_COLUMNS)
+    compare(expected, by_learner_and_course(files, BEHAVIOUR), BEHAVIOUR_COLUMNS)
 
 
 def test_hand_ins_follow_from_the_submissions(
     files: duckdb.DuckDBPyConnection, tables: simulate.AnalysisTables
 ) -> None:
-    found = by_learner_and_course(
-        files,
-        """
-        with items as (select * from course_items where version_id = 'v1' and due_day is not null),
-        weeks as (select course_id, max(cast(week as int)) as weeks from course_items group by course_id),
-        first_term as (
-            select distinct e.learner_id, e.course_id, p.start
-            from course_enrollments as e join firsts as p using (learner_id) where e.term_id = p.first_term_id
-        ),
-        hand_ins as (
-            select f.learner_id, f.course_id, i.item_id, cast(i.weight as double) as weight,
-                cast(i.due_day as int) as due,
-                weeks, 
-                coalesce(bool_or(cast(s.submitted_at as date) - f.start <= cast(i.due_day as int)), false) as on_time
-            from first_term as f join items as i using (course_id) join weeks using (course_id)
-            left join submissions as s
-                on s.learner_id = f.learner_id and s.course_id = f.course_id
-                and s.item_id = i.item_id and s.attempt_number = '1'
-            group by all
-        )
-        select learner_id, course_id,
-            max(on_time::int) filter (due = 9),
-            sum(weight) filter (on_time and due <= 9) / sum(weight) filter (due <= 9),
-            coalesce(sum(weight) filter (on_time and due < 7 * weeks // 2), 0)
-            / sum(weight) filter (due < 7 * weeks // 2),
-            coalesce(sum(weight) filter (on_time), 0) / sum(weight)
-        from hand_ins group by learner_id, course_id
-    """,
-    )
+    found = by_learner_and_course(files, HAND_INS)
     found = {key: (a, 0.0 if b is None else b, c, d) for key, (a, b, c, d) in found.items()}
     names = ["is_first_on_time", "first_deadline_submitted_share", "midpoint_submitted_share", "end_submitted_share"]
     expected = column_of(tables.learner_course, ["learner_id", "course_id"], names)
     expected = {key: value for key, value in expected.items() if value[0] is not None}
     compare(expected, found, names)
+
+
+# Of courses that were over by the last day: later ones are cut where their days happen to lie.
+ANSWERS = """
+    select r.learner_id, r.question_id, r.score
+    from responses as r
+    join course_enrollments as e on e.learner_id = r.learner_id and e.course_id = r.course_id
+    join course_offerings as o on o.course_id = e.course_id and o.term_id = e.term_id and o.ends_on < '2025-10-01'
+    order by all
+"""
+
+
+def test_learners_who_do_less_before_they_leave_change_no_driver(
+    landing: Path, files: duckdb.DuckDBPyConnection, tables: simulate.AnalysisTables, tmp_path: Path
+) -> None:
+    """The same university without disengagement: other days, and the same drivers, outcomes and answers."""
+    simulate.write(tmp_path / "landing", tmp_path / "truth.json", SEED, STUDENTS, disengagement=False)
+    steady = opened(tmp_path / "landing")
+    days = "select distinct learner_id, course_id, term_id, occurred_at::date from events order by all"
+    assert files.execute(days).fetchall() != steady.execute(days).fetchall()
+    rows = column_of(tables.learner_course, ["learner_id", "course_id"], []).keys()
+    for query in (BEHAVIOUR, HAND_INS):
+        found, expected = (by_learner_and_course(connection, query) for connection in (files, steady))
+        assert found.keys() == expected.keys()
+        known = rows & found.keys()  # courses without due days have no hand-ins
+        assert {key: found[key] for key in known} == {key: pytest.approx(expected[key], abs=1e-12) for key in known}
+    # Who takes, drops, passes and comes back: all that is no event, hand-in or answer.
+    for path in landing.glob("*.csv"):
+        assert path.read_bytes() == (tmp_path / "landing" / path.name).read_bytes(), path.name
+    answers = files.execute(ANSWERS).fetchall()
+    assert answers == steady.execute(ANSWERS).fetchall()
+    assert len(answers) > 1000
 
 
 def test_course_columns_follow_from_the_items(

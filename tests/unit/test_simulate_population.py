@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dagster_project import simulate
-from dagster_project.simulate import courses, drivers, events, maps, truth, world
+from dagster_project.simulate import courses, drivers, engagement, events, maps, truth, world
 from dagster_project.simulate.enrollments import first_terms
 from dagster_project.simulate.history import later_terms, other_programs
 from dagster_project.simulate.population import Population, draw
@@ -107,7 +107,7 @@ def test_setting_a_driver_to_what_it_is_changes_no_probability(population: Popul
 
 def test_days_and_seconds_of_a_plan_are_those_of_the_enrollment_part_by_part(population: Population) -> None:
     rows = first_terms(population).take(np.arange(3000))
-    plan = events.plan_days(np.random.default_rng(0), rows, population.courses)
+    plan = events.plan_days(np.random.default_rng(0), rows, population.courses, engagement.draw(population, rows))
     learning = plan.seconds >= 0
     middle = np.maximum(7 * population.courses.weeks[rows.course] // 2, 10)[plan.enrollment]
     part = (plan.day >= 10).astype(int) + (plan.day >= middle)
@@ -117,13 +117,13 @@ def test_days_and_seconds_of_a_plan_are_those_of_the_enrollment_part_by_part(pop
         seconds = np.bincount(plan.enrollment[mine], plan.seconds[mine], minlength=3000)
         np.testing.assert_array_equal(seconds, rows.seconds[:, k])
     assert plan.seconds.max() <= 8 * 3600 + 1
-    assert (plan.day <= rows.last_day[plan.enrollment]).all()
+    assert (plan.day <= rows.last_day[plan.enrollment])[plan.seconds > events.VISIT].all()
 
 
 def events_of(population: Population, enrollments: int) -> list[tuple[events.Events, np.ndarray]]:
     """Events of first-term enrollments that have learning time or a forum visit, with their learners."""
     rows = first_terms(population).take(np.arange(enrollments))
-    plan = events.plan_days(np.random.default_rng(0), rows, population.courses)
+    plan = events.plan_days(np.random.default_rng(0), rows, population.courses, engagement.draw(population, rows))
     date = rows.start.astype("datetime64[D]").astype(np.int64)[plan.enrollment] + plan.day
     order = np.argsort(date, kind="stable")
     plan = replace(plan, **{name: getattr(plan, name)[order] for name in ("enrollment", "day", "seconds")})
