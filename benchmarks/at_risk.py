@@ -14,7 +14,8 @@ rule of seven days.
 `--pooled`: learners still enrolled of all weeks together, OULAD's last cohort, beside a random forest on the same
 features and the published .839. `--tuning`: 2013B -> 2013J, on which every choice was made. `--university`: first-year
 retention in a simulated university (TRUTH is its warehouse/truth/campus.json): who is called by the scores and who
-would be by the planted probabilities, which nobody could know. `--speed`: seconds, learners a second and peak memory of
+would be by the planted probabilities, which nobody could know in the first weeks, and which know nothing of what came
+after the first term. `--speed`: seconds, learners a second and peak memory of
 training and scoring on the rows of the warehouse, on four and on sixteen times as many.
 """
 

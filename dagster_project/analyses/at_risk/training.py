@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster_project.analyses.at_risk.judgement import Judgement
 from dagster_project.analyses.at_risk.look_ahead import recounted_leaks
@@ -143,6 +143,18 @@ def _train(
     return Training(rows, evidence, judgement, former, decision)
 
 
+def _on_one_thread(work: Callable) -> Callable:
+    """Pieces run side by side: threads within them would wait for each other's, and turn while they wait."""
+    import sklearn.linear_model  # noqa: F401 - its libraries must be there to be limited
+    from threadpoolctl import threadpool_limits
+
+    def alone(*arguments: Any) -> Any:
+        with threadpool_limits(1):
+            return work(*arguments)
+
+    return alone
+
+
 @dataclass(frozen=True)
 class TrainingRound:
     """One round over all subjects and sources; names are "<source>/<outcome>".
@@ -199,7 +211,7 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
         return subject, source, training.decision, training
 
     pieces = [(subject, source) for subject in SUBJECTS for source in sources_of(store, subject)]
-    for subject, source, decision, training in in_order(work, pieces, settings.threads):
+    for subject, source, decision, training in in_order(_on_one_thread(work), pieces, settings.threads):
         name = f"{source}/{subject.name}"
         told[name] = decision
         if training is None:

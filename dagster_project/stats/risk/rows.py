@@ -78,7 +78,7 @@ class Rows:
     def hashes(self) -> np.ndarray:
         """uint64 (rows,) of the features alone."""
         import pandas as pd
-        from pandas.util import hash_pandas_object
+        from pandas.core.util.hashing import hash_pandas_object
 
         words = [feature.column for feature in self.features if feature.kind == "category"]
         numbers = pd.DataFrame(self.matrix + np.float32(0))  # minus zero is zero
@@ -115,7 +115,7 @@ class Rows:
             column: who a row is about.
             others: columns that count beside the features.
         """
-        from pandas.util import hash_array
+        from pandas.core.util.hashing import hash_array
 
         told = self.hashes
         for name in others:

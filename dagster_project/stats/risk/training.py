@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 LATE, LATE_STEP = 12, 4  # after this week every fourth one trains: the weeks in which help comes in time weigh more
-MOST_ROWS = 200_000  # of a fit; more change nothing that a next cohort could show
+MOST_ROWS = 100_000  # of a fit, of all learners: a learner's weeks tell much the same
+SCORE_DECIMALS = 2  # of the log-odds by which intervals are fitted: finer steps are slower and tell no more
 LEAVING_ROUNDS = 50
 FEWEST_LEAVERS = 50
 FEWEST_FOR_INTERVAL = 200
@@ -282,9 +283,9 @@ def fit_scorer(
     calibrated = calibration.log_odds(unseen)
     level = fit_level(frame, calibrated, y, columns)
     calibrated = calibrated + level.of(frame, None, columns)[0]
-    week = frame[columns.week].to_numpy()
+    week, rounded = frame[columns.week].to_numpy(), np.round(calibrated, SCORE_DECIMALS)
     intervals = {
-        int(value): fit_venn_abers(calibrated[week == value], y[week == value])
+        int(value): fit_venn_abers(rounded[week == value], y[week == value])
         for value, count in zip(*np.unique(week, return_counts=True), strict=True)
         if count >= FEWEST_FOR_INTERVAL
     }
