@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dagster_project.report.line_chart import draw_lines
 from dagster_project.report.page import About, is_missing, records, render
+from dagster_project.stats.risk.calibration import CALIBRATED_FROM_WEEK, aim_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,12 +105,38 @@ def _section(
         "figures": _figures(last, shown, calibration) if len(last) else [],
         "weeks": records(shown.sort_values("week_number")) if len(shown) else [],
         "week": int(subgroups["week_number"].iloc[0]) if len(subgroups) else 0,
+        "cohorts": _cohorts(backtest, shown),
+        "calibrated_from": CALIBRATED_FROM_WEEK,
         "subgroups": _subgroups(subgroups),
         "ranking": records(ranking.sort_values("called_share")) if len(ranking) else [],
         "drift": _drift(drift),
         "champion": None if champions.empty else _champion(champions.iloc[-1]),
         "trainings": _trainings(models),
     }
+
+
+def _cohorts(backtest: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
+    """How the kind of model that is shown did on each cohort, oldest first."""
+    if shown.empty:
+        return []
+    found = []
+    for split, rows in backtest[backtest["model"] == shown["model"].iloc[0]].groupby("split"):
+        late = rows[rows["week_number"] >= CALIBRATED_FROM_WEEK]
+        late = late if len(late) else rows
+        names = ("calibration_error", "calibration_error_by_chance", "calibration_error_levelled", "calibration_slope")
+        off, by_chance, levelled, slope = (_mean(late[name], late["n"]) for name in names)
+        aim = aim_of(int(rows["earlier_cohorts"].iloc[0]))
+        line = {"split": split, "n": int(rows["n"].max()), "earlier": int(rows["earlier_cohorts"].iloc[0])}
+        line |= {"auc": rows["auc"].mean(), "off": off, "by_chance": by_chance, "levelled": levelled, "slope": slope}
+        line |= {"aim": aim, "is_missed": off - by_chance > aim, "lift": rows["called_lift"].mean()}
+        line |= {"groups": int(rows["groups"].sum()), "held": int(rows["groups_in_interval"].sum())}
+        found.append(line)
+    return found
+
+
+def _mean(values: pd.Series, weights: pd.Series) -> float:
+    known = values.notna()
+    return float((values * weights)[known].sum() / weights[known].sum()) if known.any() else float("nan")
 
 
 def _early(shown: pd.DataFrame) -> dict | None:

@@ -83,8 +83,10 @@ def at_risk() -> str:
     model |= {"learner_count": 1, "first_cohort": HOSTILE, "last_cohort": HOSTILE}
     figures = ["base_rate", "mean_probability", "auc", "call_rate", "false_negative_rate", "false_negative_low"]
     figures += ["false_negative_high", "auc_foretold", "auprc", "brier", "calibration_error", "calibration_slope"]
-    figures += ["calibration_error_by_chance", "frequency", "importance", "psi"]
+    figures += ["calibration_error_by_chance", "calibration_error_levelled", "frequency", "importance", "psi"]
+    figures += ["auc_low", "auc_high", "called_lift"]
     row = key | dict.fromkeys(figures, 0.5) | {"week_number": 4, "n": 60, "n_positive": 5, "bin": 1}
+    row |= {"earlier_cohorts": 1, "groups": 1, "groups_in_interval": 1}
     row |= {"split": HOSTILE, "model": "lightgbm", "is_champion": True, "subgroup": HOSTILE, "value": HOSTILE}
     row |= {"feature": HOSTILE, "level": "fine"}
     made = {f"at_risk_{name}": [row] for name in ("backtest", "calibration", "subgroups", "drift")}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagster_project.stats.risk.backtest import last_split
+from dagster_project.stats.risk.calibration import CALIBRATED_FROM_WEEK, aim_of
 from dagster_project.stats.risk.drift import why_drifted
 from dagster_project.stats.risk.metrics import auc_error
 from dagster_project.stats.risk.models import SevenDayRule
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-CALIBRATED_FROM_WEEK = 6  # before, nothing tells a new cohort's level: it is in the interval, and lists go by rank
-CALIBRATION_ERROR, CALIBRATION_ERROR_OF_FEW = 0.03, 0.05  # beyond chance; the latter where few cohorts are earlier
-ENOUGH_COHORTS = 3
 SLOPES = (0.67, 1.5)
 HELD_GROUPS, HELD_GROUPS_AIM = 0.85, 0.90  # groups of learners whose interval holds what came
 LIFT, PRECISION = 2.0, 0.75  # of the called tenth: twice the base rate, or three in four
@@ -83,7 +81,7 @@ def _is_calibrated(judgement: Judgement) -> tuple[dict, str | None]:
             if name.startswith("calibration_error")
         }
         by_chance = mean["calibration_error_by_chance"]
-        aim = CALIBRATION_ERROR if rows["earlier_cohorts"].iloc[0] >= ENOUGH_COHORTS else CALIBRATION_ERROR_OF_FEW
+        aim = aim_of(int(rows["earlier_cohorts"].iloc[0]))
         told = rows[rows["calibration_slope"].notna()]
         slope = float(np.average(told["calibration_slope"], weights=told["n"])) if len(told) else np.nan
         # The weeks' learners are the same: the mean over weeks is no surer than a week.

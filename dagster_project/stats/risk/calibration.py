@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BINS = 10
 STEPS = 50
+CALIBRATED_FROM_WEEK = 6  # before, nothing tells a new cohort's level: it is in the interval, and lists go by rank
+AIM, AIM_OF_FEW, ENOUGH_COHORTS = 0.03, 0.05, 3  # error beyond chance; the second where fewer cohorts are earlier
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ def calibration_error(probability, outcome, bins: int = BINS) -> float:
     """Mean distance between frequency and mean probability over bins of equal count, by rows."""
     table = calibration_bins(probability, outcome, bins)
     return float(np.average((table["mean_probability"] - table["frequency"]).abs(), weights=table["n"]))
+
+
+def aim_of(earlier_cohorts: int) -> float:
+    """How large the error may be beyond chance, by how many earlier cohorts trained."""
+    return AIM if earlier_cohorts >= ENOUGH_COHORTS else AIM_OF_FEW
 
 
 def levelled_error(probability, outcome, bins: int = BINS) -> float:
