@@ -7,7 +7,7 @@ Builds the delivery once as it is (or takes a warehouse that was built from it: 
 under a key of its own and with as many threads as said, each by `python -m dagster_project run`. Compared are the
 models of risk (their version is a hash of all that a score depends on), what they foretold of each learner of the
 back-test, and the scores of those who are active now. Learners are matched by their ids in the landing files, which the
-two keys hide under other pseudonyms.
+two keys hide under other pseudonyms (OULAD's are none: there only order and threads differ).
 """
 
 import argparse
@@ -128,6 +128,7 @@ def _tables(home: Path, ids: list[str], source: str) -> tuple[pd.DataFrame, pd.D
     os.environ["LEARNING_WAREHOUSE_HOME"] = str(home)
     key = read_key(Settings())
     number = {f"{source}:{keyed_hash(one, key)}": f"learner {place}" for place, one in enumerate(ids)}
+    number |= {f"{source}:{one}": f"learner {place}" for place, one in enumerate(ids)}  # a source without pseudonyms
     with duckdb.connect(str(home / "build.duckdb"), read_only=True) as connection:
         models = connection.execute(
             "select outcome, model, model_version, is_champion, decision from analytics.at_risk_models "

@@ -102,7 +102,7 @@ def _section(
         "tenth": _tenth(shown, ranking),
         "scored": _scored(scores),
         "split": str(last["split"].iloc[0]) if len(last) else "",
-        "figures": _figures(last, shown, calibration) if len(last) else [],
+        "figures": _figures(last, shown, _of_split(calibration, last)) if len(last) else [],
         "weeks": records(shown.sort_values("week_number")) if len(shown) else [],
         "week": int(subgroups["week_number"].iloc[0]) if len(subgroups) else 0,
         "cohorts": _cohorts(backtest, shown),
@@ -113,6 +113,10 @@ def _section(
         "champion": None if champions.empty else _champion(champions.iloc[-1]),
         "trainings": _trainings(models),
     }
+
+
+def _of_split(calibration: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
+    return calibration[calibration["split"] == last["split"].iloc[0]]
 
 
 def _cohorts(backtest: pd.DataFrame, shown: pd.DataFrame) -> list[dict]:
