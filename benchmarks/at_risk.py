@@ -16,7 +16,7 @@ features and the published .839. `--tuning`: 2013B -> 2013J, on which every choi
 retention in a simulated university (TRUTH is its warehouse/truth/campus.json): who is called by the scores and who
 would be by the planted probabilities, which nobody could know in the first weeks, and which know nothing of what came
 after the first term. `--speed`: seconds, learners a second and peak memory of
-training and scoring on the rows of the warehouse, on four and on sixteen times as many.
+training and scoring on the rows of the warehouse and on rows written for it, four and sixteen times as many.
 """
 
 import argparse
@@ -81,13 +81,17 @@ def main() -> None:
     parser.add_argument("--pooled", action="store_true", help="all weeks together, beside a random forest")
     parser.add_argument("--tuning", action="store_true", help="2013B -> 2013J only")
     parser.add_argument("--university", type=Path, metavar="TRUTH", help="truth of a simulated university")
-    parser.add_argument("--speed", action="store_true", help="time and memory at 1, 4 and 16 times the size")
+    parser.add_argument("--speed", action="store_true", help="time and memory at several sizes")
+    parser.add_argument(
+        "--times", type=int, nargs="+", default=[1, 4, 16], help="these sizes; 16 takes 10 GiB and more"
+    )
+    parser.add_argument("--outcome", choices=[subject.name for subject in SUBJECTS], help="of this outcome alone")
     arguments = parser.parse_args()
     pd.set_option("display.width", 250, "display.max_columns", 30, "display.max_rows", 200)
     if arguments.university:
         beside_the_planted(arguments.source, json.loads(arguments.university.read_text()))
     elif arguments.speed:
-        time_and_memory(arguments.source)
+        time_and_memory(arguments.source, arguments.times, arguments.outcome)
     elif arguments.tuning:
         tune(arguments.source)
     elif arguments.pooled:
@@ -276,15 +280,14 @@ def beside_the_planted(source: str, truth: dict) -> None:
     print(pd.DataFrame(lines).round(3).to_string(index=False), flush=True)
 
 
-def time_and_memory(source: str) -> None:
-    lines = []
-    for subject in range(len(SUBJECTS)):
-        for times in (1, 4, 16):
+def time_and_memory(source: str, sizes: list[int], outcome: str | None) -> None:
+    for place, subject in enumerate(SUBJECTS):
+        for times in sizes if outcome in (None, subject.name) else []:
             # A process of its own: peak memory is the process's.
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                line = pool.apply(_measured, (source, subject, times))
-                lines += [line] if line else []
-    print(pd.DataFrame(lines).to_string(index=False))
+                line = pool.apply(_measured, (source, place, times))
+            if line:
+                print(", ".join(f"{name}: {value}" for name, value in line.items()), flush=True)
 
 
 def _measured(source: str, subject: int, times: int) -> dict | None:
