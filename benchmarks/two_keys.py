@@ -108,6 +108,9 @@ def compare(homes: list[Path], ids: list[str], source: str) -> None:
     told = predictions[0].merge(predictions[1], on=key, how="outer", suffixes=("", " again"), indicator=True)
     print(f"\nBack-test: {len(told):,} predictions, {(told['_merge'] != 'both').sum()} of one warehouse only, largest")
     print(f"  difference {(told['probability'] - told['probability again']).abs().max():.1e}")
+    if scores[0].empty and scores[1].empty:
+        print("Scores: nobody is active on the last day of the data")
+        return
     key = ["outcome", "enrollment"]
     scored = scores[0].merge(scores[1], on=key, how="outer", suffixes=("", " again"), indicator=True)
     for outcome, rows in scored.groupby("outcome"):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 import yaml
 from dagster import DagsterRunStatus
@@ -52,15 +54,29 @@ def gone_process() -> str:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
+NOT_ASKED_AFTER: list[subprocess.Popen] = []
+
+
+def killed_process() -> str:
+    """The same of one that nobody has asked after since: it is still in the table of processes."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    NOT_ASKED_AFTER.append(child)  # Python asks after those that it forgets
+    tag = f"{socket.gethostname()} {child.pid} {psutil.Process(child.pid).create_time():.0f}"
+    child.kill()
+    wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    return tag
+
+
 @pytest.mark.parametrize(
     ("process", "status"),
     [
         (gone_process, DagsterRunStatus.FAILURE),
+        (killed_process, DagsterRunStatus.FAILURE),
         (this_process, DagsterRunStatus.STARTED),
         (lambda: this_process().rsplit(" ", 1)[0] + " 1000000000", DagsterRunStatus.FAILURE),
         (lambda: "another-host 1 1000000000", DagsterRunStatus.STARTED),
     ],
-    ids=["gone", "there", "number taken by another", "other host"],
+    ids=["gone", "killed", "there", "number taken by another", "other host"],
 )
 def test_a_run_without_its_process_is_recorded_as_failed(process, status):
     with dg.DagsterInstance.ephemeral() as instance:
@@ -204,7 +220,8 @@ def test_dagster_starts_a_killed_run_again_from_its_first_step(command, tmp_path
             (run,) = instance.get_runs()
             wait_for((tmp_path / "process").exists)
             os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
-            wait_for(lambda: fail_lost_runs(instance) == [run.run_id])
+            # Or the daemon was quicker.
+            wait_for(lambda: fail_lost_runs(instance) == [run.run_id] or instance.get_run_by_id(run.run_id).is_failure)
             (again,) = wait_for(lambda: instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.SUCCESS])), 120)
             assert again.parent_run_id == run.run_id
             assert (tmp_path / "first").read_text() == "made\nmade\n"

@@ -107,6 +107,8 @@ def _is_lost(run: dg.DagsterRun, started: float | None) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) > CLOCK_STEP
+        running = psutil.Process(int(pid))
+        # What nobody has asked after since it was killed is still in the table of processes.
+        return running.status() == psutil.STATUS_ZOMBIE or abs(running.create_time() - float(created)) > CLOCK_STEP
     except psutil.NoSuchProcess:
         return True
