@@ -91,9 +91,11 @@ class Settings(BaseSettings):
     at_risk_medium_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.15, description="Share of a cohort that it can call next: the band medium"
     )
-    at_risk_capacity: dict[str, tuple[float, float]] = Field(
-        {},
-        description='Both shares of single programs by program_key, as JSON: {"campus:P01": [0.05, 0.10]}',
+    at_risk_capacity: dict[str, tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]] = (
+        Field(
+            {},
+            description='Both shares of single programs by program_key, as JSON: {"campus:P01": [0.05, 0.10]}',
+        )
     )
     at_risk_holdout_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.0, description="Random share of learners that is not contacted, the only way to measure what contacts do"

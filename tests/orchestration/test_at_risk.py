@@ -25,7 +25,7 @@ from dagster_project.analyses.at_risk.registry import (
     save_scorer,
 )
 from dagster_project.analyses.at_risk.scoring import SCORING_TABLES, _score, _uncontacted, read_active
-from dagster_project.analyses.at_risk.subjects import COLUMNS, Subject
+from dagster_project.analyses.at_risk.subjects import COLUMNS, Subject, call_shares
 from dagster_project.analyses.at_risk.training import TRAINING_TABLES, Training, _train, _why_not
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.defs.at_risk import assets, checks
@@ -171,18 +171,39 @@ def test_a_former_champion_keeps_scoring_when_the_next_one_is_refused(train):
     assert _why_not(SUBJECT, terms, registry, "campus", evidence, NOW + timedelta(days=8)) is None
 
 
-def test_a_champion_whose_files_an_earlier_version_wrote_is_trained_anew(train, settings):
+def test_a_champion_whose_files_an_earlier_version_wrote_is_none(run_training, settings, monkeypatch):
+    """It is trained anew though no cohort has matured, and what is trained replaces it even where it is refused."""
+    first = run_training()
+    monkeypatch.setattr(training_module, "is_readable", lambda *_: False)
+    seen = []
+
+    def train_and_tell(subject, source, matured, settings, registry, now) -> Training:
+        seen.append(champion_of(registry, source, subject.name))
+        return trained_at_once(subject, source, matured, settings, registry, now)
+
+    monkeypatch.setattr(training_module, "_train", train_and_tell)
+    assert len(run_training()) == len(first) + 1
+    assert seen == [None]
+
+
+def test_files_that_an_earlier_version_wrote_are_not_read(train, settings):
     registry = registered(train(made_cohorts()))
     (version,) = registry.loc[registry["is_champion"], "model_version"]
-    evidence = pd.DataFrame({"source": ["campus"], "outcome": ["not_retained"]})
-    arguments = (SUBJECT, ["2022-09"], registry, "campus", evidence, NOW + timedelta(days=1), None, False)
     assert is_readable(settings, version)
-    assert "knows the last matured cohort" in _why_not(*arguments, lambda version: is_readable(settings, version))
     file = settings.models_dir / f"{version}.json"
     file.write_text(file.read_text().replace('"level":', '"early":'))
-    assert _why_not(*arguments, lambda version: is_readable(settings, version)) is None
+    assert not is_readable(settings, version)
     with pytest.raises(ValueError, match="of another version of this program"):
         load_scorer(settings, version)
+
+
+def test_shares_of_a_programs_team_are_its_own_and_no_percent(monkeypatch):
+    monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_CAPACITY", '{"campus:p": [0.05, 0.1]}')
+    frame = pd.DataFrame({"program_key": ["campus:p", "campus:q", None]})
+    assert call_shares(frame, Settings()).tolist() == [[0.05, 0.1], [0.1, 0.15], [0.1, 0.15]]
+    monkeypatch.setenv("LEARNING_WAREHOUSE_AT_RISK_CAPACITY", '{"campus:p": [5, 10]}')
+    with pytest.raises(ValueError, match="less than 1"):
+        Settings()
 
 
 def trained_at_once(subject, source, matured, settings, registry, now) -> Training:

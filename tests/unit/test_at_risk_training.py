@@ -197,6 +197,7 @@ def tested() -> Backtest:
         incumbent="logistic",
         subgroups=("gender",),
         called_among=("program_key", "offering"),
+        call_shares=lambda rows: np.full((len(rows), 2), 0.2),
         folds=2,
     )
 
@@ -213,6 +214,12 @@ def test_backtest_shows_every_model_on_every_cohort(tested):
     assert set(tested.subgroups["value"]) == {"female", "male"}
     assert len(tested.ranking) == 3
     assert set(tested.calibration["split"]) == {"2020-03", "2020-04"}
+
+
+def test_whom_a_subgroup_table_takes_for_called_is_whom_the_team_can_call(tested):
+    """Two fifths of each offering; at the most, as nobody is called whose odds are not twice the cohort's."""
+    rate = np.average(tested.subgroups["call_rate"], weights=tested.subgroups["n"].astype(float))
+    assert 0.25 < rate <= 0.4
 
 
 def test_figures_follow_from_the_predictions_of_each_learner(tested):

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagster_project.analyses.at_risk.registry import champion_of, load_reference, load_scorer, pinned_version
-from dagster_project.analyses.at_risk.subjects import CALLED_AMONG, COLUMNS, SUBJECTS, TRAINING_WEEKS, Subject
+from dagster_project.analyses.at_risk.subjects import (
+    CALLED_AMONG,
+    COLUMNS,
+    SUBJECTS,
+    TRAINING_WEEKS,
+    Subject,
+    call_shares,
+)
 from dagster_project.analyses.at_risk.training import sources_of
 from dagster_project.analyses.tables import CONTRACTS, as_contracted, withdraw_refused
 from dagster_project.base.sql import literal
@@ -87,13 +94,7 @@ def _score(
     before = scored[~scored["is_latest"]].groupby("enrollment_key")["probability"].last()
     latest = scored[scored["is_latest"]].copy()
     among = [*CALLED_AMONG, COLUMNS.week]
-    shares = np.array(
-        [
-            settings.at_risk_capacity.get(program, (settings.at_risk_high_share, settings.at_risk_medium_share))
-            for program in latest["program_key"]
-        ]
-    ).reshape(-1, 2)
-    latest["band"] = call_bands(latest, among, shares[:, 0], shares[:, 1])
+    latest["band"] = call_bands(latest, among, call_shares(latest, settings))
     keys = ["source", "enrollment_key", "learner_key", "program_key", "course_key", "peer_group", "week_number"]
     found = latest[[*keys, "probability", "log_odds", "band"]].assign(
         outcome=subject.name,

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dagster_project.base.sql import literal
+from dagster_project.settings import Settings
 from dagster_project.stats.risk.features import COURSE_FEATURES, PROGRAM_FEATURES
 from dagster_project.stats.risk.models import Feature
 from dagster_project.stats.risk.rows import Columns, Rows, concatenated, prepare
@@ -125,10 +128,15 @@ class Subject:
         return _count(warehouse, self.active.format(source=literal(source)))
 
 
+def call_shares(frame: pd.DataFrame, settings: Settings) -> np.ndarray:
+    """How much of a cohort the team of each row's program can call at once and next, shape (rows, 2)."""
+    of_all = (settings.at_risk_high_share, settings.at_risk_medium_share)
+    shares = [settings.at_risk_capacity.get(program, of_all) for program in frame["program_key"]]
+    return np.array(shares, float).reshape(-1, 2)
+
+
 def _by_term(warehouse: Warehouse, query: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Rows of a query that is ordered by term, a frame a term."""
-    import numpy as np
-
     waiting: list[pa.RecordBatch] = []
     for batch in warehouse.batches(query):
         terms = batch["term"].to_numpy(zero_copy_only=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagster_project.analyses.at_risk.judgement import Judgement
 from dagster_project.analyses.at_risk.look_ahead import recounted_leaks
 from dagster_project.analyses.at_risk.registry import champion_of, is_readable, save_scorer
-from dagster_project.analyses.at_risk.subjects import CALLED_AMONG, COLUMNS, SUBJECTS, Subject
+from dagster_project.analyses.at_risk.subjects import CALLED_AMONG, COLUMNS, SUBJECTS, Subject, call_shares
 from dagster_project.analyses.tables import CONTRACTS, as_contracted, withdraw_refused
 from dagster_project.base.threads import in_order
 from dagster_project.ingest.requests import Erasures
@@ -54,13 +54,11 @@ def _why_not(
     now: datetime,
     erased_at: datetime | None = None,
     is_refused: bool = False,
-    is_readable: Callable[[str], bool] = lambda _: True,
 ) -> str | None:
     """Why no model is trained now; None: one is, if there is enough to learn from.
 
     A model from before `erased_at` may know a learner who was erased; what of the last training a suite refused
-    (`is_refused`) would stop every run. The files of a model may be of an earlier version of this program
-    (`is_readable`).
+    (`is_refused`) would stop every run.
     """
     if not terms:
         return TOO_FEW
@@ -68,7 +66,7 @@ def _why_not(
     is_shown = len(rows_of(evidence, source, subject)) > 0
     if is_refused or entry is None or (not is_shown and entry["metrics"] is not None):
         return None
-    if (erased_at and entry["trained_at"] <= erased_at) or not is_readable(entry["model_version"]):
+    if erased_at and entry["trained_at"] <= erased_at:
         return None
     # A model that was refused is tried again when the next one is due, not every day.
     newest = rows_of(registry, source, subject).sort_values("trained_at", kind="stable").iloc[-1]
@@ -110,6 +108,7 @@ def _train(
         incumbent=former["model"] if former is not None else BoostedTrees.kind,
         subgroups=subject.subgroups,
         called_among=CALLED_AMONG,
+        call_shares=lambda frame: call_shares(frame, settings),
         minimum_group=settings.minimum_group_size,
     )
     leaks = recounted_leaks(settings, subject, source)
@@ -143,18 +142,6 @@ def _train(
     return Training(rows, evidence, judgement, former, decision)
 
 
-def _on_one_thread(work: Callable) -> Callable:
-    """Pieces run side by side: threads within them would wait for each other's, and turn while they wait."""
-    import sklearn.linear_model  # noqa: F401 - its libraries must be there to be limited
-    from threadpoolctl import threadpool_limits
-
-    def alone(*arguments: Any) -> Any:
-        with threadpool_limits(1):
-            return work(*arguments)
-
-    return alone
-
-
 @dataclass(frozen=True)
 class TrainingRound:
     """One round over all subjects and sources; names are "<source>/<outcome>".
@@ -182,6 +169,7 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
         run_id: what registers the models; a second append of it replaces the first.
     """
     import pandas as pd
+    from threadpoolctl import threadpool_limits
 
     is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])
     registry = store.read("analytics.at_risk_models")
@@ -193,25 +181,23 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
     erased_at = {source.name: erasures.last_unloaded(source.name) for source in registered_sources(settings)}
 
     def work(subject: Subject, source: str) -> tuple[Subject, str, str, Training | None]:
-        reason = _why_not(
-            subject,
-            subject.matured_terms(store, source),
-            registry,
-            source,
-            kept["backtest"],
-            now,
-            erased_at.get(source),
-            is_refused,
-            lambda version: is_readable(settings, version),
-        )
+        champion = champion_of(registry, source, subject.name)
+        # A model of an earlier version of this program cannot score: it is no champion to keep.
+        is_lost = champion is not None and not is_readable(settings, champion["model_version"])
+        known = registry.drop(rows_of(registry, source, subject).index) if is_lost else registry
+        terms = subject.matured_terms(store, source)
+        reason = _why_not(subject, terms, known, source, kept["backtest"], now, erased_at.get(source), is_refused)
         matured = None if reason else subject.read_matured(store, source)
         if matured is None or not is_enough(matured.frame, "y", COLUMNS.learner):
             return subject, source, reason or TOO_FEW, None
-        training = _train(subject, source, matured, settings, registry, now)
+        training = _train(subject, source, matured, settings, known, now)
         return subject, source, training.decision, training
 
     pieces = [(subject, source) for subject in SUBJECTS for source in sources_of(store, subject)]
-    for subject, source, decision, training in in_order(_on_one_thread(work), pieces, settings.threads):
+    # Pieces run side by side: threads within them would wait for each other's, and turn while they wait.
+    with threadpool_limits(1, "blas"):
+        trained = list(in_order(work, pieces, settings.threads))
+    for subject, source, decision, training in trained:
         name = f"{source}/{subject.name}"
         told[name] = decision
         if training is None:

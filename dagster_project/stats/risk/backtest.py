@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dagster_project.stats.risk.bands import HIGH_SHARE, call_bands, call_places
+from dagster_project.stats.risk.bands import call_bands, call_places
 from dagster_project.stats.risk.calibration import (
     calibration_bins,
-    calibration_line,
     levelled_error,
     sampling_calibration_errors,
 )
@@ -38,6 +37,7 @@ WEEKS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 
 FEWEST_TRAINING_LEARNERS = 150
 FEWEST_OF_EACH_OUTCOME = 25
 MOST_ORIGINS = 2
+CALLED_SHARE = 0.10  # of a cohort, by whom a model is judged whatever a team can call
 REFERENCE_ROWS = 50_000
 SMALL_COHORT = 0.25  # of the largest's learners: a side cohort tells little, however new it is
 PREDICTION_COLUMNS = ("enrollment_key", "learner_key", "program_key", "course_key", "peer_group")
@@ -105,6 +105,7 @@ def backtest(
     incumbent: str = BoostedTrees.kind,
     subgroups: Sequence[str],
     called_among: Sequence[str],
+    call_shares: Callable[[pd.DataFrame], np.ndarray],
     minimum_group: int = MINIMUM,
     seed: int = SEED,
     **fitting: Any,
@@ -119,6 +120,7 @@ def backtest(
         incumbent: kind of the present champion
         subgroups: columns of the subgroup table
         called_among: columns that name, with the week, among whom a team chooses whom to call
+        call_shares: how much of a cohort a team can call at once and next (`call_bands`), of each row of a frame
         minimum_group: fewest learners of a week or subgroup that has figures
         fitting: further arguments of `draw_training_rows`
 
@@ -159,7 +161,6 @@ def backtest(
             for kind, part in rows.items():
                 line: dict[str, Any] = {"split": split.name, "earlier_cohorts": split.earlier}
                 line |= {"week_number": int(week), "model": kind, **measure(part["probability"], part["outcome"])}
-                line["calibration_slope_error"] = calibration_line(part["probability"], part["outcome"])[1]
                 line["auc_low"], line["auc_high"] = interval_of(drawn[kind])
                 line["calibration_error_levelled"] = levelled_error(part["probability"], part["outcome"])
                 by_chance = sampling_calibration_errors(part["probability"], draws=100)
@@ -167,7 +168,7 @@ def backtest(
                 line["calibration_error_most_by_chance"] = np.quantile(by_chance, 0.95)
                 line["auc_foretold"] = foretold_auc(part["probability"])
                 line["groups_in_interval"], line["groups"] = held_groups(part)
-                metrics.append(line | called_figures(part, HIGH_SHARE, minimum=minimum_group))
+                metrics.append(line | called_figures(part, CALLED_SHARE, minimum=minimum_group))
     if not metrics:
         return Backtest(*[pd.DataFrame()] * 6, incumbent, "No cohort could be predicted from earlier ones")
     table = pd.DataFrame(metrics)
@@ -176,7 +177,9 @@ def backtest(
     last = cohorts[-1].name
     rows, scorer = tested[last, winner]
     week = rows[columns.week]
-    rows = rows.assign(is_called=call_bands(rows, among) != "low", week=week, enrollment=rows["enrollment_key"])
+    rows = rows.assign(
+        is_called=call_bands(rows, among, call_shares(rows)) != "low", week=week, enrollment=rows["enrollment_key"]
+    )
     known = [column for column in subgroups if column in rows and rows[column].nunique() > 1]
     curves = [
         calibration_bins(part["probability"], part["outcome"]).assign(split=name)

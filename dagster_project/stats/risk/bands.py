@@ -13,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-HIGH_SHARE, MEDIUM_SHARE = 0.10, 0.15
 HIGHER_ODDS = 2.0  # than the cohort's: below, calling says nothing about the learner
 
 
@@ -35,25 +34,26 @@ def call_places(scored: pd.DataFrame, cohort: Sequence[str]) -> pd.DataFrame:
     ).reindex(scored.index)
 
 
-def call_bands(
-    scored: pd.DataFrame, cohort: Sequence[str], high_share=HIGH_SHARE, medium_share=MEDIUM_SHARE
-) -> np.ndarray:
+def places_of(share, size) -> np.ndarray:
+    """How many of a cohort a share is: rounded up, but for what is no whole number by rounding only."""
+    return np.ceil(np.round(np.asarray(share) * np.asarray(size), 9))
+
+
+def call_bands(scored: pd.DataFrame, cohort: Sequence[str], shares: np.ndarray) -> np.ndarray:
     """The band of each row, "high", "medium" or "low", shape (rows,).
 
     Args:
         scored, cohort: as of `call_places`.
-        high_share, medium_share: how much of a cohort a team can call at once, and can call next; numbers, or arrays of
-            shape (rows,).
+        shares: how much of a cohort a team can call at once, and can call next; shape (2,), or (rows, 2).
     """
     places = call_places(scored, cohort)
     probability = scored["probability"].to_numpy(float)
     mean = scored.groupby(list(cohort), sort=False, dropna=False)["probability"].transform("mean").to_numpy(float)
     is_higher = _odds(probability) >= HIGHER_ODDS * _odds(mean)
     place, size = places["place"].to_numpy(), places["size"].to_numpy()
-    # Rounded up, but for what is no whole number by rounding only.
-    most_high = np.ceil(np.round(np.asarray(high_share) * size, 9))
-    most = np.ceil(np.round((np.asarray(high_share) + np.asarray(medium_share)) * size, 9))
-    return np.select([is_higher & (place <= most_high), is_higher & (place <= most)], ["high", "medium"], "low")
+    at_once, then = np.moveaxis(np.asarray(shares, float), -1, 0)
+    is_high, is_listed = place <= places_of(at_once, size), place <= places_of(at_once + then, size)
+    return np.select([is_higher & is_high, is_higher & is_listed], ["high", "medium"], "low")
 
 
 def _odds(probability: np.ndarray) -> np.ndarray:

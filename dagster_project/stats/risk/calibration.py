@@ -80,11 +80,6 @@ def calibration_line(probability, outcome) -> tuple[float, float]:
     return slope, float(1 / np.sqrt(max(spread, 1e-12)))
 
 
-def calibration_slope(probability, outcome) -> float:
-    """The slope alone of `calibration_line`."""
-    return calibration_line(probability, outcome)[0]
-
-
 def calibration_bins(probability, outcome, bins: int = BINS) -> pd.DataFrame:
     """Bins of equal count by predicted probability: bin, n, mean_probability, frequency.
 

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from dagster_project.stats.risk.rows import Columns
 
 WINDOW_WEEKS = 4
-FIRST_WINDOW = (
-    2  # who drops a course in its first fortnight has changed their plans: cohorts differ in it by their rules
-)
+FIRST_WINDOW = 2  # in a course's first fortnight people change their plans, by rules in which cohorts differ
 # Standard deviations on the logit, chosen on 2013B -> 2013J of OULAD: of terms, of windows of a term, of offerings.
 TERM_LEAVING_SD, WINDOW_SD, OFFERING_LEAVING_SD = 0.35, 0.3, 0.1
 TERM_SD, TERMS_OF_PRIOR = 0.35, 2  # of terms where no or few earlier ones tell it, and how many terms that weighs

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dagster_project.stats.risk.calibration import calibration_error, calibration_slope
+from dagster_project.stats.risk.bands import places_of
+from dagster_project.stats.risk.calibration import calibration_error, calibration_line
 from dagster_project.stats.suppression import MINIMUM, suppress
 
 if TYPE_CHECKING:
@@ -87,15 +88,16 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "auprc": auprc,
     "brier": brier,
     "calibration_error": calibration_error,
-    "calibration_slope": calibration_slope,
 }
 
 
 def measure(probability, outcome) -> dict[str, float]:
-    """n, n_positive, base_rate and every metric of rows of shape (n,)."""
+    """n, n_positive, base_rate, every metric, and the calibration slope with its error, of rows of shape (n,)."""
     probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
     counts = {"n": len(outcome), "n_positive": int(outcome.sum()), "base_rate": float(outcome.mean())}
-    return counts | {name: metric(probability, outcome) for name, metric in METRICS.items()}
+    found = {name: metric(probability, outcome) for name, metric in METRICS.items()}
+    slope, error = calibration_line(probability, outcome)
+    return counts | found | {"calibration_slope": slope, "calibration_slope_error": error}
 
 
 def bootstrap_auc(
@@ -284,4 +286,4 @@ def ranking_report(rows: pd.DataFrame, shares: Sequence[float] = CALLED_SHARES) 
 
 
 def _is_called(rows: pd.DataFrame, share: float) -> np.ndarray:
-    return (rows["place"] <= np.ceil(np.round(share * rows["size"], 9))).to_numpy()
+    return rows["place"].to_numpy() <= places_of(share, rows["size"])

@@ -230,11 +230,11 @@ class BoostedTrees:
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Sums of the trees' leaves, shape (rows,)."""
-        return np.asarray(self.booster.predict(matrix, raw_score=True))
+        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=1))
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """Exact Shapley values [2] in log-odds, shape (rows, features + 1), the base last."""
-        return np.asarray(self.booster.predict(matrix, pred_contrib=True))
+        return np.asarray(self.booster.predict(matrix, pred_contrib=True, num_threads=1))
 
     def to_text(self) -> str:
         """LightGBM's own text form."""
