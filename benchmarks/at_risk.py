@@ -35,7 +35,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from dagster_project import simulate
 from dagster_project.analyses.at_risk import training
-from dagster_project.analyses.at_risk.scoring import _uncontacted, read_active
+from dagster_project.analyses.at_risk.scoring import MOST_EARLIER_ROWS, _uncontacted, read_active, read_earlier_weeks
 from dagster_project.analyses.at_risk.subjects import COLUMNS, COURSES, PROGRAMS, SUBJECTS, Subject
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.ingest.identity import read_key
@@ -313,10 +313,12 @@ def _measured(source: str, subject: int, times: int) -> dict | None:
     active = read_active(subject, store, source)
     if active.empty:
         return line
+    earlier = [] if scorer.leaving is None else read_earlier_weeks(subject, store, source, active)
+    earlier = [concatenated([_copy(part, copy) for copy in range(times)]).drawn(MOST_EARLIER_ROWS) for part in earlier]
     active = pd.concat([_renamed(_uncontacted(active), copy) for copy in range(times)], ignore_index=True)
     start = time.process_time()
     prepared = subject.prepared(active)
-    scored = scorer.score(prepared)
+    scored = scorer.score(concatenated([prepared, *earlier])).iloc[: len(active)]
     seconds = time.process_time() - start
     latest = active["is_latest"].to_numpy()
     start = time.process_time()

@@ -6,17 +6,15 @@
 {{ config(severity="warn", meta={"dagster": {"ref": {"name": "at_risk_coverage"}}}) }}
 
 -- depends_on: {{ ref("at_risk_coverage") }}
-with scores as (
-    select * from {{ source("analytics", "at_risk_scores") }}
+with latest as (
+    {{ latest_scores() }}
 ),
 
-last_scorings as (
-    select
+scored as (
+    select distinct
         source,
-        outcome,
-        max(scored_at) as scored_at
-    from scores
-    group by source, outcome
+        outcome
+    from latest
 )
 
 select
@@ -25,14 +23,13 @@ select
     enrollments.program_key,
     count(*) as unscored_count
 from {{ ref("feature_open_enrollments") }} as enrollments
-inner join last_scorings
+inner join scored
     on
-        enrollments.source = last_scorings.source
-        and enrollments.outcome = last_scorings.outcome
-left join scores
+        enrollments.source = scored.source
+        and enrollments.outcome = scored.outcome
+left join latest
     on
-        enrollments.outcome = scores.outcome
-        and enrollments.enrollment_key = scores.enrollment_key
-        and last_scorings.scored_at = scores.scored_at
-where scores.enrollment_key is null
+        enrollments.outcome = latest.outcome
+        and enrollments.enrollment_key = latest.enrollment_key
+where latest.enrollment_key is null
 group by enrollments.source, enrollments.outcome, enrollments.program_key

@@ -9,27 +9,8 @@
     {"name": "scored", "words": "scored", "value": "count(scored_key)", "within": "open"},
 ] %}
 
-with scores as (
-    select * from {{ source("analytics", "at_risk_scores") }}
-),
-
-last_scorings as (
-    select
-        source,
-        outcome,
-        max(scored_at) as scored_at
-    from scores
-    group by source, outcome
-),
-
-latest as (
-    select scores.*
-    from scores
-    inner join last_scorings
-        on
-            scores.source = last_scorings.source
-            and scores.outcome = last_scorings.outcome
-            and scores.scored_at = last_scorings.scored_at
+with latest as (
+    {{ latest_scores() }}
 ),
 
 open_enrollments as (

@@ -18,27 +18,8 @@
     {"name": "changed", "words": "change", "value": "count(probability_change)", "within": "learner"},
 ] %}
 
-with scores as (
-    select * from {{ source("analytics", "at_risk_scores") }}
-),
-
-last_scorings as (
-    select
-        source,
-        outcome,
-        max(scored_at) as scored_at
-    from scores
-    group by source, outcome
-),
-
-latest as (
-    select scores.*
-    from scores
-    inner join last_scorings
-        on
-            scores.source = last_scorings.source
-            and scores.outcome = last_scorings.outcome
-            and scores.scored_at = last_scorings.scored_at
+with latest as (
+    {{ latest_scores() }}
 ),
 
 {{ protected_groups("latest", levels, measures, aggregates={
