@@ -318,7 +318,7 @@ def _measured(source: str, subject: int, times: int) -> dict | None:
     active = pd.concat([_renamed(_uncontacted(active), copy) for copy in range(times)], ignore_index=True)
     start = time.process_time()
     prepared = subject.prepared(active)
-    scored = scorer.score(concatenated([prepared, *earlier])).iloc[: len(active)]
+    scored = scorer.score(prepared, earlier)
     seconds = time.process_time() - start
     latest = active["is_latest"].to_numpy()
     start = time.process_time()

@@ -49,6 +49,17 @@ def test_more_leavers_than_expected_raise_everybody_in_part():
     assert shift[~now] == pytest.approx(-0.05)
 
 
+def test_rows_that_are_asked_for_alone_get_what_they_get_among_all():
+    frame = weeks(2, 3, 6, 7, left=40).sort_values("week_number", ascending=False, ignore_index=True)
+    leaving = np.linspace(-4, -2, len(frame))
+    asked = int((frame["week_number"] >= 6).sum())
+    for all_rows, first in zip(
+        BEFORE.of(frame, leaving, COLUMNS), BEFORE.of(frame, leaving, COLUMNS, asked), strict=True
+    ):
+        assert len(first) == asked
+        np.testing.assert_array_equal(first, all_rows[:asked])
+
+
 def test_the_first_fortnight_tells_nothing():
     """Half of them change their plans on day 5; after that nobody leaves but as expected."""
     expected = logit(0.05)

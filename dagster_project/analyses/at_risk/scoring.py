@@ -27,7 +27,7 @@ from dagster_project.stats.risk.backtest import cohort_drift
 from dagster_project.stats.risk.bands import call_bands, call_places
 from dagster_project.stats.risk.features import CONTACT, NO_CONTACT, REASONS
 from dagster_project.stats.risk.models import SEED
-from dagster_project.stats.risk.rows import Rows, concatenated
+from dagster_project.stats.risk.rows import Rows
 from dagster_project.stats.risk.training import RiskScorer
 from dagster_project.store.warehouse import Warehouse
 
@@ -89,7 +89,7 @@ def _score(
 ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     """Scores and reasons of the latest week, and how far contributions are from adding up."""
     rows = subject.prepared(active)
-    told = scorer.score(concatenated([rows, *earlier])).iloc[: len(rows)]
+    told = scorer.score(rows, earlier)
     scored = active.join(told).assign(tie=rows.learners(COLUMNS.learner))
     before = scored[~scored["is_latest"]].groupby("enrollment_key")["probability"].last()
     latest = scored[scored["is_latest"]].copy()

@@ -56,35 +56,39 @@ class Level:
     term_sd: float
     offering_sd: float
 
-    def of(self, frame: pd.DataFrame, leaving: np.ndarray | None, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """Shift of each row on the logit and the standard deviation that is left, shape (rows,) each.
+    def of(
+        self, frame: pd.DataFrame, leaving: np.ndarray | None, columns: Columns, asked: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Shift of each row on the logit and the standard deviation that is left, shape (asked,) each.
 
         Args:
             frame: whole terms so far: rows of earlier weeks of the learners who have left since, too.
             leaving: log-odds of leaving within four weeks, as expected, of each row; None: leaving is not told.
+            asked: how many rows, the first ones, are asked for; all if not given
         """
+        everything, frame = frame, frame.iloc[:asked]
         season = frame[columns.season].astype(str).map(dict(self.season)).fillna(0.0).to_numpy(float)
         course = frame[columns.course].astype(str).map(dict(self.course)).fillna(0.0).to_numpy(float)
         term_weight = np.zeros(len(frame))
         shift = season + course
         if leaving is not None:
-            found = self._running(frame, leaving, columns)
+            found = self._running(everything, leaving, columns, len(frame))
             term_weight = found["weight"]
             shift = term_weight * found["term"] + (1 - term_weight) * season + course + found["offering"]
         variance = (1 - term_weight) * self.term_sd**2 + term_weight * FAILING_SD**2 + self.offering_sd**2
         return shift, np.sqrt(variance)
 
-    def _running(self, frame: pd.DataFrame, leaving: np.ndarray, columns: Columns) -> dict[str, np.ndarray]:
+    def _running(self, frame: pd.DataFrame, leaving: np.ndarray, columns: Columns, asked: int) -> dict[str, np.ndarray]:
         week = frame[columns.week].to_numpy(int)
         left = has_left(frame, columns)
         term = np.unique(frame[columns.term].to_numpy(), return_inverse=True)[1]
         offering = np.unique(frame[columns.offering].to_numpy(), return_inverse=True)[1]
-        found = {name: np.zeros(len(frame)) for name in ("weight", "term", "offering")}
-        for value in np.unique(week):
+        found = {name: np.zeros(asked) for name in ("weight", "term", "offering")}
+        for value in np.unique(week[:asked]):
             closed = (week >= FIRST_WINDOW) & (week <= value - WINDOW_WEEKS)
             if not closed.any():
                 continue
-            now = week == value
+            now = np.flatnonzero(week[:asked] == value)
             # Weeks of a term share a mood of their own; windows that overlap are not independent.
             windows = (value - WINDOW_WEEKS - FIRST_WINDOW) / WINDOW_WEEKS + 1
             of_term, variance = _surplus(leaving[closed], left[closed], term[closed], term.max() + 1)

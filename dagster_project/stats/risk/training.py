@@ -18,7 +18,7 @@ import numpy as np
 from dagster_project.stats.risk.calibration import Platt, fit_platt
 from dagster_project.stats.risk.level import NO_LEVEL, Level, fit_level, has_left
 from dagster_project.stats.risk.models import MODELS, SEED, BoostedTrees, Encoder, RiskModel
-from dagster_project.stats.risk.rows import Columns, Rows
+from dagster_project.stats.risk.rows import Columns, Rows, concatenated
 from dagster_project.stats.risk.venn_abers import VennAbers, fit_venn_abers
 
 if TYPE_CHECKING:
@@ -64,25 +64,32 @@ class RiskScorer:
         text = json.dumps(self.to_dict(), sort_keys=True) + self.model.to_text()
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def score(self, rows: Rows) -> pd.DataFrame:
+    def score(self, rows: Rows, earlier: Sequence[Rows] = ()) -> pd.DataFrame:
         """Scores, index as the frame's: log_odds (the model's own), probability, low, high.
 
-        The level of a term is told by all rows of its earlier weeks that are there.
+        The level of a term is told by all rows of its earlier weeks, among the rows or in `earlier`, which are not
+        scored.
         """
         matrix = self.encoder.encode(rows)
         log_odds = self.model.log_odds(matrix)
-        leaving = None if self.leaving is None else self.leaving.log_odds(matrix)
-        return self._finish(rows.frame, log_odds, leaving)
+        if self.leaving is None:
+            return self._finish(rows.frame, rows.frame, log_odds, None)
+        leaving = [self.leaving.log_odds(matrix)]
+        leaving += [self.leaving.log_odds(self.encoder.encode(part)) for part in earlier]
+        everything = concatenated([rows, *earlier]).frame if earlier else rows.frame
+        return self._finish(rows.frame, everything, log_odds, np.concatenate(leaving))
 
     def log_odds(self, rows: Rows) -> np.ndarray:
         """The model's own log-odds, shape (rows,)."""
         return self.model.log_odds(self.encoder.encode(rows))
 
-    def _finish(self, frame: pd.DataFrame, log_odds: np.ndarray, leaving: np.ndarray | None) -> pd.DataFrame:
+    def _finish(
+        self, frame: pd.DataFrame, everything: pd.DataFrame, log_odds: np.ndarray, leaving: np.ndarray | None
+    ) -> pd.DataFrame:
         import pandas as pd
         from scipy.special import expit
 
-        shift, sd = self.level.of(frame, leaving, self.columns)
+        shift, sd = self.level.of(everything, leaving, self.columns, len(frame))
         calibrated = self.calibration.log_odds(log_odds) + shift
         low, high = _interval(self.intervals, frame[self.columns.week].to_numpy(), calibrated, sd)
         found = {"probability": np.minimum(expit(calibrated), SUREST), "low": low, "high": high}
