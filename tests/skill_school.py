@@ -14,8 +14,10 @@ change of one is explained in its commit, with the figures before and after.
   answered anything else, not even the questions on joining.
 """
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -332,3 +334,201 @@ def _retakes(rng: np.random.Generator, answers: pd.DataFrame, questions: pd.Data
     wait = np.where(rng.random(count) < LATE_RETAKE_SHARE, rng.integers(70, 200, count), wait)[number]
     again = rng.random(count)[number] < np.where(result < 0.5, RETAKE_SHARE_BELOW_HALF, RETAKE_SHARE)
     return answers.loc[rows.index[again]].assign(day=(rows["day"] + wait)[again], attempt=2)
+
+
+def write_landing(school: School, folder: Path) -> None:
+    """The school as a delivery of the contract `campus`, a file a table: nothing of what was planted is in it.
+
+    What the school does not have, such as degree programs, is delivered as empty files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, frame in _delivery(school).items():
+        frame.to_csv(folder / f"{table}.csv", index=False)
+
+
+def _delivery(school: School) -> dict[str, pd.DataFrame]:
+    courses, members, at_check = school.courses, school.organizations, school.questions["course"] == CHECK
+    items = school.questions[~at_check].groupby(["course", "quiz"], as_index=False).size()
+    items = items.rename(columns={"course": "course_id"})
+    items["week"] = 2 * items["quiz"]
+    last = items.groupby("course_id")["quiz"].transform("max")
+    items["weight"] = np.where(items["quiz"] < last, 0.3, 1 - 0.3 * (last - 1)).round(1)
+    employers = members.groupby("organization", as_index=False).size()
+    levels = {1: "basic", 2: "intermediate", 3: "advanced"}
+
+    # Questions of a quiz are answered one a minute, a quiz at noon; taken again on its day, later.
+    answers = school.answers.assign(quiz_id=_quiz_id(school.answers))
+    sitting = answers.groupby(["learner", "course", "quiz", "attempt"])
+    minutes = 60 * (12 + answers["attempt"]) + sitting.cumcount()
+    answers["at"] = pd.to_datetime(answers["day"], unit="D") + pd.to_timedelta(minutes, unit="min")
+    answers["course_id"], answers["learner_id"] = answers["course"], answers["learner"]
+    sat = answers[answers["course"] != CHECK].groupby(["learner_id", "course_id", "quiz_id", "attempt"], as_index=False)
+    sat = sat.agg(at=("at", "max"), score=("category", "sum"), maximum=("highest_category", "sum"))
+
+    taken = school.enrollments.merge(school.completions, "left", ["learner", "course"], suffixes=("", "_completed"))
+    grades = sat[sat["attempt"] == 1].groupby(["learner_id", "course_id"])[["score", "maximum"]].sum()
+    grade = (100 * grades["score"] / grades["maximum"]).rename("grade")
+    taken = taken.join(grade, on=["learner", "course"])
+    is_completed = taken["day_completed"].notna()
+    offered = [*courses["course"], CHECK]
+    skills = pd.DataFrame({"skill_id": SKILLS, "skill_name": [skill.title() for skill in SKILLS]})
+    return {
+        "learners": pd.DataFrame(
+            {
+                "learner_id": school.learners["learner"],
+                "registered_at": _noon(school.learners["day"]),
+                **dict.fromkeys(
+                    ("full_name", "email", "birth_year", "gender", "country", "region", "education_level"), None
+                ),
+                "employment_status": np.where(
+                    school.learners["learner"].isin(members["learner"]), "full_time", "student"
+                ),
+            }
+        ),
+        "organizations": pd.DataFrame(
+            {
+                "organization_id": employers["organization"],
+                "organization_name": employers["organization"].str.title(),
+                "industry": np.array(["retail", "health", "software"])[employers.index % 3],
+                "country": np.array(["ES", "MX"])[employers.index % 2],
+                "size_band": np.where(employers["size"] > 50, "51-500", "1-50"),
+            }
+        ),
+        "organization_members": pd.DataFrame(
+            {"learner_id": members["learner"], "organization_id": members["organization"]}
+        ).assign(from_on=_date(FIRST_DAY), to_on=None),
+        "programs": _empty("program_id program_name university_name level terms_per_year terms_may_be_missed"),
+        "terms": _empty("program_id term_id starts_on ends_on"),
+        "program_enrollments": _empty("learner_id program_id admitted_on first_term_id"),
+        "courses": pd.DataFrame(
+            {
+                "course_id": offered,
+                "course_name": [course.title() for course in offered],
+                "course_type": ["open"] * len(courses) + ["skill_check"],
+                "program_id": None,
+                "level": [*courses["level"].map(levels), None],
+                "is_required_for_progress": "false",
+                "language": "en",
+            }
+        ),
+        "course_offerings": pd.DataFrame({"course_id": offered}).assign(
+            term_id="open", version_id="v1", starts_on=_date(FIRST_DAY), ends_on=None
+        ),
+        "course_items": pd.DataFrame(
+            {
+                "course_id": items["course_id"],
+                "version_id": "v1",
+                "item_id": _quiz_id(items),
+                "item_name": _quiz_id(items).str.title(),
+                "kind": "quiz",
+                "week": items["week"],
+                "position": items["quiz"],
+                "is_graded": "true",
+                "weight": items["weight"],
+                "minutes": items["size"],
+                **dict.fromkeys(("due_day", "late_penalty", "assignment_group"), None),
+            }
+        ),
+        "shared_items": _empty("open_course_id open_item_id course_id item_id"),
+        "course_enrollments": pd.DataFrame(
+            {
+                "learner_id": taken["learner"],
+                "course_id": taken["course"],
+                "term_id": "open",
+                "enrolled_at": _noon(taken["day"]),
+                "dropped_on": None,
+                "completed_on": pd.to_datetime(taken["day_completed"], unit="D").dt.strftime("%Y-%m-%d"),
+                "is_paid": "true",
+                "final_grade": taken["grade"].where(is_completed),
+            }
+        ),
+        "submissions": pd.DataFrame(
+            {
+                "learner_id": sat["learner_id"],
+                "course_id": sat["course_id"],
+                "term_id": "open",
+                "item_id": sat["quiz_id"],
+                "attempt_number": sat["attempt"],
+                "submitted_at": sat["at"],
+                "score": sat["score"],
+                "maximum_score": sat["maximum"],
+                "grade_released_at": sat["at"],
+                "graded_by": "automatic",
+            }
+        ),
+        "questions": pd.DataFrame(
+            {
+                "question_id": school.questions["item"],
+                "question_version": 1,
+                "course_id": school.questions["course"],
+                "item_id": _quiz_id(school.questions),
+                "maximum_score": school.questions["highest_category"],
+            }
+        ),
+        "responses": pd.DataFrame(
+            {
+                "learner_id": answers["learner_id"],
+                "question_id": answers["item"],
+                "question_version": 1,
+                "attempt_number": answers["attempt"],
+                "course_id": answers["course_id"],
+                "item_id": answers["quiz_id"],
+                "answered_at": answers["at"],
+                "score": answers["category"],
+                "maximum_score": answers["highest_category"],
+            }
+        ),
+        "skills": skills.assign(competency="work", domain="work"),
+        "question_skills": school.questions[["item", "skill"]].set_axis(["question_id", "skill_id"], axis=1),
+        "course_skills": courses[["course", "skill"]].set_axis(["course_id", "skill_id"], axis=1),
+        "events": pd.DataFrame(
+            {
+                "event_id": np.arange(1, len(sat) + 1),
+                "learner_id": sat["learner_id"],
+                "course_id": sat["course_id"],
+                "term_id": "open",
+                "item_id": sat["quiz_id"],
+                "event_type": "page_view",
+                "occurred_at": sat["at"],
+                "received_at": sat["at"],
+            }
+        ),
+        "support_tickets": _empty("ticket_id learner_id program_id ticket_type opened_at"),
+        "profiles": _empty(
+            "learner_id updated_on target_role work_experience_count has_links has_resume portfolio_project_count"
+        ),
+        "credentials": _empty("credential_id learner_id kind course_id program_id issued_on"),
+    }
+
+
+def _quiz_id(rows: pd.DataFrame) -> pd.Series:
+    return "quiz-" + rows["quiz"].astype(str)
+
+
+def _date(day: int) -> str:
+    return str(np.datetime64(day, "D"))
+
+
+def _noon(day: pd.Series) -> pd.Series:
+    return pd.to_datetime(day, unit="D") + pd.Timedelta(hours=12)
+
+
+def _empty(columns: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=columns.split())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.skill_school", description="Write a school as landing files."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the landing files; made when absent")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--learners", type=int, default=LEARNERS)
+    arguments = parser.parse_args()
+    school = make_school(arguments.seed, arguments.learners)
+    write_landing(school, arguments.out)
+    print(f"{arguments.out}: {len(school.learners)} learners, {len(school.answers)} answers, seed {arguments.seed}")
+
+
+if __name__ == "__main__":
+    main()
