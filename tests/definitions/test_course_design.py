@@ -104,7 +104,17 @@ design.items(
     code     programming   1     0.15    -                 -
     """,
 )
-COURSES = ("mixed", "others", "quizzes", "ungraded", "example", "bands", "penalties", "best_two", "best_one")
+# Three quizzes of equal weight, as a platform writes a third.
+design.items(
+    "thirds",
+    """
+    item_id  kind  week  weight
+    q1       quiz  1     0.3333333333333333
+    q2       quiz  2     0.3333333333333333
+    q3       quiz  3     0.3333333333333333
+    """,
+)
+COURSES = ("mixed", "others", "quizzes", "ungraded", "example", "bands", "penalties", "best_two", "best_one", "thirds")
 for course in COURSES:
     design.add("course_enrollments", learner_id="ana", course_id=course, term_id="F22")
 
@@ -180,6 +190,7 @@ def test_assignment_type_grading_weight(built, of):
     """
     assert [of("mixed", f"{kind}_weight_share") for kind in TYPES] == [0.2, 0.5, 0.3, 0, 0, 0, 0]
     assert [of("others", f"{kind}_weight_share") for kind in TYPES] == [0, 0, 0, 0.4, 0.1, 0.2, 0.3]
+    assert [of("thirds", f"{kind}_weight_share") for kind in TYPES] == [1, 0, 0, 0, 0, 0, 0]
 
 
 def test_points_of_staff_peers_and_quizzes(built, of):

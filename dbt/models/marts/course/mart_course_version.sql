@@ -241,7 +241,8 @@ select
     end as {{ kind }}_item_share,
     {%- endfor %}
     {%- for kind in assignment_kinds() %}
-    case when designs.weighed_item_count > 0 then cast(designs.{{ kind }}_weight as double) end
+    -- Each weight is rounded: three thirds would be more than the whole.
+    case when designs.weighed_item_count > 0 then least(cast(designs.{{ kind }}_weight as double), 1) end
         as {{ kind }}_weight_share,
     {%- endfor %}
 
