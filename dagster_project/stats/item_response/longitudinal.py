@@ -1,0 +1,898 @@
+"""One scale for the answers of years and of many courses: abilities that grow, learners who choose what they take.
+
+    fit = calibrate_longitudinal(histories(person, item, response, course, day, completed...), level, covariates)
+    likelihood = fit.likelihood(histories)
+
+The ability of person j at an answer is θ_j plus the gains of the courses completed before, θ_j ~ N(x_j'γ, σ²). What is
+estimated together, because whatever is left out goes into the difficulties:
+
+- gains by completed course, random effects g_c ~ N(m, τ²): where later questions are answered by those who have learned
+  since, one ability a person makes these questions look easy;
+- γ: who takes which courses. Abler people take harder courses, so that one distribution for all biases every
+  difficulty. x may hold numbers and levels of courses, scores in other skills, and the courses taken themselves;
+- the locations of courses, random effects around the mean of their level: what the difficulties of a course's questions
+  share is known only from people who answered in other courses too, and its error is larger than a question's own;
+- questions around their course, with the graded model of `calibration` (right or wrong is the case of one step).
+
+Growth by calendar time is not in the model: time, cohort and drifting questions cannot be told apart.
+
+Marginal maximum likelihood: EM for the questions (Bock and Aitkin 1981); Newton steps on the observed information (Louis
+1982) of locations, gains and γ; variances of random effects by empirical Bayes (MacKay 1992, eq. 2.27 with a weak
+prior); σ by parameter expansion (Liu, Rubin and Wu 1998). Memory is proportional to the answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dagster_project.stats.item_response.abilities import AbilityLikelihood
+from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.estimation import LARGEST_SLOPE
+from dagster_project.stats.item_response.longitudinal_kernels import PHASES
+from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, Grid
+from dagster_project.stats.item_response.responses import Layout, count_categories, label, lay_out, whole_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy.sparse import csr_array
+
+NODES = 49
+MOST_PASSES = 150
+TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression
+ITEM_TOLERANCE = 0.005  # sds of ability, of the last change of a difficulty
+LARGEST_STEP = 0.5
+SUBSET_ANSWERS = 1_500_000
+SLOPE_SPREAD = 0.35  # sd of slopes around their mean, in means
+DENSE_VARIANCE = 0.25  # prior variance of the coefficient of a covariate with sd 1
+PIECE_VARIANCE = 1.0  # of the mean ability of people who share no course with the others
+# Random effects: prior guess of the variance, and how many effects it is worth.
+COURSE_PRIOR, ITEM_PRIOR, GAIN_PRIOR, TAKEN_PRIOR, GUESSES = 0.15, 0.5, 0.04, 0.02, 4.0
+SMALLEST_VARIANCE = 0.0025
+GAIN_MEAN, GAIN_MEAN_VARIANCE = 0.1, 0.04
+GROUPS = ((0, 0, "completed none"), (1, 2, "completed 1 or 2"), (3, 10**9, "completed 3 or more"))
+SMALLEST_GROUP = 50
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Answers and completed courses of each person, by day.
+
+    Attributes:
+        persons, items, courses, learned: labels, ascending; ``learned``: courses that can have a gain.
+        layout: table rows of the items.
+        start (persons + 1,), row (answers,): rows of each person's answers.
+        before (answers,): how many of the person's completions lie on an earlier day than the answer.
+        day (answers,): days.
+        done_start (persons + 1,), done (completions,): completed courses of each person by day, as places in
+            ``learned``.
+        last (persons,): completions that lie before the person's last answer.
+        course_of_item (items,): places in ``courses``: where most answers to the item were given.
+        notes: lines of a report: what was left out.
+    """
+
+    persons: np.ndarray
+    items: np.ndarray
+    courses: np.ndarray
+    learned: np.ndarray
+    layout: Layout
+    start: np.ndarray
+    row: np.ndarray
+    before: np.ndarray
+    day: np.ndarray
+    done_start: np.ndarray
+    done: np.ndarray
+    last: np.ndarray
+    course_of_item: np.ndarray
+    counts: np.ndarray
+    notes: tuple = ()
+
+    @property
+    def item_of_row(self) -> np.ndarray:
+        """Item of each table row."""
+        return np.repeat(np.arange(len(self.items)), np.diff(self.layout.step_start) + 1)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Answers of each person."""
+        return np.diff(self.start)
+
+    def select(self, persons: np.ndarray) -> Histories:
+        """Only the persons at these places, ascending."""
+        chosen = np.zeros(len(self.persons), bool)
+        chosen[persons] = True
+        n, d = np.repeat(chosen, self.answers), np.repeat(chosen, np.diff(self.done_start))
+        return replace(
+            self,
+            persons=self.persons[chosen],
+            start=np.r_[0, np.cumsum(self.answers[chosen])],
+            row=self.row[n],
+            before=self.before[n],
+            day=self.day[n],
+            done_start=np.r_[0, np.cumsum(np.diff(self.done_start)[chosen])],
+            done=self.done[d],
+            last=self.last[chosen],
+        )
+
+
+def histories(
+    person, item, response, course, day, done_person, done_course, done_day, *, items: ItemBank | None = None,
+    learned=None,
+) -> Histories:  # fmt: skip
+    """Arrange answers and completions.
+
+    Args:
+        person, item, response, course, day (arrays of shape (answers,)): as for `calibration.calibrate`; the course
+            that asked, and whole days.
+        done_person, done_course, done_day (arrays of shape (completions,)): who completed which course when. It counts
+            for answers of later days: the quiz that completes a course is still part of it. Of several completions of
+            a course the first one counts; persons without answers do not.
+        items: the bank whose items are known, to score; others are left out. Without it, the items of the answers.
+        learned: courses that can have a gain; those of the completions if not given.
+
+    Raises:
+        ValueError: unusable input; a person who answered an item twice.
+    """
+    import pandas as pd
+
+    people, asked, where = label(person, "person"), label(item, "item"), label(course, "course")
+    n = len(people.codes)
+    answer = whole_numbers(response, n)
+    if not len(asked.codes) == len(where.codes) == n:
+        raise ValueError(f"person has {n} elements, item {len(asked.codes)}, course {len(where.codes)}")
+    counts = count_categories(asked, answer)
+    notes = []
+    if items is None:
+        single = (counts > 0).sum(axis=1) < 2
+        notes = [
+            ("item", asked.values[i], int(counts[i].sum()), "all answers are equal: they say nothing about difficulty")
+            for i in np.flatnonzero(single)
+        ]
+        usable = np.flatnonzero(~single)
+        layout = lay_out(asked.values[usable], counts[usable])
+        position = np.full(len(asked.values), -1)
+        position[usable] = np.arange(len(usable))
+    else:
+        layout, _ = items.parameters()
+        position = pd.Index(layout.items).get_indexer(asked.values)
+    kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
+    kept_counts[position[position >= 0]] = counts[position >= 0]
+    row = layout.row_of(position, counts.shape[1])[asked.codes, answer]
+    kept = row >= 0
+    day = np.asarray(day).astype(np.int32)
+    order = np.lexsort((row[kept], day[kept], people.codes[kept]))
+    at = np.flatnonzero(kept)[order]
+    who, row, day = people.codes[at], row[at], day[at]
+    present = np.zeros(len(people.values), bool)
+    present[who] = True
+    place_of = np.cumsum(present) - 1
+    who = place_of[who]
+    persons = people.values[present]
+    twice = _first_twice(who, position[asked.codes[at]])
+    if twice is not None:
+        raise ValueError(
+            f"person {persons[who[twice]]} has more than one response to item {asked.values[asked.codes[at][twice]]}; "
+            "keep one, usually the first attempt"
+        )
+    start = np.searchsorted(who, np.arange(len(persons) + 1))
+    course_of_item = _home(position[asked.codes], where.codes, len(layout.items))
+    homes = np.unique(course_of_item[course_of_item >= 0])
+    course_of_item = np.searchsorted(homes, course_of_item)
+
+    done = pd.DataFrame({"course": np.asarray(done_course, object), "day": np.asarray(done_day, np.int64)})
+    done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person, object)))
+    done = done[done["person"] >= 0].sort_values(["person", "day", "course"], kind="stable")
+    done = done.drop_duplicates(["person", "course"])
+    learned = np.unique(done["course"].to_numpy(object)) if learned is None else np.asarray(learned, object)
+    done["gain"] = pd.Index(learned).get_indexer(done["course"])
+    done = done[done["gain"] >= 0]
+    by = done["person"].to_numpy(np.int64)
+    done_start = np.searchsorted(by, np.arange(len(persons) + 1))
+    low = min(int(day.min(initial=0)), int(done["day"].min()) if len(done) else 0)
+    span = 2 + max(int(day.max(initial=0)), int(done["day"].max()) if len(done) else 0) - low
+    keys = by * span + (done["day"].to_numpy(np.int64) - low)
+    before = np.searchsorted(keys, who.astype(np.int64) * span + (day - low), side="left") - done_start[who]
+    last = np.zeros(len(persons), np.int64)
+    last[who] = before  # the last of each person's answers is written last
+    return Histories(
+        persons, layout.items, where.values[homes], learned, layout, start.astype(np.int64), row.astype(np.int32),
+        before.astype(np.int16), day, done_start.astype(np.int64), done["gain"].to_numpy(np.int32), last,
+        course_of_item, kept_counts, tuple(notes),
+    )  # fmt: skip
+
+
+def _first_twice(who: np.ndarray, item: np.ndarray) -> int | None:
+    key = who.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    order = np.argsort(key, kind="stable")
+    same = np.flatnonzero(np.diff(key[order]) == 0)
+    return int(order[same[0] + 1]) if len(same) else None
+
+
+def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
+    """Course with most answers of each item, the first of equals; items without answers: -1."""
+    known = item >= 0
+    courses = int(course.max(initial=0)) + 1
+    pair, n = np.unique(item[known].astype(np.int64) * courses + course[known], return_counts=True)
+    home = np.full(items, -1)
+    order = np.lexsort((-pair, n))
+    home[pair[order] // courses] = pair[order] % courses
+    return home
+
+
+@dataclass(frozen=True)
+class LongitudinalBank:
+    """A calibrated scale, in sds of the ability of all persons at their last answer, from their mean.
+
+    Attributes:
+        bank: items, with errors that include their course's; its groups are persons by completed courses at their last
+            answer, and the distribution of their ability then: the prior of a score, which knows nothing else of them.
+        courses (frame: course, level, persons, answers, location, location_se, is_linked): ``location``: mean
+            difficulty of the course's questions, by information. ``is_linked``: shares people with the largest part.
+        gains (frame: course, persons, gain, gain_se, shrunken_gain, shrunken_se): what a completed course adds; ``gain``
+            is the estimate from its takers alone, ``shrunken_gain`` the posterior among all courses. ``persons``: with
+            answers after the completion, and before it.
+        covariance (array of shape (courses + gains, courses + gains)): of the errors of locations (from their mean) and
+            shrunken gains.
+        facts: passes, converged, log_likelihood, gain_mean, gain_sd, course_sd, item_sd, taken_sd, residual_sd
+        fit (frame: item, rmsd, n): see `fit.item_fit`
+        report (frame: subject, label, n, reason)
+    """
+
+    bank: ItemBank
+    courses: pd.DataFrame
+    gains: pd.DataFrame
+    covariance: np.ndarray
+    facts: dict = field(default_factory=dict)
+    fit: pd.DataFrame | None = None
+    report: pd.DataFrame | None = None
+
+    def histories(self, person, item, response, course, day, done_person, done_course, done_day) -> Histories:
+        """Answers and completions as this bank knows items and gains (see `histories`)."""
+        return histories(
+            person, item, response, course, day, done_person, done_course, done_day, items=self.bank,
+            learned=self.gains["course"].to_numpy(object),
+        )  # fmt: skip
+
+    def likelihood(self, data: Histories) -> AbilityLikelihood:
+        """Likelihood of each person's answers by the ability at the last of them."""
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        grid = Grid(self.bank.nodes)
+        tables, place, share = self._tables(data, grid)
+        value = np.empty((len(data.persons), grid.nodes), np.float32)
+        kernels.likelihoods(data.start, data.row, place, share, tables.log_p, value)
+        return AbilityLikelihood(data.persons, grid.node, value, data.answers)
+
+    def groups_of(self, data: Histories) -> np.ndarray:
+        """Place in ``bank.groups`` of each person."""
+        return _completed_groups(data.last, self.bank.groups["group"].to_numpy(object))
+
+    def error_variance(self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray) -> np.ndarray:
+        """Variance of each person's posterior mean that errors of locations and gains make, shape (persons,)."""
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        w = self._informations(data, mean)
+        out = np.empty(len(data.persons))
+        kernels.ability_errors(
+            data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
+            len(self.courses), data.last, self.covariance, out,
+        )  # fmt: skip
+        return out
+
+    def mean_error_variance(
+        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray, groups: int
+    ) -> np.ndarray:
+        """Variance of the mean of each group's posterior means that these errors make; ``member`` -1: in no group."""
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        w = self._informations(data, mean)
+        total = np.zeros((groups, len(self.covariance)))
+        kernels.mean_error(
+            data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
+            len(self.courses), data.last, member.astype(np.int64), total,
+        )  # fmt: skip
+        size = np.maximum(np.bincount(member[member >= 0], minlength=groups), 1)
+        b = total / size[:, None]
+        return np.maximum(np.einsum("ij,jk,ik->i", b, self.covariance, b), 0.0)
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Confidence limits of the gains: course, gain, low, high."""
+        from scipy.stats import norm
+
+        half = norm.ppf(0.5 + level / 2) * self.gains["gain_se"]
+        low, high = self.gains["gain"] - half, self.gains["gain"] + half
+        return self.gains[["course", "gain"]].assign(low=low, high=high)
+
+    def summary(self) -> str:
+        """What was calibrated, in a few lines."""
+        f, linked = self.facts, self.courses["is_linked"]
+        return (
+            f"{len(self.bank.items)} questions of {len(self.courses)} courses ({int(linked.sum())} linked), "
+            f"{int(self.bank.groups['n'].sum())} persons\n"
+            f"gain of a completed course {f['gain_mean']:.3f} (sd between courses {f['gain_sd']:.3f}), courses within a "
+            f"level sd {f['course_sd']:.3f}, median error of a location {self.courses['location_se'].median():.3f}\n"
+            f"log likelihood {f['log_likelihood']:.1f} after {f['passes']} passes, "
+            f"{'converged' if f['converged'] else 'not converged'}"
+        )
+
+    def _course_of_row(self, data: Histories) -> np.ndarray:
+        """Place in ``courses`` of every table row's item."""
+        import pandas as pd
+
+        course = self.bank.items["course"] if "course" in self.bank.items else None
+        if course is None:
+            raise ValueError("the bank's items have no course")
+        return pd.Index(self.courses["course"]).get_indexer(course)[data.item_of_row].astype(np.int64)
+
+    def _tables(self, data: Histories, grid: Grid):
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        _, parameters = self.bank.parameters()
+        gain = self.gains["shrunken_gain"].to_numpy(float)
+        offset = np.empty(len(data.row))
+        kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
+        kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
+        place, share, low, high = _places(offset, grid.spacing)
+        return _Tables(parameters.slope, parameters.step, data.layout, grid, low, high), place, share
+
+    def _informations(self, data: Histories, mean: np.ndarray) -> np.ndarray:
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        grid = Grid(self.bank.nodes)
+        tables, place, share = self._tables(data, grid)
+        w = np.empty(len(data.row), np.float32)
+        kernels.informations(data.start, data.row, place, share, tables.information, mean, grid.node, w)
+        return w
+
+
+def _completed_groups(completed: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Place of each person's group by completed courses; of a group that is too small, the one with fewer courses."""
+    at = {name: k for k, name in enumerate(names)}
+    place = np.zeros(len(completed), int)
+    found = 0
+    for low, high, name in GROUPS:
+        found = at.get(name, found)
+        place[(completed >= low) & (completed <= high)] = found
+    return place
+
+
+def _places(offset: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Offsets on the grid of phases: place and share (see the kernels), and the room below and above in nodes."""
+    position = offset * (PHASES / spacing)
+    place = np.floor(position)
+    share = (position - place).astype(np.float32)
+    share[share < 1e-6] = 0.0
+    low = int(np.ceil(max(0.0, -place.min(initial=0.0)) / PHASES))
+    high = int(np.ceil(max(0.0, place.max(initial=0.0) + 1) / PHASES)) + 1
+    return (place + low * PHASES).astype(np.int16), share, low, high
+
+
+class _Tables:
+    """Log probabilities, their derivative by ability, and the information about ability, by phase, row and node."""
+
+    def __init__(self, slope, step, layout: Layout, grid: Grid, low: int, high: int, *, derivatives: bool = True):
+        from dagster_project.stats.item_response import item_kernels
+
+        nodes = grid.nodes + low + high
+        fine = grid.spacing / PHASES
+        self.node = grid.node[0] - low * grid.spacing + np.arange(nodes * PHASES) * fine
+        self.shape = (layout.rows, nodes, PHASES)
+        flat = np.empty((layout.rows, nodes * PHASES))
+        item_kernels.category_log_probabilities(slope, step, layout.step_start, self.node, len(self.node), flat)
+        self.flat = flat
+        self.log_p = self._by_phase(flat)
+        if not derivatives:
+            return
+        below, above = np.empty_like(flat), np.empty_like(flat)
+        item_kernels.category_scores(slope, step, layout.step_start, self.node, len(self.node), below, above)
+        items = np.arange(len(layout.items))
+        row_item = np.repeat(items, np.diff(layout.step_start) + 1)
+        score = slope[row_item][:, None] * (below + above)
+        information = np.add.reduceat(np.exp(flat) * score**2, layout.step_start[:-1] + items, axis=0)[row_item]
+        self.score, self.information = self._by_phase(score), self._by_phase(information)
+
+    def _by_phase(self, flat: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(flat.reshape(self.shape).transpose(2, 0, 1))
+
+    def by_node(self, counts: np.ndarray) -> np.ndarray:
+        """Counts by phase, row and node as (rows, all nodes)."""
+        return np.ascontiguousarray(counts.transpose(1, 2, 0).reshape(self.shape[0], -1))
+
+
+@dataclass
+class _State:
+    """What is estimated, in the unit in which the residual sd of ability is one."""
+
+    slope: np.ndarray
+    step: np.ndarray
+    location: np.ndarray
+    gain: np.ndarray
+    gamma: np.ndarray
+    course_variance: float = COURSE_PRIOR
+    item_variance: float = ITEM_PRIOR
+    gain_mean: float = GAIN_MEAN
+    gain_variance: float = GAIN_PRIOR
+    taken_variance: float = TAKEN_PRIOR
+
+
+def calibrate_longitudinal(
+    data: Histories, level, *, covariates=None, taken: csr_array | None = None, nodes: int = NODES
+) -> LongitudinalBank:
+    """Estimate questions, locations of courses, and gains of completed courses on one scale.
+
+    Args:
+        data: from `histories`.
+        level (mapping or series, course → number): courses of a level share the mean of their location; absent: 0, of
+            which every course stands for itself.
+        covariates (array of shape (persons, k), optional): what is known of who takes what, in the order of
+            ``data.persons``; standardized here.
+        taken (sparse array of shape (persons, c), optional): 1 where a person took a course (or had any other trait);
+            random effects with one variance.
+        nodes: equally spaced quadrature points on ±6; doubled where somebody's posterior is too narrow for them.
+
+    Raises:
+        ValueError: no answers that vary, or shapes that do not fit.
+    """
+    if not len(data.persons):
+        raise ValueError("there are no responses to items with different answers")
+    x, kind = _design(data, covariates, taken)
+    levels = _levels(data, level)
+    stride = len(data.row) // SUBSET_ANSWERS
+    start = None
+    passes = 0
+    if stride >= 2:
+        chosen = np.arange(0, len(data.persons), stride)
+        part = _Estimation(data.select(chosen), x[chosen], kind, levels, Grid(nodes))
+        part.run(_first(data, x.shape[1]), tolerance=10 * TOLERANCE)
+        start, passes = part.state, part.passes
+    while True:
+        estimation = _Estimation(data, x, kind, levels, Grid(nodes))
+        estimation.run(start or _first(data, x.shape[1]))
+        estimation.passes += passes
+        smallest = np.sqrt(estimation.variance[data.answers > 0].min())
+        if estimation.grid.spacing <= COARSEST_SPACING * smallest or nodes > 400:
+            break
+        start, nodes, passes = estimation.state, 2 * nodes - 1, estimation.passes
+    return _to_bank(estimation, data, level)
+
+
+def _first(data: Histories, columns: int) -> _State:
+    steps = []
+    for n, seen in zip(data.counts.astype(float), data.layout.observed, strict=True):
+        above = n[seen][::-1].cumsum()[::-1][1:]
+        steps.append(1.2 * np.log((above + 0.5) / (n.sum() - above + 0.5)))
+    courses, gains = len(data.courses), len(data.learned)
+    return _State(
+        np.ones(len(data.items)), np.concatenate([*steps, np.empty(0)]), np.zeros(courses),
+        np.full(gains, GAIN_MEAN), np.zeros(columns),
+    )  # fmt: skip
+
+
+def _levels(data: Histories, level) -> np.ndarray:
+    """Level of each course by number; every course without a level has one of its own."""
+    import pandas as pd
+
+    value = pd.Series(level, dtype=float).reindex(data.courses).fillna(0).to_numpy(copy=True)
+    own = np.flatnonzero(value == 0)
+    value[own] = value.max(initial=0) + 1 + np.arange(len(own))
+    return np.unique(value, return_inverse=True)[1]
+
+
+DENSE, TAKEN, PIECE = 0, 1, 2
+
+
+def _design(data: Histories, covariates, taken) -> tuple[csr_array, np.ndarray]:
+    """Columns of the regression as sparse rows, and their kind."""
+    from scipy.sparse import csr_array, hstack
+
+    n = len(data.persons)
+    parts, kind = [], []
+    if covariates is not None:
+        x = np.asarray(covariates, float).reshape(n, -1)
+        if not np.isfinite(x).all():
+            raise ValueError("covariates have missing values")
+        spread = x.std(axis=0)
+        x = ((x - x.mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0))[:, spread > 1e-12]
+        parts.append(csr_array(x))
+        kind += [DENSE] * x.shape[1]
+    if taken is not None:
+        if taken.shape[0] != n:
+            raise ValueError(f"taken has {taken.shape[0]} rows; expected {n}, one per person")
+        parts.append(csr_array(taken, dtype=float))
+        kind += [TAKEN] * taken.shape[1]
+    piece = _pieces(data)[0]
+    if piece.max(initial=0) > 0:
+        own = np.flatnonzero(piece > 0)
+        parts.append(csr_array((np.ones(len(own)), (own, piece[own] - 1)), shape=(n, piece.max())))
+        kind += [PIECE] * int(piece.max())
+    x = csr_array(hstack(parts)) if parts else csr_array((n, 0))
+    x.sort_indices()
+    return x, np.array(kind, int)
+
+
+def _pieces(data: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Connected piece of each person and each course: 0 is the one with most answers."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    course = data.course_of_item[data.item_of_row][data.row]
+    who = np.repeat(np.arange(len(data.persons)), data.answers)
+    n = len(data.persons)
+    pair = np.unique(who * np.int64(len(data.courses)) + course)
+    graph = csr_array(
+        (np.ones(len(pair)), (pair // len(data.courses), n + pair % len(data.courses))), shape=(n + len(data.courses),) * 2
+    )
+    _, part = connected_components(graph, directed=False)
+    weight = np.bincount(part[:n], data.answers, minlength=part.max() + 1)
+    rank = np.empty(len(weight), int)
+    rank[np.argsort(-weight, kind="stable")] = np.arange(len(weight))
+    return rank[part[:n]], rank[part[n:]]
+
+
+class _Estimation:
+    """One run of the estimation on given data and grid; `run` leaves the result in the attributes."""
+
+    def __init__(self, data: Histories, x: csr_array, kind: np.ndarray, levels: np.ndarray, grid: Grid):
+        self.data, self.x, self.kind, self.levels, self.grid = data, x, kind, levels, grid
+        self.item_of_row = data.item_of_row
+        self.course_of_row = data.course_of_item[self.item_of_row].astype(np.int64)
+        self.step_item = np.repeat(np.arange(len(data.items)), np.diff(data.layout.step_start))
+        self.courses, self.gains = len(data.courses), len(data.learned)
+        self.size = self.courses + self.gains + x.shape[1]
+        persons = len(data.persons)
+        self.low, self.high = np.zeros(persons, np.int16), np.full(persons, grid.nodes, np.int16)
+        self.mean, self.variance = np.empty(persons), np.empty(persons)
+        self.scores = np.empty(len(data.row), np.float32)
+        self.w = np.empty(len(data.row), np.float32)
+        self.passes, self.converged = 0, False
+        self.covariance = np.zeros((self.size, self.size))
+
+    def run(self, state: _State, *, tolerance: float = TOLERANCE) -> None:
+        """Passes until nothing changes by more than ``tolerance`` standard errors."""
+        self.state = state
+        state.location = self._locations(state, np.maximum(self.data.counts.sum(axis=1), 1.0))
+        moved = 1.0
+        for number in range(MOST_PASSES):
+            fresh = number < 4 or number % 3 == 0 or moved < 3 * tolerance
+            moved, item_moved = self._pass(fresh)
+            self.passes += 1
+            if fresh and moved < tolerance and item_moved < ITEM_TOLERANCE * tolerance / TOLERANCE:
+                self.converged = True
+                break
+
+    def expect(self) -> _Tables:
+        """E-step; keeps posterior moments, scores and counts."""
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        data, state = self.data, self.state
+        offset = np.empty(len(data.row), np.float32)
+        kernels.offsets(data.start, data.before, data.done_start, data.done, state.gain, offset)
+        place, share, low, high = _places(offset, self.grid.spacing)
+        tables = _Tables(state.slope, state.step, data.layout, self.grid, low, high)
+        self.prior = self.x @ state.gamma
+        counts = np.empty_like(tables.log_p)
+        self.log_likelihood = kernels.expect(
+            data.start, data.row, place, share, tables.log_p, tables.score, self.prior, np.ones(len(data.persons)),
+            self.grid.node, self.low, self.high, counts, self.mean, self.variance, self.scores,
+        )  # fmt: skip
+        kernels.informations(data.start, data.row, place, share, tables.information, self.mean, self.grid.node, self.w)
+        self.counts = tables.by_node(counts)
+        return tables
+
+    def _pass(self, fresh: bool) -> tuple[float, float]:
+        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg.lapack import dpotri
+
+        from dagster_project.stats.item_response import item_kernels
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        data, state = self.data, self.state
+        c, g = slice(self.courses), slice(self.courses, self.courses + self.gains)
+        r = slice(self.courses + self.gains, None)
+        tables = self.expect()
+        gradient, information = np.zeros(self.size), np.zeros((self.size, self.size))
+        self.item_information = np.zeros(len(data.items))
+        kernels.structure(
+            data.start, data.row, data.before, data.done_start, data.done, self.x.indptr.astype(np.int64),
+            self.x.indices, self.x.data, self.scores, self.w, self.mean - self.prior, 1.0, self.course_of_row,
+            self.item_of_row, self.courses, self.gains, gradient, information, self.item_information,
+        )  # fmt: skip
+        old_difficulty = self._difficulties(state)
+        phi = np.concatenate([state.location, state.gain, state.gamma])
+        centre, precision = self._random_effects(state)
+        information[np.diag_indices(self.size)] += precision
+        factor, lower = cho_factor(information, lower=True, overwrite_a=True, check_finite=False)
+        change = cho_solve((factor, lower), gradient - precision * (phi - centre), check_finite=False)
+        change = np.clip(change, -LARGEST_STEP, LARGEST_STEP)
+        if fresh:
+            inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
+            self.covariance = np.tril(inverse) + np.tril(inverse, -1).T
+            self.errors = np.sqrt(self.covariance.diagonal())
+
+        # Questions: the M-step, less what it moves a course as a whole, which is the Newton step's part.
+        new = replace(state, slope=state.slope.copy(), step=state.step.copy())
+        every = np.ones(len(data.items), bool)
+        item_kernels.maximize_items(
+            new.slope, new.step, data.layout.step_start, every, every, self._item_prior(state), self.counts,
+            tables.node, LARGEST_SLOPE,
+        )  # fmt: skip
+        weight = 1.0 / (state.item_variance + 1.0 / np.maximum(self.item_information, 1e-9))
+        drifted = self._locations(new, weight) - self._locations(state, weight)
+        shift = change[c] - drifted
+        new.step -= new.slope[self.step_item] * shift[data.course_of_item[self.step_item]]
+        new.gain, new.gamma = state.gain + change[g], state.gamma + change[r]
+        # Parameter expansion: the unit is the residual sd, whatever the slopes just did.
+        scale = np.sqrt(np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2))
+        scale = float(np.clip(scale, 0.7, 1.4))
+        new.slope, new.gain, new.gamma = new.slope * scale, new.gain / scale, new.gamma / scale
+        new.location = self._locations(new, weight)
+        if fresh:
+            self._variances(new, self.covariance.diagonal() / scale**2)
+        self.state = new
+        moved = np.abs(np.concatenate([new.location, new.gain, new.gamma]) - phi) / self.errors
+        difficulty = self._difficulties(new)
+        return float(moved.max(initial=0.0)), float(np.abs(difficulty - old_difficulty).max())
+
+    def _difficulties(self, state: _State) -> np.ndarray:
+        """Mean difficulty of each item's steps."""
+        steps = np.diff(self.data.layout.step_start)
+        return -np.bincount(self.step_item, state.step, len(steps)) / steps / state.slope
+
+    def _locations(self, state: _State, weight: np.ndarray) -> np.ndarray:
+        home = self.data.course_of_item
+        total = np.bincount(home, weight, self.courses)
+        return np.bincount(home, weight * self._difficulties(state), self.courses) / total
+
+    def _item_prior(self, state: _State) -> np.ndarray:
+        """Normal priors of `maximize_items`: slopes around their mean, questions around their course."""
+        slope = state.slope.mean()
+        graded = np.diff(self.data.layout.step_start) > 1
+        prior = np.empty((len(self.data.items), 4))
+        prior[:, 0], prior[:, 1] = slope, SLOPE_SPREAD * slope
+        prior[:, 2] = -slope * state.location[self.data.course_of_item]
+        prior[:, 3] = slope * np.sqrt(state.item_variance + graded)
+        return prior
+
+    def _level_means(self, location: np.ndarray, variance: np.ndarray, state: _State) -> np.ndarray:
+        weight = 1.0 / (state.course_variance + variance)
+        return (np.bincount(self.levels, weight * location) / np.bincount(self.levels, weight))[self.levels]
+
+    def _random_effects(self, state: _State) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and precision of the normal priors of locations, gains and regression."""
+        known = self.covariance.diagonal()[: self.courses]
+        by_kind = np.array([DENSE_VARIANCE, state.taken_variance, PIECE_VARIANCE])
+        centre = np.concatenate(
+            [
+                self._level_means(state.location, known, state),
+                np.full(self.gains, state.gain_mean),
+                np.zeros(len(self.kind)),
+            ]
+        )
+        variance = np.concatenate(
+            [
+                np.full(self.courses, state.course_variance),
+                np.full(self.gains, state.gain_variance),
+                by_kind[self.kind] if len(self.kind) else np.empty(0),
+            ]
+        )
+        return centre, 1.0 / variance
+
+    def _variances(self, state: _State, error: np.ndarray) -> None:
+        """Empirical Bayes: between-effect variances from the effects and how well each is known."""
+        c, g, r = np.split(error, [self.courses, self.courses + self.gains])
+        centre = self._level_means(state.location, c, state)
+        several = np.bincount(self.levels)[self.levels] > 1
+        lost = (np.bincount(self.levels) > 1).sum()
+        state.course_variance = _between(
+            (state.location - centre)[several], c[several], state.course_variance, COURSE_PRIOR, lost
+        )
+        if self.gains:
+            precision = self.gains / state.gain_variance
+            state.gain_mean = (state.gain.sum() / state.gain_variance + GAIN_MEAN / GAIN_MEAN_VARIANCE) / (
+                precision + 1 / GAIN_MEAN_VARIANCE
+            )
+            state.gain_variance = _between(state.gain - state.gain_mean, g, state.gain_variance, GAIN_PRIOR, 1)
+        taken = self.kind == TAKEN
+        if taken.any():
+            state.taken_variance = _between(state.gamma[taken], r[taken], state.taken_variance, TAKEN_PRIOR, 0)
+        around = self._difficulties(state) - state.location[self.data.course_of_item]
+        home = np.bincount(self.data.course_of_item, minlength=self.courses)
+        free = max(len(around) - int((home > 0).sum()), 0)
+        state.item_variance = float((around @ around + GUESSES * ITEM_PRIOR) / (free + GUESSES))
+
+
+def _between(effect: np.ndarray, error: np.ndarray, variance: float, guess: float, lost: int) -> float:
+    known = max(float((1.0 - error / variance).sum()) - lost, 0.0)
+    return max(float((effect @ effect + GUESSES * guess) / (known + GUESSES)), SMALLEST_VARIANCE)
+
+
+def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBank:
+    import pandas as pd
+
+    from dagster_project.stats.item_response import item_kernels
+    from dagster_project.stats.item_response.bank import report_frame
+
+    state, grid = estimation.state, estimation.grid
+    tables = estimation.expect()
+    # The scale: ability of everybody at the last answer has mean 0 and sd 1.
+    total = np.bincount(
+        np.repeat(np.arange(len(data.persons)), data.last),
+        state.gain[data.done[_first_of(data.done_start, data.last)]] if len(data.done) else None,
+        len(data.persons),
+    )
+    at_last = estimation.mean + total
+    shift = float(at_last.mean())
+    unit = float(np.sqrt(np.mean(estimation.variance + (at_last - shift) ** 2)))
+
+    # Errors of locations from their mean by information, of gains, and of each question.
+    by_item = np.bincount(estimation.item_of_row[data.row], estimation.w, len(data.items))
+    by_course = np.bincount(data.course_of_item, by_item, len(data.courses))
+    size = estimation.courses + estimation.gains
+    centred = np.eye(size)
+    centred[: estimation.courses, : estimation.courses] -= (by_course / by_course.sum())[None, :]
+    covariance = centred @ estimation.covariance[:size, :size] @ centred.T
+    errors = covariance.diagonal().copy()
+    steps = np.diff(data.layout.step_start)
+    widest = int(steps.max(initial=1))
+    gradient, hessian = np.zeros((len(steps), widest + 1)), np.zeros((len(steps), widest + 1, widest + 1))
+    item_kernels.item_derivatives(
+        state.slope, state.step, data.layout.step_start, estimation._item_prior(state), estimation.counts, tables.node,
+        gradient, hessian,
+    )  # fmt: skip
+    common = np.maximum(errors[: estimation.courses] - 1.0 / np.maximum(by_course, 1e-9), 0.0)[data.course_of_item]
+    slope, step = state.slope * unit, state.step + state.slope[estimation.step_item] * shift
+    frame = {"item": data.items, "course": data.courses[data.course_of_item], "slope": slope}
+    covariances = np.full((len(steps), widest + 1, widest + 1), np.nan)
+    by_slope = np.zeros(len(steps))
+    for i, m in enumerate(steps):
+        inverse = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
+        a, d = state.slope[i], state.step[data.layout.step_start[i] : data.layout.step_start[i] + m]
+        by_step = np.r_[d.mean() / a**2, np.full(m, -1.0 / (m * a))]
+        by_slope[i] = max(by_step @ inverse @ by_step - 1.0 / (by_item[i] + 1.0 / state.item_variance), 0.0)
+        inverse[1:, 1:] += a**2 * common[i]
+        # In the unit of the bank: slope × unit, step + slope × shift.
+        turn = np.eye(m + 1)
+        turn[0, 0] = unit
+        turn[1:, 0] = shift
+        covariances[i, : m + 1, : m + 1] = turn @ inverse @ turn.T
+    frame["slope_se"] = np.sqrt(covariances[:, 0, 0])
+    # A graded item's steps keep the numbers of the categories that they lead to.
+    highest = max(int(seen[-1]) for seen in data.layout.observed)
+    for k in range(1, highest + 1):
+        at = np.array([np.flatnonzero(seen[1:] == k)[0] if (seen[1:] == k).any() else -1 for seen in data.layout.observed])
+        has, i = at >= 0, np.arange(len(steps))
+        value = np.full((3, len(steps)), np.nan)
+        value[0, has] = step[data.layout.step_start[:-1][has] + at[has]]
+        value[1, has] = np.sqrt(covariances[i[has], at[has] + 1, at[has] + 1])
+        value[2, has] = covariances[i[has], 0, at[has] + 1]
+        frame[f"intercept_{k}"], frame[f"intercept_{k}_se"], frame[f"slope_intercept_{k}_cov"] = value
+    frame["n"] = data.counts.sum(axis=1)
+
+    weight = by_item / np.maximum(by_course[data.course_of_item], 1e-9)
+    of_slopes = np.bincount(data.course_of_item, weight**2 * by_slope, len(data.courses))
+    persons = np.zeros(len(data.courses), np.int64)
+    who = np.repeat(np.arange(len(data.persons)), data.answers)
+    pair = np.unique(who * np.int64(len(data.courses)) + estimation.course_of_row[data.row])
+    np.add.at(persons, pair % len(data.courses), 1)
+    courses = pd.DataFrame(
+        {
+            "course": data.courses,
+            "level": pd.Series(level, dtype=float).reindex(data.courses).fillna(0).to_numpy(int),
+            "persons": persons,
+            "answers": np.bincount(data.course_of_item, frame["n"], len(data.courses)).astype(int),
+            "location": (np.bincount(data.course_of_item, weight * estimation._difficulties(state)) - shift) / unit,
+            "location_se": np.sqrt(errors[: estimation.courses] + of_slopes) / unit,
+            "is_linked": _pieces(data)[1] == 0,
+        }
+    )
+    facts = {
+        "passes": estimation.passes,
+        "converged": estimation.converged,
+        "log_likelihood": float(estimation.log_likelihood),
+        "gain_mean": state.gain_mean / unit,
+        "gain_sd": float(np.sqrt(state.gain_variance)) / unit,
+        "course_sd": float(np.sqrt(state.course_variance)) / unit,
+        "item_sd": float(np.sqrt(state.item_variance)) / unit,
+        "taken_sd": float(np.sqrt(state.taken_variance)) / unit,
+        "residual_sd": 1.0 / unit,
+    }
+    notes = list(data.notes)
+    if not estimation.converged:
+        notes.append(("calibration", "", 0, f"no convergence after {estimation.passes} passes"))
+    bank = ItemBank(
+        items=pd.DataFrame(frame), groups=pd.DataFrame(), model="graded", nodes=grid.nodes,
+        log_likelihood=facts["log_likelihood"], iterations=estimation.passes, converged=estimation.converged,
+        report=report_frame(notes),
+    )  # fmt: skip
+    found = LongitudinalBank(
+        bank=bank,
+        courses=courses,
+        gains=_gains(estimation, data, errors[estimation.courses :], unit),
+        covariance=covariance / unit**2,
+        facts=facts,
+        fit=_item_fit(estimation, data, tables),
+        report=report_frame(notes),
+    )
+    return with_groups(found, data)
+
+
+def _first_of(start: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Places of the first ``count`` elements of each segment that begins at ``start``."""
+    total = np.cumsum(count) - count
+    return np.repeat(start[:-1] - total, count) + np.arange(int(count.sum()))
+
+
+def _gains(estimation: _Estimation, data: Histories, variance: np.ndarray, unit: float) -> pd.DataFrame:
+    import pandas as pd
+
+    state = estimation.state
+    prior = 1.0 / state.gain_variance
+    own = np.maximum(1.0 / np.maximum(variance, 1e-12) - prior, 1e-9)
+    gain = (state.gain / np.maximum(variance, 1e-12) - state.gain_mean * prior) / own
+    # Takers that say something: an answer before, and one after.
+    who = np.repeat(np.arange(len(data.persons)), np.diff(data.done_start))
+    number = np.arange(len(data.done)) - data.done_start[who]
+    first_before = data.before[np.minimum(data.start[:-1], len(data.before) - 1)]
+    both = (number < data.last[who]) & (number >= first_before[who])
+    persons = np.bincount(data.done[both], minlength=len(data.learned))
+    known = persons > 0
+    return pd.DataFrame(
+        {
+            "course": data.learned,
+            "persons": persons,
+            "gain": np.where(known, gain, np.nan) / unit,
+            "gain_se": np.where(known, 1.0 / np.sqrt(own), np.nan) / unit,
+            "shrunken_gain": state.gain / unit,
+            "shrunken_se": np.sqrt(variance) / unit,
+        }
+    )
+
+
+def _item_fit(estimation: _Estimation, data: Histories, tables: _Tables) -> pd.DataFrame:
+    import pandas as pd
+
+    first = data.layout.step_start[:-1] + np.arange(len(data.items))
+    row_item = estimation.item_of_row
+    by_item = np.add.reduceat(estimation.counts, first, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = (estimation.counts / by_item[row_item] - np.exp(tables.flat)) ** 2
+        share = by_item / by_item.sum(axis=1, keepdims=True)
+    difference[by_item[row_item] < 1e-8] = 0.0
+    mean_square = (np.add.reduceat(difference, first, axis=0) * share).sum(axis=1)
+    rmsd = np.sqrt(mean_square / (np.diff(data.layout.step_start) + 1))
+    return pd.DataFrame({"item": data.items, "rmsd": rmsd, "n": data.counts.sum(axis=1)})
+
+
+def with_groups(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
+    """The bank with the distribution of ability at the last answer by number of completed courses (EM)."""
+    import pandas as pd
+
+    from dagster_project.stats.item_response import kernels
+
+    size = [int(((data.last >= low) & (data.last <= high)).sum()) for low, high, _ in GROUPS]
+    names = [name for (_, _, name), n in zip(GROUPS, size, strict=True) if n >= SMALLEST_GROUP] or ["all"]
+    place = _completed_groups(data.last, np.array(names, object))
+    n = np.bincount(place, minlength=len(names))
+    likelihood = replace(found, bank=replace(found.bank, groups=_standard(names))).likelihood(data)
+    mean, variance = np.empty(len(place)), np.empty(len(place))
+    mu, sd = np.zeros(len(names)), np.ones(len(names))
+    for _ in range(500):
+        kernels.moments_under_normal_priors(
+            likelihood.value, likelihood.node, mu[place], sd[place], mean, variance, np.empty((0, 0), np.float32)
+        )
+        new = np.bincount(place, mean, len(names)) / n
+        spread = np.sqrt(np.bincount(place, variance + (mean - new[place]) ** 2, len(names)) / n)
+        change = max(np.abs(new - mu).max(), np.abs(spread - sd).max())
+        mu, sd = new, np.maximum(spread, 0.05)
+        if change < 1e-5:
+            break
+    groups = pd.DataFrame({"group": names, "mean": mu, "sd": sd, "n": n})
+    return replace(found, bank=replace(found.bank, groups=groups))
+
+
+def _standard(names: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"group": names, "mean": 0.0, "sd": 1.0})
