@@ -108,8 +108,10 @@ class Settings(BaseSettings):
     )
     snapshots_kept: PositiveInt = Field(3, description="Published snapshots that are kept, the current one included")
 
-    minimum_linking_learners: PositiveInt = Field(
-        100, description="Learners who must tie a course to the others before its questions are on a skill's scale"
+    largest_course_error: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2,
+        description="Largest standard error, in sds of ability, of where a course lies among the others before its "
+        "questions are on a skill's scale",
     )
 
     alert_addresses: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

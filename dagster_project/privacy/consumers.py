@@ -145,6 +145,7 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     ),
     "marts.mart_learner_skill": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
     "analytics.skill_abilities": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
+    "analytics.skill_growth": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
     "learners.learner_skills": (
         _EVERYWHERE,
         Rule(

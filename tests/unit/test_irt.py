@@ -25,11 +25,11 @@ def bank(answers):
     return calibrate(*answers.long)
 
 
-def dense_log_likelihood(slope, steps, mean, sd, person, item, response, group, nodes=61):
+def dense_log_likelihood(slope, steps, mean, sd, person, item, response, group, limit):
     """Marginal log likelihood with plain numpy; persons in ascending order."""
-    node = np.linspace(-6, 6, nodes)
+    node = np.arange(-limit, limit + 0.1, 0.2)
     reached = 1 / (1 + np.exp(-(slope[:, None, None] * node + steps[:, :, None])))
-    edge = np.ones((len(slope), 1, nodes))
+    edge = np.ones((len(slope), 1, len(node)))
     log_p = np.log(-np.diff(np.concatenate([edge, reached, 0 * edge], axis=1), axis=1))
     total = np.add.reduceat(log_p[item, response], np.flatnonzero(np.diff(person, prepend=-1)))
     prior = np.exp(-0.5 * ((node - mean[group][:, None]) / sd[group][:, None]) ** 2)
@@ -59,7 +59,9 @@ def test_likelihood_maximum_and_standard_errors_equal_brute_force(model):
         rest = x[at + 6 * len(names) :]
         sd = np.ones(2)
         sd[free_sd] = rest[1:]
-        return dense_log_likelihood(slope, steps, np.array([0.0, rest[0]]), sd, *data.long, group)
+        # Both Rasch sds are free, and a large one reaches beyond ±6.
+        limit = 9.0 if model == "rasch" else 6.0
+        return dense_log_likelihood(slope, steps, np.array([0.0, rest[0]]), sd, *data.long, group, limit)
 
     assert bank.log_likelihood == pytest.approx(log_likelihood(x), rel=1e-10)
     step = 1e-3
@@ -77,6 +79,53 @@ def test_likelihood_maximum_and_standard_errors_equal_brute_force(model):
     errors += [bank.items[[f"{name}_se" for name in names]].to_numpy().ravel()]
     errors += [[bank.groups["mean_se"][1]], bank.groups["sd_se"].to_numpy()[free_sd]]
     np.testing.assert_allclose(np.concatenate(errors), np.sqrt(covariance.diagonal()), rtol=0.01)
+
+
+@pytest.mark.parametrize("answered", [8, 3])
+def test_three_groups_stop_within_a_thousandth_of_a_standard_error(answered):
+    """Numerical derivatives of the likelihood over all of ±12; the third group has one in 500 beyond 6."""
+    rng = np.random.default_rng(5)
+    group = np.arange(9000) % 3
+    ability = np.array([0.0, 0.8, 1.6])[group] + np.array([1.0, 1.3, 1.5])[group] * rng.standard_normal(9000)
+    observed = rng.random((9000, 8)).argsort(axis=1) < answered
+    data = simulate(rng, ability, 8, observed=observed, difficulty=np.linspace(-1, 3, 8))
+    bank = calibrate(*data.long, group=group[data.person])
+    assert bank.converged
+
+    # Persons of one group with the same answers are one row.
+    answers = np.full((9000, 8), -1)
+    answers[data.person, data.item] = data.response
+    rows, times = np.unique(np.column_stack([group, answers]), axis=0, return_counts=True)
+    node = np.linspace(-12, 12, 241)
+
+    def log_likelihood(x):
+        slope, intercept, mean, sd = x[:8], x[8:16], np.r_[0.0, x[16:18]], np.r_[1.0, x[18:]]
+        logit = slope[:, None] * node + intercept[:, None]
+        log_p = np.stack([-np.logaddexp(0, logit), -np.logaddexp(0, -logit), np.zeros_like(logit)])
+        total = log_p[rows[:, 1:], np.arange(8)].sum(axis=1)
+        z = (node - mean[:, None]) / sd[:, None]
+        density = np.exp(-0.5 * z**2) / sd[:, None] / np.sqrt(2 * np.pi) * (node[1] - node[0])
+        return times @ np.log((np.exp(total) * density[rows[:, 0]]).sum(axis=1))
+
+    x, errors = (
+        np.r_[
+            bank.items[f"slope{se}"],
+            bank.items[f"intercept{se}"],
+            bank.groups[f"mean{se}"][1:],
+            bank.groups[f"sd{se}"][1:],
+        ]
+        for se in ("", "_se")
+    )
+    unit = 2e-3 * np.eye(20)
+    gradient = np.array([log_likelihood(x + u) - log_likelihood(x - u) for u in unit]) / 4e-3
+    hessian = np.empty((20, 20))
+    for i in range(20):
+        for j in range(i + 1):
+            corners = [log_likelihood(x + a * unit[i] + b * unit[j]) * a * b for a in (1, -1) for b in (1, -1)]
+            hessian[i, j] = hessian[j, i] = sum(corners) / 1.6e-5
+    covariance = np.linalg.inv(-hessian)
+    assert np.abs(covariance @ gradient / np.sqrt(covariance.diagonal())).max() < 2e-3
+    np.testing.assert_allclose(errors, np.sqrt(covariance.diagonal()), rtol=0.01)
 
 
 def test_columns_are_those_of_the_contract(answers, bank):

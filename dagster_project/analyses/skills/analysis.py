@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dagster_project.analyses.skills.measures import Benchmarks, measure
-from dagster_project.analyses.skills.scales import Skill, bring_up_to_date, read_people, read_skill, skills_with_answers
+from dagster_project.analyses.skills.scales import (
+    Choices,
+    Skill,
+    bring_up_to_date,
+    read_people,
+    read_skill,
+    skills_with_answers,
+)
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.base.threads import in_order
 from dagster_project.settings import Settings
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
 TABLES = (
     "analytics.skill_scales",
     "analytics.skill_items",
+    "analytics.skill_courses",
     "analytics.skill_abilities",
+    "analytics.skill_growth",
     "analytics.skill_course_gains",
     "analytics.skill_benchmarks",
     "analytics.skill_benchmark_members",
@@ -32,6 +41,7 @@ READS = (
     "marts.mart_organization_member",
     "core.dim_course",
     "core.dim_learner",
+    "core.fct_course_enrollment",
     "core.dim_organization",
     "core.dim_source",
     "features.feature_learner_languages",
@@ -50,11 +60,12 @@ def analyse_skills(store: Warehouse, settings: Settings, say: Callable[[str], No
     store.restore([CONTRACTS["analytics.skill_benchmarks"], CONTRACTS["analytics.skill_benchmark_members"]])
     people = read_people(store)
     benchmarks = Benchmarks.read(store)
+    choices = Choices(store)
     frames: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
 
     def work(skill: Skill) -> tuple[Skill, dict[str, pd.DataFrame], str]:
         answers = read_skill(store, skill, people.level_of_course)
-        stored = bring_up_to_date(settings, skill, answers, people)
+        stored = bring_up_to_date(settings, skill, answers, people, choices)
         return skill, *measure(skill, answers, stored, people, benchmarks, settings.minimum_group_size)
 
     pieces = ((skill,) for skill in skills_with_answers(store))

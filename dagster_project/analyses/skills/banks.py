@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from dagster_project.base.errors import StoreError
 from dagster_project.settings import Settings
+from dagster_project.stats.item_response.longitudinal import NODES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +30,16 @@ class StoredBank:
         version: day of the calibration, and a number for each extension by new questions
         calibrated_on: last day of the data of the calibration (or recalibration)
         known_on: last day of the data that the version knows
+        nodes: quadrature points to score with
         facts: numbers and words about the calibration, as they go to analytics.skill_scales
-        frames: items, groups, courses, and for linked versions anchors
+        frames: items, courses; of a scale also groups, gains and covariance (of the errors of courses' locations and
+            gains); of a linked one anchors
     """
 
     version: str
     calibrated_on: date
     known_on: date
+    nodes: int
     facts: dict = field(default_factory=dict)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -60,6 +64,15 @@ def save_bank(settings: Settings, source: str, skill: str, bank: StoredBank) -> 
     return folder
 
 
+def unused_version(settings: Settings, source: str, skill: str, day: date) -> str:
+    """The day, or the day and a number where a version of the day exists."""
+    taken = {path.name for path in _folder(settings, source, skill).glob("[!.]*")}
+    number = 0
+    while (version := f"{day}.{number}" if number else day.isoformat()) in taken:
+        number += 1
+    return version
+
+
 def latest_bank(settings: Settings, source: str, skill: str, as_of: date) -> StoredBank | None:
     """The newest version that knows nothing later than a day: data of an earlier day must not meet a later bank."""
     import pandas as pd
@@ -74,7 +87,7 @@ def latest_bank(settings: Settings, source: str, skill: str, as_of: date) -> Sto
         return None
     known_on, version, path, text = max(found, key=lambda entry: entry[:2])
     frames = {file.stem: pd.read_parquet(file) for file in sorted(path.parent.glob("*.parquet"))}
-    return StoredBank(version, date.fromisoformat(text["calibrated_on"]), known_on, text["facts"], frames)
+    return StoredBank(version, date.fromisoformat(text["calibrated_on"]), known_on, text.get("nodes", NODES), text["facts"], frames)
 
 
 def _folder(settings: Settings, source: str, skill: str) -> Path:

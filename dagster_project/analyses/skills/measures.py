@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,16 +10,11 @@ import numpy as np
 from dagster_project.analyses.skills.banks import StoredBank
 from dagster_project.analyses.skills.scales import People, Skill, scale_row, to_bank
 from dagster_project.analyses.tables import CONTRACTS
-from dagster_project.stats.item_response.abilities import (
-    AbilityLikelihood,
-    ability_likelihood,
-    expected_percentiles,
-    group_posterior,
-)
-from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.abilities import Posterior, expected_percentiles
+from dagster_project.stats.item_response.longitudinal import Histories, LongitudinalBank
 from dagster_project.stats.skills.benchmarks import benchmark, due_organizations
-from dagster_project.stats.skills.course_gain import course_gains
-from dagster_project.stats.skills.scale import SkillAnswers, known_groups
+from dagster_project.stats.skills.growth import YEAR, abilities_by_quarter, organization_gains
+from dagster_project.stats.skills.scale import WINDOW_DAYS, SkillAnswers, highest_levels, posterior
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -28,8 +24,11 @@ if TYPE_CHECKING:
 LARGEST_ERROR = 0.5  # of an ability that is shown
 FEWEST_ITEMS = 5
 FEWEST_TAKERS_SHOWN = 10
-SHORT_WINDOW_DAYS = 90
+FEWEST_TAKERS = 30
+SMALLEST_GROUP = 200  # learners, of a course level and number of completed courses
+MOST_COMPLETED = 3
 FIGURES = ["ability", "std_error", "percentile", "percentile_sd", "percentile_low", "percentile_high"]
+GAIN_FIGURES = ["year_gain", "year_gain_se", "year_gain_low", "year_gain_high", "year_gain_member_count"]
 NO_TEXT = np.array(None)
 
 
@@ -62,22 +61,59 @@ def measure(
 
     bank = to_bank(stored)
     scale = scale_row(skill, stored)
-    tables = {"analytics.skill_items": item_rows(stored)}
+    tables = {"analytics.skill_items": item_rows(stored), "analytics.skill_courses": course_rows(stored)}
     told = f"bank {stored.version}, {int(stored.frames['items']['slope'].notna().sum())} questions"
     if bank is not None:
-        recent = recent_answers(answers, bank)
-        rows, members, due = benchmark_rows(skill, recent, bank, stored.version, people, benchmarks, minimum)
-        gained, no_gain = gains(answers, bank)
+        data = answers.histories(bank)
+        known = posterior(bank, data)
+        measured = Measured(bank, data, known, *_errors(bank, data, known))
+        ability = abilities(measured)
+        rows, members, due = benchmark_rows(skill, measured, answers, stored.version, people, benchmarks, minimum)
+        gained, no_gain = gains(bank)
         tables |= {
-            "analytics.skill_abilities": abilities(recent, bank).assign(as_of=skill.as_of, bank_version=stored.version),
+            "analytics.skill_abilities": ability.assign(as_of=skill.as_of, bank_version=stored.version),
+            "analytics.skill_growth": growth(measured, ability).assign(bank_version=stored.version),
             "analytics.skill_course_gains": gained.assign(as_of=skill.as_of, bank_version=stored.version),
             "analytics.skill_benchmarks": rows,
             "analytics.skill_benchmark_members": members,
         }
-        scale |= {**recent_difference(recent, bank), "course_gain_reason": no_gain}
+        scale["course_gain_reason"] = no_gain
         told += f", {due} organizations computed again" + (f", no gains of courses: {no_gain}" if no_gain else "")
+    elif scale["reason"]:
+        told = f"no scale: {scale['reason']}"
     tables["analytics.skill_scales"] = pd.DataFrame([scale])
     return {name: frame.assign(source=skill.source, skill_key=skill.skill_key) for name, frame in tables.items()}, told
+
+
+class Measured(NamedTuple):
+    """Learners' abilities at their last answer.
+
+    Attributes:
+        bank, data: the frozen bank, and the answers to its questions.
+        posterior: what the answers say of each ability, were the scale known.
+        mean, sd: of the posterior, shape (persons,).
+        scale_error: sd of the error of each mean that courses' locations and gains make, shape (persons,).
+        prior_sd: sd of each learner's prior, shape (persons,).
+    """
+
+    bank: LongitudinalBank
+    data: Histories
+    posterior: Posterior
+    mean: np.ndarray
+    sd: np.ndarray
+    scale_error: np.ndarray
+    prior_sd: np.ndarray
+
+    @property
+    def std_error(self) -> np.ndarray:
+        """Standard error of each ability, the scale's included."""
+        return np.sqrt(self.sd**2 + self.scale_error**2)
+
+
+def _errors(bank: LongitudinalBank, data: Histories, known: Posterior):
+    mean, sd = known.moments()
+    prior_sd = bank.bank.groups["sd"].to_numpy(float)[bank.groups_of(data)]
+    return mean, sd, np.sqrt(bank.error_variance(data, mean, prior_sd)), prior_sd
 
 
 def item_rows(stored: StoredBank) -> pd.DataFrame:
@@ -92,26 +128,30 @@ def item_rows(stored: StoredBank) -> pd.DataFrame:
     return frame[[name for name in frame.columns if name in named]]
 
 
-def recent_answers(answers: SkillAnswers, bank: ItemBank) -> pd.DataFrame:
-    """Answers that today's ability rests on: of a learner's last year, to questions on the scale."""
-    group = known_groups(bank, answers.group_of_learner())
-    frame = answers.answers.assign(group=group)
-    return frame[answers.recent & frame["item"].isin(bank.items["item"])]
+def course_rows(stored: StoredBank) -> pd.DataFrame:
+    """Rows of analytics.skill_courses."""
+    names = {"course": "course_key", "persons": "learner_count", "answers": "answer_count"}
+    frame = stored.frames["courses"].rename(columns=names).assign(bank_version=stored.version)
+    counts = [name for name in ("learner_count", "answer_count") if name in frame]
+    if counts:
+        frame[counts] = frame[counts].astype(float).where(frame["learner_count"] >= FEWEST_TAKERS_SHOWN)
+    named = {column.name for column in CONTRACTS["analytics.skill_courses"].columns}
+    return frame[[name for name in frame.columns if name in named]]
 
 
-def abilities(recent: pd.DataFrame, bank: ItemBank) -> pd.DataFrame:
+def abilities(measured: Measured) -> pd.DataFrame:
     """Rows of analytics.skill_abilities of one skill; what is too uncertain is withheld."""
     import pandas as pd
 
-    posterior = group_posterior(
-        bank, recent["learner"], recent["item"], recent["category"], group=recent["group"].to_numpy()
-    )
-    mean, sd = posterior.moments()
-    frame = expected_percentiles(posterior).drop(columns="comparison_n").rename(columns={"person": "learner_key"})
-    by_learner = recent.groupby("learner", sort=True)["day"].agg(["size", "max"]).reindex(frame["learner_key"])
-    frame["ability"], frame["std_error"] = mean, sd
-    frame["item_count"] = by_learner["size"].to_numpy()
-    frame["last_answered_on"] = pd.to_datetime(by_learner["max"].to_numpy(), unit="D").date
+    data = measured.data
+    frame = expected_percentiles(measured.posterior, scale_error=measured.scale_error)
+    frame = frame.drop(columns="comparison_n").rename(columns={"person": "learner_key"})
+    last = data.day[data.start[1:] - 1]
+    recent = data.day > np.repeat(last, data.answers) - WINDOW_DAYS
+    frame["ability"], frame["std_error"] = measured.mean, measured.std_error
+    frame["item_count"] = np.add.reduceat(recent, data.start[:-1]) if len(data.row) else 0
+    frame["completed_course_count"] = data.last
+    frame["last_answered_on"] = pd.to_datetime(last, unit="D").date
     few, vague = frame["item_count"] < FEWEST_ITEMS, frame["std_error"] > LARGEST_ERROR
     frame["is_shown"] = ~few & ~vague
     frame["withheld_reason"] = np.select(
@@ -124,30 +164,10 @@ def abilities(recent: pd.DataFrame, bank: ItemBank) -> pd.DataFrame:
     return frame
 
 
-def recent_difference(recent: pd.DataFrame, bank: ItemBank) -> dict[str, float]:
-    """How far abilities from the last 90 days alone are from those of the year: columns of analytics.skill_scales."""
-    is_late = recent["day"] > recent.groupby("learner")["day"].transform("max") - SHORT_WINDOW_DAYS
-    count = is_late.groupby(recent["learner"]).agg(["sum", "size"])
-    compared = count.index[(count["sum"] >= FEWEST_ITEMS) & (count["sum"] < count["size"])]
-    if len(compared) < 2:
-        return {"recent_learner_count": len(compared)}
-    both = recent[recent["learner"].isin(compared)]
-    short, year = (
-        group_posterior(bank, a["learner"], a["item"], a["category"], group=a["group"].to_numpy()).moments()[0]
-        for a in (both[is_late[both.index]], both)
-    )
-    change = short - year
-    return {
-        "recent_learner_count": len(compared),
-        "recent_difference": float(change.mean()),
-        "recent_difference_se": float(change.std(ddof=1) / np.sqrt(len(change))),
-    }
-
-
 def benchmark_rows(
     skill: Skill,
-    recent: pd.DataFrame,
-    bank: ItemBank,
+    measured: Measured,
+    answers: SkillAnswers,
     version: str,
     people: People,
     benchmarks: Benchmarks,
@@ -159,10 +179,12 @@ def benchmark_rows(
     """
     import pandas as pd
 
-    likelihood = ability_likelihood(bank, recent["learner"], recent["item"], recent["category"])
-    group = recent.drop_duplicates("learner").set_index("learner")["group"].reindex(likelihood.persons)
+    bank, data = measured.bank, measured.data
+    likelihood = bank.likelihood(data)
+    # What selects learners into questions, and what they have learned since.
+    group = pd.Series(highest_levels(answers, data)).astype(str) + " " + np.minimum(data.last, MOST_COMPLETED).astype(str)
+    group = group.where(group.groupby(group).transform("size") >= SMALLEST_GROUP, "other")
     country = people.traits["country"].reindex(likelihood.persons)
-    # What selects learners into questions.
     covariates = pd.DataFrame({"group": group.to_numpy(), "country": country.to_numpy()})
     organization = people.organization.reindex(likelihood.persons).astype(object)
     organization = organization.where(organization.notna(), None).to_numpy()
@@ -177,7 +199,14 @@ def benchmark_rows(
     due |= set(old_rows.loc[old_rows["member_count"] < minimum, "organization_key"])  # the setting was raised
     rows = [old_rows[~old_rows["organization_key"].isin(due)]]
     if due:
-        figures, _ = benchmark(likelihood, organization, covariates, benchmarks.traits, minimum=minimum)
+        figures, _ = benchmark(
+            likelihood, organization, covariates, benchmarks.traits, minimum=minimum,
+            scale_variance=lambda member: bank.mean_error_variance(data, measured.mean, measured.prior_sd, member),
+        )  # fmt: skip
+        gained = gains_of_year(bank, answers, skill.as_of, people.organization, minimum)
+        figures = figures.merge(gained, on="organization", how="left")
+        told = figures["is_shown"] & (figures["comparison"] == "all")
+        figures[GAIN_FIGURES] = figures[GAIN_FIGURES].where(told)
         figures = figures[figures["organization"].isin(due)].rename(columns={"organization": "organization_key"})
         rows.append(figures.assign(computed_on=skill.as_of, bank_version=version))
     rows = [frame.astype(object) for frame in rows if len(frame)]
@@ -189,55 +218,56 @@ def benchmark_rows(
     )
 
 
-def gains(answers: SkillAnswers, bank: ItemBank) -> tuple[pd.DataFrame, str | None]:
-    """Rows of analytics.skill_course_gains of one skill, and why no course has a gain; None: one has."""
-    import pandas as pd
-
-    a = answers.answers[answers.answers["item"].isin(bank.items["item"])]
-    likelihood = ability_likelihood(bank, a["occasion"], a["item"], a["category"])
-    place = pd.Index(likelihood.persons)
-    before, after = (place.get_indexer(answers.pairs[name]) for name in ("before", "after"))
-    usable = (before >= 0) & (after >= 0)
-    pairs = answers.pairs[usable].reset_index(drop=True)
-    row = np.full(len(usable), -1)
-    row[usable] = np.arange(usable.sum())
-    completed = answers.completed.assign(pair=row[answers.completed["pair"]])
-    completed = completed[completed["pair"] >= 0]
+def gains_of_year(
+    bank: LongitudinalBank, answers: SkillAnswers, as_of: date, organization: pd.Series, minimum: int
+) -> pd.DataFrame:
+    """What members of each organization gained in the last year of the data: frame organization, GAIN_FIGURES."""
+    a = answers.answers
+    is_late = a["day"] > (as_of - date(1970, 1, 1)).days - YEAR
     sides = [
-        AbilityLikelihood(
-            pairs[name].to_numpy(), likelihood.node, likelihood.value[at[usable]], likelihood.answers[at[usable]]
-        )
-        for name, at in (("before", before), ("after", after))
+        SkillAnswers(a[part], answers.completions, answers.enrollments, answers.elsewhere, answers.level)
+        for part in (~is_late, is_late)
     ]
-    exposure = np.column_stack([np.log(sides[0].answers), np.log(sides[1].answers), pairs["gap_days"]])
-    result = course_gains(
-        *sides, completed["pair"], completed["course"], pairs["learner"], exposure=exposure,
-        calibration_variance=_calibration_variance(a, bank, pairs, completed) if len(completed) else None,
+    found = organization_gains(bank, *(side.histories(bank) for side in sides), organization)
+    found = found[found["members"] >= minimum]
+    half = 1.96 * found["gain_se"]
+    found = found.assign(low=found["gain"] - half, high=found["gain"] + half)
+    names = ["gain", "gain_se", "low", "high", "members"]
+    return found.rename(columns=dict(zip(names, GAIN_FIGURES, strict=True)))[["organization", *GAIN_FIGURES]]
+
+
+def growth(measured: Measured, ability: pd.DataFrame) -> pd.DataFrame:
+    """Rows of analytics.skill_growth of one skill: of learners whose ability is shown."""
+    found = abilities_by_quarter(
+        measured.bank, measured.data, measured.mean, measured.sd, measured.prior_sd
+    )
+    found = found[ability["is_shown"].to_numpy()[found["person"]]]
+    first = found.groupby("person")["ability"].transform("first")
+    return found.assign(
+        learner_key=measured.data.persons[found["person"]], quarter_starts_on=found["quarter"].dt.date,
+        gained=found["ability"] - first,
+    ).rename(columns={"completed": "completed_course_count", "answers": "answer_count"}).drop(
+        columns=["person", "quarter"]
     )  # fmt: skip
-    frame = result.courses.drop(columns="shrunken_se")
-    frame = frame.rename(columns={"course": "course_key", "takers": "taker_count"})
+
+
+def gains(bank: LongitudinalBank) -> tuple[pd.DataFrame, str | None]:
+    """Rows of analytics.skill_course_gains of one skill, and why no course has a gain; None: one has."""
+    frame = bank.gains.drop(columns="shrunken_se").rename(columns={"course": "course_key", "persons": "taker_count"})
+    enough = frame["taker_count"] >= FEWEST_TAKERS
+    figures = ["gain", "gain_se"]
+    frame[figures] = frame[figures].where(enough)
+    frame["shrunken_gain"] = frame["shrunken_gain"].where(enough)
     half = 1.96 * frame["gain_se"]
     frame["gain_low"], frame["gain_high"] = frame["gain"] - half, frame["gain"] + half
     frame["is_positive"] = (frame["gain_low"] > 0).astype(object).where(frame["gain"].notna(), None)
     frame["reason"] = np.where(
-        frame["gain"].isna(), "fewer than 30 learners answered before and after completing it", NO_TEXT
+        enough, NO_TEXT, f"fewer than {FEWEST_TAKERS} learners answered before and after completing it"
     )
-    few = frame["taker_count"] < FEWEST_TAKERS_SHOWN
-    frame = frame.rename(columns={"naive": "naive_change", "naive_se": "naive_change_se"})
-    hidden = ["taker_count", "naive_change", "naive_change_se"]
-    frame[hidden] = frame[hidden].astype(float).where(~few)
-    return frame, result.reason
-
-
-def _calibration_variance(a: pd.DataFrame, bank: ItemBank, pairs: pd.DataFrame, completed: pd.DataFrame) -> pd.Series:
-    """Variance by course of the change that errors of the questions' difficulties make for all of its takers."""
-    difficulty = bank.difficulties().set_index("item")["difficulty_1_se"]
-    weights = []
-    for name, sign in (("before", -1.0), ("after", 1.0)):
-        taken = completed.assign(occasion=pairs[name].to_numpy()[completed["pair"]])
-        joined = taken.merge(a[["occasion", "item"]], on="occasion")
-        share = joined.groupby(["course", "item"]).size()
-        weights.append(sign * share / share.groupby("course").transform("sum"))
-    net = weights[1].add(weights[0], fill_value=0.0)
-    error = net.index.get_level_values("item").map(difficulty).to_numpy(float)
-    return (net**2 * np.nan_to_num(error) ** 2).groupby("course").sum()
+    frame["taker_count"] = frame["taker_count"].astype(float).where(frame["taker_count"] >= FEWEST_TAKERS_SHOWN)
+    none = None if enough.any() else (
+        f"no course has {FEWEST_TAKERS} learners who answered before and after completing it"
+        if len(frame)
+        else "nobody answered before and after completing a course"
+    )  # fmt: skip
+    return frame, none

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank
+from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank, unused_version
 from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.item_response.bank import ItemBank
-from dagster_project.stats.item_response.linking import link
-from dagster_project.stats.skills.scale import SkillAnswers, arrange, build_scale, describe_questions, extend_scale
+from dagster_project.stats.item_response.linking import Link, link
+from dagster_project.stats.item_response.longitudinal import NODES, LongitudinalBank, on_scale
+from dagster_project.stats.skills.scale import (
+    OtherScores,
+    Scale,
+    SkillAnswers,
+    build_scale,
+    describe_questions,
+    extend_scale,
+)
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -23,8 +32,8 @@ if TYPE_CHECKING:
 RECALIBRATED_AFTER = timedelta(days=30)
 LEVELS = {"basic": 1, "intermediate": 2, "advanced": 3}
 MODEL = "graded"
-NODES = 49  # to score a year's answers: spacing .25 is enough for posterior sds from .19
-CALIBRATION_NODES = 33  # an occasion has few answers: enough for .29, and the calibration checks it
+FEWEST_ANCHORS = 20
+SMALLEST_ANCHORS = 5  # of a bank with few questions
 
 
 class Skill(NamedTuple):
@@ -47,6 +56,53 @@ class People(NamedTuple):
     traits: pd.DataFrame
     organization: pd.Series
     level_of_course: pd.Series
+
+
+class Choices:
+    """What learners took, and how they answer in other skills: read when a skill is calibrated, once for all of them."""
+
+    def __init__(self, store: Warehouse):
+        self._store, self._lock, self._sources = store, Lock(), {}
+
+    def of(self, skill: Skill) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Enrolments (learner, course), and scores in other skills (indexed by learner: score, answers)."""
+        import pandas as pd
+
+        with self._lock:
+            if skill.source not in self._sources:
+                self._sources[skill.source] = self._read(skill.source)
+        enrollments, learners, skills, scores = self._sources[skill.source]
+        score, answers = scores.without(skills.index(skill.skill_key))
+        return enrollments, pd.DataFrame({"score": score, "answers": answers}, index=learners)
+
+    def _read(self, source: str):
+        import pandas as pd
+
+        where = f"where source = {literal(source)}"
+        enrollments = _frame(
+            self._store,
+            "select distinct learner_key as learner, course_key as course from core.fct_course_enrollment "
+            f"{where} order by learner_key, course_key",
+            ["learner", "course"],
+        )
+        numbers = ["learner", "question", "skill", "share"]
+        # Numbers instead of labels; in an order of their own, as sums of floats depend on it.
+        answers = _frame(
+            self._store,
+            "select dense_rank() over (order by learner_key) - 1 as learner, "
+            "dense_rank() over (order by question_key) - 1 as question, "
+            "dense_rank() over (order by skill_key) - 1 as skill, cast(score_share as double) as share "
+            f"from marts.mart_skill_response {where} order by learner, question, skill",
+            numbers,
+        )
+        labels = [
+            _frame(
+                self._store, f"select distinct {key} from marts.mart_skill_response {where} order by {key}", [key]
+            )[key]
+            for key in ("learner_key", "skill_key")
+        ]
+        scores = OtherScores(*(answers[name].to_numpy() for name in numbers))
+        return enrollments, pd.Index(labels[0]), list(labels[1]), scores
 
 
 def read_people(store: Warehouse) -> People:
@@ -78,11 +134,12 @@ def skills_with_answers(store: Warehouse) -> list[Skill]:
 
 
 def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> SkillAnswers:
-    """A skill's answers, arranged: half a second for 100,000 of them.
+    """A skill's answers and completions, by learner and question: sums of floats depend on where an answer stands.
 
-    By learner and question: sums of floats and ties depend on where an answer stands, and a table's rows stand in no
-    order.
+    Without what learners chose, which only a calibration asks for (`Choices`).
     """
+    import pandas as pd
+
     answers = _frame(
         store,
         "select learner_key as learner, question_key as item, course_key as course, item_id as quiz, "
@@ -93,13 +150,14 @@ def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> Sk
     )
     completions = _frame(
         store,
-        "select learner_key as learner, course_key as course, outcome_known_on - date '1970-01-01' as day "
+        "select learner_key as learner, course_key as course, learned_on - date '1970-01-01' as day "
         "from features.feature_completed_skill_courses "
         f"where skill_key = {literal(skill.skill_key)} and outcome_known_on <= date {literal(skill.as_of.isoformat())} "
-        "order by learner_key, course_key, outcome_known_on",
+        "order by learner_key, course_key, learned_on",
         ["learner", "course", "day"],
     )
-    return arrange(answers, completions, level_of_course)
+    nobody = pd.DataFrame({"learner": [], "course": []}), pd.DataFrame({"score": [], "answers": []})
+    return SkillAnswers(answers, completions, *nobody, level_of_course)
 
 
 def _frame(store: Warehouse, query: str, columns: list[str]) -> pd.DataFrame:
@@ -109,14 +167,16 @@ def _frame(store: Warehouse, query: str, columns: list[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def bring_up_to_date(settings: Settings, skill: Skill, answers: SkillAnswers, people: People) -> StoredBank:
+def bring_up_to_date(
+    settings: Settings, skill: Skill, answers: SkillAnswers, people: People, choices: Choices
+) -> StoredBank:
     """The bank to score with: the frozen one, extended by new questions, recalibrated and linked after a month."""
     old = latest_bank(settings, skill.source, skill.skill_key, skill.as_of)
-    if old is None:
-        new = _calibrate(settings, skill, answers, people, None)
-    elif skill.as_of - old.calibrated_on >= RECALIBRATED_AFTER:
-        new = _calibrate(settings, skill, answers, people, old)
-    elif skill.as_of > old.known_on and (extended := _extend(settings, skill, answers, people, old)):
+    if old is None or skill.as_of - old.calibrated_on >= RECALIBRATED_AFTER or _is_of_another_model(old):
+        enrollments, elsewhere = choices.of(skill)
+        known = SkillAnswers(answers.answers, answers.completions, enrollments, elsewhere, answers.level)
+        new = _calibrate(settings, skill, known, people, old)
+    elif skill.as_of > old.known_on and (extended := _extend(skill, answers, people, old)):
         new = extended
     else:
         return old
@@ -124,16 +184,45 @@ def bring_up_to_date(settings: Settings, skill: Skill, answers: SkillAnswers, pe
     return new
 
 
-def to_bank(stored: StoredBank) -> ItemBank | None:
-    """The bank as the statistics know it; None where the skill has no scale."""
+def _is_of_another_model(stored: StoredBank) -> bool:
+    """Whether a scale was calibrated before abilities grew on it."""
+    return "groups" in stored.frames and "gains" not in stored.frames
+
+
+def to_item_bank(stored: StoredBank) -> ItemBank | None:
+    """The questions on the scale as the statistics know them; None where the skill has no scale."""
     if "groups" not in stored.frames:
         return None
     items = stored.frames["items"]
     parameters = items.columns[
-        items.columns.str.fullmatch(r"item|n|slope(_se)?|intercept_\d+(_se)?|slope_intercept_\d+_cov")
+        items.columns.str.fullmatch(r"item|course|n|slope(_se)?|intercept_\d+(_se)?|slope_intercept_\d+_cov")
     ]
     usable = items[items["slope"].notna()]
-    return ItemBank(usable[list(parameters)].reset_index(drop=True), stored.frames["groups"], MODEL, NODES)
+    return ItemBank(usable[list(parameters)].reset_index(drop=True), stored.frames["groups"], MODEL, stored.nodes)
+
+
+def to_bank(stored: StoredBank) -> LongitudinalBank | None:
+    """The bank as the statistics know it; None where the skill has no scale."""
+    items = to_item_bank(stored)
+    if items is None:
+        return None
+    frames = stored.frames
+    return LongitudinalBank(
+        items, frames["courses"], frames["gains"], frames["covariance"].to_numpy(float), stored.facts.get("model", {})
+    )
+
+
+def _to_frames(bank: LongitudinalBank, scale: Scale) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    covariance = pd.DataFrame(bank.covariance).rename(columns=str)
+    told = scale.courses[["course", "is_on_scale", "reason"]]
+    return {
+        "groups": bank.bank.groups,
+        "courses": bank.courses.merge(told, on="course", how="left"),
+        "gains": bank.gains,
+        "covariance": covariance,
+    }
 
 
 def _calibrate(
@@ -141,60 +230,77 @@ def _calibrate(
 ) -> StoredBank:
     import pandas as pd
 
-    scale = build_scale(answers, fewest_learners=settings.minimum_linking_learners, nodes=CALIBRATION_NODES)
-    version = skill.as_of.isoformat()
-    frames: dict[str, pd.DataFrame] = {"courses": scale.courses}
+    scale = build_scale(answers, largest_error=settings.largest_course_error)
+    version = unused_version(settings, skill.source, skill.skill_key, skill.as_of)
     facts: dict = {"reason": None}
-    old_bank = to_bank(old) if old else None
-    if scale.bank is None:
-        facts["reason"] = scale.reason
-        frames["items"] = _all_questions(answers, scale.courses, pd.DataFrame({"item": [], "slope": []}), None)
-        return StoredBank(version, skill.as_of, skill.as_of, facts, frames)
     bank = scale.bank
-    facts |= {
-        "iterations": bank.iterations,
-        "log_likelihood": bank.log_likelihood,
-        "log_likelihood_left": bank.log_likelihood_left,
-    }
+    if bank is None:
+        facts["reason"] = scale.reason
+        frames = {"courses": scale.courses}
+        frames["items"] = _all_questions(answers, scale.courses, pd.DataFrame({"item": [], "slope": []}), None)
+        return StoredBank(version, skill.as_of, skill.as_of, NODES, facts, frames)
+    old_bank = to_item_bank(old) if old else None
+    anchors = None
     if old is not None and old_bank is not None:
         try:
-            linked = link(bank, old_bank)
+            linked = _link(bank.bank, old_bank)
         except ValueError as error:
             # Abilities on two scales would look comparable: the old scale stays until somebody decides.
-            return StoredBank(version, skill.as_of, skill.as_of, old.facts | {"reason": str(error)}, old.frames)
-        bank, frames["anchors"] = linked.bank, linked.anchors
-        facts |= {
-            "anchor_count": len(linked.anchors),
-            "moved_anchor_share": float((~linked.anchors["is_used"]).mean()),
-            "link_scale": linked.scale,
-            "link_shift": linked.shift,
-        }
-    described = bank.items.merge(describe_questions(bank, answers, people.traits), on="item")
-    described = described.merge(_difficulty(bank), on="item").assign(status="calibrated")
-    frames["items"] = _all_questions(answers, scale.courses, described, bank)
-    frames["groups"] = bank.groups
-    return StoredBank(version, skill.as_of, skill.as_of, facts, frames)
+            if _is_of_another_model(old):
+                facts["reason"] = f"not comparable with the abilities before {version}: {error}"
+            else:
+                return StoredBank(
+                    version, skill.as_of, skill.as_of, old.nodes, old.facts | {"reason": str(error)}, old.frames
+                )
+        else:
+            bank, anchors = on_scale(bank, linked.scale, linked.shift), linked.anchors
+            facts |= {
+                "anchor_count": len(linked.anchors),
+                "moved_anchor_share": float((~linked.anchors["is_used"]).mean()),
+                "link_scale": linked.scale,
+                "link_shift": linked.shift,
+            }
+    facts |= {"iterations": bank.facts["passes"], "log_likelihood": bank.facts["log_likelihood"]}
+    facts |= {"has_converged": bank.facts["converged"], "model": bank.facts}
+    frames = _to_frames(bank, scale)
+    if anchors is not None:
+        frames["anchors"] = anchors
+    described = bank.bank.items.drop(columns="course").merge(
+        describe_questions(bank, scale.fit, answers, people.traits), on="item"
+    )
+    described = described.merge(_difficulty(bank.bank), on="item").assign(status="calibrated")
+    frames["items"] = _all_questions(answers, frames["courses"], described, bank)
+    return StoredBank(version, skill.as_of, skill.as_of, bank.bank.nodes, facts, frames)
 
 
-def _extend(
-    settings: Settings, skill: Skill, answers: SkillAnswers, people: People, old: StoredBank
-) -> StoredBank | None:
+def _link(new: ItemBank, old: ItemBank) -> Link:
+    """Few questions are linked by few: a small bank by half of those that it had."""
+    fewest = min(FEWEST_ANCHORS, max(SMALLEST_ANCHORS, len(old.items) // 2))
+    return link(new, old, fewest_anchors=fewest)
+
+
+def _extend(skill: Skill, answers: SkillAnswers, people: People, old: StoredBank) -> StoredBank | None:
     import pandas as pd
 
     bank = to_bank(old)
     if bank is None:
         return None
-    extended = extend_scale(bank, answers, fewest_learners=settings.minimum_linking_learners)
+    courses = old.frames["courses"]
+    extended = extend_scale(bank, answers, courses["course"][courses["is_on_scale"]])
     if extended is None:
         return None
-    new = ~extended.items["item"].isin(bank.items["item"])
-    described = extended.items[new].merge(describe_questions(extended, answers, people.traits), on="item")
-    described = described.merge(_difficulty(extended), on="item").assign(status="added")
+    items = extended.bank.items
+    new = ~items["item"].isin(bank.bank.items["item"])
+    fit = pd.DataFrame({"item": items["item"], "rmsd": np.nan})  # few answers so far; the next calibration tells
+    described = items[new].drop(columns="course").merge(
+        describe_questions(extended, fit, answers, people.traits), on="item"
+    )
+    described = described.merge(_difficulty(extended.bank), on="item").assign(status="added")
     known = old.frames["items"][~old.frames["items"]["item"].isin(described["item"])]
-    items = pd.concat([known, described], ignore_index=True).sort_values("item", ignore_index=True)
+    merged = pd.concat([known, described], ignore_index=True).sort_values("item", ignore_index=True)
     number = int(old.version.partition(".")[2] or 0) + 1
     version = f"{old.version.partition('.')[0]}.{number}"
-    return StoredBank(version, old.calibrated_on, skill.as_of, old.facts, {**old.frames, "items": items})
+    return StoredBank(version, old.calibrated_on, skill.as_of, old.nodes, old.facts, {**old.frames, "items": merged})
 
 
 def _difficulty(bank: ItemBank) -> pd.DataFrame:
@@ -202,13 +308,13 @@ def _difficulty(bank: ItemBank) -> pd.DataFrame:
 
     by_step = bank.difficulties()
     steps = by_step.filter(regex=r"^difficulty_\d+$")
-    return pd.DataFrame(
-        {"item": by_step["item"], "difficulty": steps.mean(axis=1), "difficulty_se": by_step["difficulty_1_se"]}
-    )
+    errors = by_step.filter(regex=r"^difficulty_\d+_se$")
+    first = errors.bfill(axis=1).iloc[:, 0]  # nobody may have reached only the first step
+    return pd.DataFrame({"item": by_step["item"], "difficulty": steps.mean(axis=1), "difficulty_se": first})
 
 
 def _all_questions(
-    answers: SkillAnswers, courses: pd.DataFrame, described: pd.DataFrame, bank: ItemBank | None
+    answers: SkillAnswers, courses: pd.DataFrame, described: pd.DataFrame, bank: LongitudinalBank | None
 ) -> pd.DataFrame:
     """The described questions, and those without parameters with the reason."""
     import pandas as pd
@@ -216,16 +322,17 @@ def _all_questions(
     a = answers.answers
     place = a.groupby("item", sort=True).agg(course=("course", "first"), quiz=("quiz", "first"), n=("day", "size"))
     rest = place[~place.index.isin(described["item"])].reset_index().rename(columns={"n": "response_count"})
-    on_scale = rest["course"].isin(courses["course"][courses["is_on_scale"]])
-    linking = rest["course"].map(courses.set_index("course")["linking_learners"])
+    known = courses.set_index("course")
+    on_scale = rest["course"].map(known["is_on_scale"]).fillna(False).astype(bool)
     why = {}
     if bank is not None:
         lines = bank.report[bank.report["subject"] == "item"]
         why = dict(zip(lines["label"], lines["reason"], strict=True))
+    of_course = rest["course"].map(known["reason"]) if "reason" in known else pd.Series(None, rest.index, object)
     rest["status"] = np.where(on_scale, "left out", "separate scale")
     rest["reason"] = [
-        why.get(item) if on else f"{int(n)} learners tie its course to the scale"
-        for item, on, n in zip(rest["item"], on_scale, linking, strict=True)
+        why.get(item, reason if isinstance(reason, str) else None)
+        for item, reason in zip(rest["item"], of_course, strict=True)
     ]
     return pd.concat([described, rest], ignore_index=True).sort_values("item", ignore_index=True)
 
@@ -247,12 +354,15 @@ def scale_row(skill: Skill, stored: StoredBank) -> dict:
         "calibrated_on": stored.calibrated_on if len(usable) else None,
         "course_count": len(courses),
         "scale_course_count": len(on),
-        "smallest_link_count": int(on["linking_learners"].min()) if len(on) else None,
+        "largest_course_error": float(on["location_se"].max()) if len(on) else None,
+        "median_course_error": float(on["location_se"].median()) if len(on) else None,
         "question_count": len(usable),
         "response_count": int(n.sum()),
         "iteration_count": facts.get("iterations"),
         "log_likelihood": facts.get("log_likelihood"),
-        "log_likelihood_left": facts.get("log_likelihood_left"),
+        "has_converged": facts.get("has_converged"),
+        "mean_course_gain": facts.get("model", {}).get("gain_mean"),
+        "course_gain_sd": facts.get("model", {}).get("gain_sd"),
         "misfit_share": float(n[usable["is_misfit"].fillna(False).astype(bool)].sum() / n.sum()) if n.sum() else None,
         "anchor_count": facts.get("anchor_count"),
         "moved_anchor_share": facts.get("moved_anchor_share"),

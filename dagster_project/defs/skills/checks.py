@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MOST_MISFIT = 0.10  # share of the answers
 MOST_MOVED = 0.20  # share of the anchors
 LARGEST_LINK = 0.25  # shift in sds of ability, and logarithm of the scale, from one month to the next
-NEARLY_NOTHING = 1e-3  # log likelihood
 
 
 def _result(errors: list[str], **metadata) -> dg.AssetCheckResult:
@@ -28,14 +27,14 @@ def _scales(warehouse: WarehouseResource) -> "pd.DataFrame":
 
 
 @dg.asset_check(asset=asset_key("analytics.skill_scales"), blocking=True)
-def skill_scales_are_bridged_by_enough_learners(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Every course on a scale is tied to the rest of it: without, its abilities would not compare."""
-    least = warehouse.settings.minimum_linking_learners
+def skill_scales_hold_courses_that_are_placed(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """It is known where every course on a scale lies among the others: without, its abilities would not compare."""
+    most = warehouse.settings.largest_course_error
     scales = _scales(warehouse)
-    loose = scales[scales["smallest_link_count"] < least]
+    loose = scales[~(scales["largest_course_error"] <= most)]
     return _result(
         [
-            f"{row.skill_key}: a course is tied by {row.smallest_link_count} learners, not {least}"
+            f"{row.skill_key}: a course is placed with a standard error of {row.largest_course_error:.2f}, not {most}"
             for row in loose.itertuples()
         ],
         scales=len(scales),
@@ -43,13 +42,16 @@ def skill_scales_are_bridged_by_enough_learners(warehouse: WarehouseResource) ->
 
 
 @dg.asset_check(asset=asset_key("analytics.skill_scales"), blocking=True)
-def skill_scales_have_converged_by_likelihood(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """One more Newton step would gain nearly nothing: a flag of the optimizer proves nothing."""
+def skill_scales_have_converged(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """The last pass of each calibration moved nothing by more than a hundredth of its error."""
     scales = _scales(warehouse)
-    left = scales[~(scales["log_likelihood_left"].abs() <= NEARLY_NOTHING)]
+    left = scales[~scales["has_converged"].fillna(False).astype(bool)]
     return _result(
-        [f"{row.skill_key}: about {row.log_likelihood_left:.2g} log likelihood left" for row in left.itertuples()],
-        largest=float(scales["log_likelihood_left"].max()) if len(scales) else 0.0,
+        [
+            f"{row.skill_key}: no convergence within {row.iteration_count:.0f} passes; look at questions and courses "
+            "with few answers, and delete the bank to calibrate again"
+            for row in left.itertuples()
+        ]
     )
 
 

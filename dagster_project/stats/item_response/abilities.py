@@ -118,7 +118,9 @@ def plausible_values(posterior: Posterior, *, draws: int = 10, seed: int = 0) ->
     return out
 
 
-def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: float = 0.90) -> pd.DataFrame:
+def expected_percentiles(
+    posterior: Posterior, *, comparison=None, coverage: float = 0.90, scale_error=None
+) -> pd.DataFrame:
     """Percentile of each person among the comparison group: mean, sd and band over the person's posterior.
 
     The group's distribution F is the mean of its members' posteriors; the percentile is E[F(θ)] and its band F at the
@@ -129,11 +131,15 @@ def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: flo
         comparison (array of shape (persons,), optional): label of the group each person is compared within, in the
             order of ``posterior.persons``; all if not given.
         coverage: posterior probability of the band.
+        scale_error (array of shape (persons,), optional): sd of an error of each ability that the posterior does not
+            know, of the scale itself; it widens the person's own figures, not the distribution compared with.
 
     Returns:
         frame: person, percentile, percentile_sd, percentile_low, percentile_high, comparison_n. Percentiles 0–100.
     """
     import pandas as pd
+
+    from dagster_project.stats.item_response import longitudinal_kernels
 
     node, n = posterior.node, len(posterior.persons)
     code = np.zeros(n, np.int32) if comparison is None else label(comparison, "comparison", length=n).codes
@@ -149,6 +155,8 @@ def expected_percentiles(posterior: Posterior, *, comparison=None, coverage: flo
     tails = (1 - coverage) / 2, (1 + coverage) / 2
     for at in chunks(n):
         weight, f = posterior.weight[at].astype(np.float64), below[code[at]]
+        if scale_error is not None:
+            longitudinal_kernels.widen(weight, node[1] - node[0], np.ascontiguousarray(scale_error[at], float))
         out[0, at] = (weight * f).sum(axis=1)
         out[1, at] = np.sqrt(np.maximum((weight * f**2).sum(axis=1) - out[0, at] ** 2, 0.0))
         cumulative = np.cumsum(weight, axis=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagster_project.stats.item_response.estimation import Parameters
+from dagster_project.stats.item_response.intervals import with_intervals
 from dagster_project.stats.item_response.quadrature import IMPOSSIBLE, Grid
 from dagster_project.stats.item_response.responses import Layout
 
@@ -65,6 +66,63 @@ class ItemBank:
             out[name.replace("intercept", "difficulty")] = difficulty
             out[f"{name.replace('intercept', 'difficulty')}_se"] = np.sqrt(variance) / slope.abs()
         return pd.DataFrame(out)
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Normal confidence intervals of everything that was estimated.
+
+        Returns:
+            frame: subject ("item" or "group"), label, parameter (slope, intercept, difficulty, mean, sd; graded:
+            intercept_1, difficulty_1, …), estimate, std_error, low, high. No row for what was held fixed.
+
+        Raises:
+            ValueError: the bank's items came without standard errors.
+        """
+        import pandas as pd
+
+        if "slope_se" not in self.items:
+            raise ValueError(
+                "the items have no column slope_se; expected the items of a calibration, with their errors"
+            )
+        items = self.items.merge(self.difficulties(), on="item")
+        names = intercept_columns(self.items)
+        names = ["slope", *names, *(name.replace("intercept", "difficulty") for name in names)]
+        parts = []
+        for frame, subject, parameters in ((items, "item", names), (self.groups, "group", ["mean", "sd"])):
+            for name in parameters:
+                if f"{name}_se" in frame:
+                    values = {"label": frame[subject].astype(object), "estimate": frame[name]}
+                    part = pd.DataFrame(values | {"std_error": frame[f"{name}_se"]})
+                    parts.append(part.assign(subject=subject, parameter=name).dropna(subset="std_error"))
+        out = pd.concat(parts, ignore_index=True)[["subject", "label", "parameter", "estimate", "std_error"]]
+        return with_intervals(out, level)
+
+    def summary(self) -> str:
+        """What was estimated from how much, and how it went, in a few lines."""
+        words = f"{self.model} bank: {len(self.items):,} items"
+        if "n" in self.items:
+            words += f", {int(self.items['n'].sum()):,} answers"
+        if "n" in self.groups:
+            words += f" of {int(self.groups['n'].sum()):,} persons"
+        lines = [words]
+        if self.iterations:
+            end = "converged" if self.converged else "not converged"
+            lines.append(f"log likelihood {self.log_likelihood:,.1f}, {end} after {self.iterations} passes")
+        has_errors = "slope_se" in self.items
+        items = self.items.merge(self.difficulties(), on="item") if has_errors else self.items
+        for name in ["slope", *items.filter(regex=r"^(intercept|difficulty)(_\d+)?$").columns]:
+            line = f"{name}: {items[name].min():.2f} to {items[name].max():.2f}, median {items[name].median():.2f}"
+            if has_errors and items[f"{name}_se"].notna().any():
+                line += f", median standard error {items[f'{name}_se'].median():.3f}"
+            lines.append(line)
+        for row in self.groups.to_dict("records"):
+            mean, sd = (
+                f"{name} {row[name]:.2f}" + (f" ± {row[f'{name}_se']:.2f}" if row.get(f"{name}_se", 0) > 0 else "")
+                for name in ("mean", "sd")
+            )
+            lines.append(f"group {row['group']}: {mean}, {sd}" + (f", {row['n']:,} persons" if "n" in row else ""))
+        if len(self.report):
+            lines.append(f"{len(self.report)} remarks in report")
+        return "\n".join(lines)
 
     def parameters(self) -> tuple[Layout, Parameters]:
         """Layout and parameters in the form of the kernels."""

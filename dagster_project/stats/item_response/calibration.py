@@ -5,7 +5,7 @@
 
 Unidimensional models with logistic curves: P(correct) = 1 / (1 + exp(-(slope·θ + intercept))) for "2pl" and "rasch"
 (slope 1), P(response ≥ k) = 1 / (1 + exp(-(slope·θ + intercept_k))) for "graded" (Samejima 1969). Ability θ is normal
-within a group. Difficulty is -intercept / slope.
+within a group. Difficulty is -intercept / slope. 3PL: not supported.
 
 Estimated by marginal maximum likelihood (Bock and Aitkin 1981; Bock and Zimowski 1997 for several groups), agreeing
 with R mirt. Input and memory are proportional to the answers given, never to learners × questions.
@@ -70,7 +70,7 @@ def calibrate(person, item, response, *, model="2pl", group=None, prior=None, no
             ability, for instance course patterns. Where abler learners take harder courses, one distribution for all
             biases every difficulty.
         prior: None is plain maximum likelihood.
-        nodes: equally spaced quadrature points on ±6.
+        nodes: equally spaced quadrature points on ±6; further ones at the same distance where a group reaches beyond.
 
     Returns:
         The bank. Items that all persons answered alike, and without a prior items with fewer than 20 responses, are

@@ -6,6 +6,8 @@ the observed information after Louis (1982), needed for the standard errors anyw
 predicted gain is the evidence of convergence: how much log likelihood is left to find, not how small the last change
 was.
 
+A group that reaches beyond the nodes gets further ones: cut off, its distribution would be estimated too narrow.
+
 With many responses every k-th person is fitted first: the start for the whole then is a few standard errors away.
 """
 
@@ -15,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dagster_project.stats.item_response.quadrature import Grid
+from dagster_project.stats.item_response.quadrature import LIMIT, Grid
 from dagster_project.stats.item_response.responses import Responses
 
 LARGEST_SLOPE = 10.0  # beyond it, an item separates the persons and its slope has no finite estimate
@@ -24,9 +26,12 @@ MOST_PASSES = 2000
 SUBSET_RESPONSES = 1_000_000
 INFORMATION_RESPONSES = 2_000_000  # beyond it, the missing information is that of every k-th person, scaled up
 FULL_INFORMATION_PARAMETERS = 4000  # 128 MB; beyond it, information between items is left out
+ROUGH_DISTANCE = 1.0  # standard errors at which the nodes' reach is first looked at, of several groups
 NEWTON_DISTANCE = 0.05  # standard errors from the maximum at which EM hands over
 TOLERANCE = 1e-3  # standard errors
 MOST_SLOW_STEPS = 3  # Newton steps that do not halve: a slope is on its way to its bound, where EM takes it
+CUT_OFF = 1e-4  # standard errors by which the ability beyond the nodes may move a group's sd
+REACH = 6.0  # sds of a group that the nodes cover where they did not reach far enough
 INFORMATION_HOLDS = 0.01  # a parameter moved less far has the same information within 1 %
 
 
@@ -262,6 +267,8 @@ def maximize(responses: Responses, specification: Specification, start: Paramete
     stride = len(responses.row) // SUBSET_RESPONSES
     if stride >= 2:
         start, passes = _start_from_subset(responses.every(stride), specification, start)
+    persons = np.bincount(responses.group, minlength=len(start.mean))
+    specification = _far_enough(specification, start, persons)
     objective = _Objective(responses, specification)
     objective.passes = passes
     notes: list[str] = []
@@ -272,13 +279,22 @@ def maximize(responses: Responses, specification: Specification, start: Paramete
             f"{int(free.sum())} parameters: standard errors leave out the information between items, "
             f"kept up to {FULL_INFORMATION_PARAMETERS} parameters"
         )
-    distance = NEWTON_DISTANCE if cross else TOLERANCE
+    near = NEWTON_DISTANCE if cross else TOLERANCE
+    distance = near if len(persons) == 1 or stride >= 2 else ROUGH_DISTANCE
     parameters = start
     covariance = None
     left = np.inf
     converged = False
     while True:
         parameters, value, reached = _squarem(objective, parameters, distance)
+        further = _far_enough(specification, parameters, persons)
+        if reached and (further is not specification or distance > near):
+            if further is not specification:
+                specification, passes = further, objective.passes
+                objective = _Objective(responses, specification)
+                objective.passes = passes
+            distance = min(distance, near)
+            continue
         bounded = np.zeros(len(free), bool)
         bounded[: len(parameters.slope)] = np.abs(parameters.slope) >= LARGEST_SLOPE * (1 - 1e-9)
         estimated = free & ~bounded
@@ -316,6 +332,21 @@ def maximize(responses: Responses, specification: Specification, start: Paramete
         group_counts=objective.group_counts[:, : specification.grid.nodes],
         notes=tuple(notes),
     )
+
+
+def _far_enough(spec: Specification, p: Parameters, persons: np.ndarray) -> Specification:
+    """The specification, with further nodes where a group reaches beyond them.
+
+    A normal distribution cut off z sds from its mean has a score of its sd that is off by z φ(z) / sd a person, at an
+    information of at most 2 / sd² a person.
+    """
+    z = (spec.grid.limit - np.abs(p.mean)) / p.sd
+    moved = np.sqrt(persons / 2) * z * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    cut_off = (spec.free_mean | spec.free_sd) & ((moved > CUT_OFF) | (z < 1))
+    if not cut_off.any():
+        return spec
+    limit = min(float((np.abs(p.mean) + REACH * p.sd)[cut_off].max()), 3 * LIMIT)
+    return replace(spec, grid=spec.grid.reaching(limit)) if limit > spec.grid.limit else spec
 
 
 def _start_from_subset(responses: Responses, spec: Specification, start: Parameters) -> tuple[Parameters, int]:

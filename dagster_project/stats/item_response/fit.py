@@ -67,12 +67,16 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     return pd.DataFrame({"item": layout.items, "rmsd": rmsd, "is_misfit": rmsd > MISFIT_RMSD, "n": n})
 
 
-def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group=None) -> pd.DataFrame:
+def residual_correlations(
+    bank: ItemBank, person, item, response, quiz, *, group=None, ability=None
+) -> pd.DataFrame:
     """Correlation of residuals of item pairs within a quiz (Q3 of Yen 1984): what ability does not explain.
 
     Args:
         bank, person, item, response, group: as for `scoring.score`.
         quiz (mapping or series, item → quiz): items without one are left out.
+        ability (array of shape (persons,), ascending by person, optional): the abilities that explain the answers;
+            posterior means from these answers if not given.
 
     Returns:
         frame: quiz, item, other_item, correlation, is_dependent, n. Pairs answered by at least 100 persons;
@@ -85,10 +89,11 @@ def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group
     data, _ = read_responses(bank, person, item, response, group=group)
     layout, parameters = bank.parameters()
     grid = Grid(bank.nodes)
-    prior = prior_on(bank, grid, grouped=group is not None)
-    table = log_probability_table(layout, parameters, grid)
-    ability, sd = np.empty(len(data.persons)), np.empty(len(data.persons))
-    kernels.posterior_moments(data.start, data.row, data.group, table, prior, grid.padded, ability, sd)
+    if ability is None:
+        prior = prior_on(bank, grid, grouped=group is not None)
+        table = log_probability_table(layout, parameters, grid)
+        ability, sd = np.empty(len(data.persons)), np.empty(len(data.persons))
+        kernels.posterior_moments(data.start, data.row, data.group, table, prior, grid.padded, ability, sd)
     quiz_of = pd.Series(quiz).reindex(layout.items)
     code, quizzes = pd.factorize(quiz_of, sort=True)
     sizes = np.bincount(code[code >= 0], minlength=len(quizzes))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.intervals import with_intervals
 from dagster_project.stats.item_response.quadrature import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_ANCHORS = 20
 OUTLYING = 3.0  # robust standard deviations
 SMALLEST_DRIFT = 0.02  # mean difference of response probability below which nothing is removed
 MOST_REMOVED = 0.3  # share of anchors
@@ -38,8 +38,25 @@ class Link:
     shift_se: float
     anchors: pd.DataFrame
 
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Normal confidence intervals: parameter ("scale", "shift"), estimate, std_error, low, high."""
+        import pandas as pd
 
-def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
+        rows = [("scale", self.scale, self.scale_se), ("shift", self.shift, self.shift_se)]
+        return with_intervals(pd.DataFrame(rows, columns=["parameter", "estimate", "std_error"]), level)
+
+    def summary(self) -> str:
+        """The link and the anchors that were taken out, in a few lines."""
+        moved = self.anchors[~self.anchors["is_used"]]
+        first = (
+            f"reference ability = {self.scale:.3f} × ability {self.shift:+.3f} "
+            f"(standard errors {self.scale_se:.3f} and {self.shift_se:.3f}), "
+            f"{len(self.anchors) - len(moved)} of {len(self.anchors)} anchors"
+        )
+        return "\n".join([first, *(f"item {row.item} {row.reason}" for row in moved.itertuples())])
+
+
+def link(bank: ItemBank, reference: ItemBank, *, anchors=None, fewest_anchors: int = 20) -> Link:
     """Link a new calibration to a reference bank by the items they share.
 
     Scale and shift minimize the squared difference of the anchors' test characteristic curves over the reference
@@ -49,16 +66,20 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
     Args:
         bank, reference: the new calibration, and the bank whose scale is kept.
         anchors (array of items, optional): all shared items if not given.
+        fewest_anchors: so many must be shared, and left when those that moved are out; at least 2. With fewer than 20
+            the error of the link is large beside those of the items, and little is seen of what moved.
 
     Returns:
         The new bank on the reference scale, with what was found of its anchors.
 
     Raises:
-        ValueError: fewer than 20 anchors before or after removal, or more than 30 % of them moved: then the scale is
+        ValueError: fewer anchors before or after removal, or more than 30 % of them moved: then the scale is
             not the same.
     """
     import pandas as pd
 
+    if fewest_anchors < 2:
+        raise ValueError(f"fewest_anchors={fewest_anchors}; expected 2 or more, 20 for a link to rely on")
     if bank.model != reference.model:
         raise ValueError(f"a {bank.model} bank cannot be linked to a {reference.model} bank")
     shared = pd.Index(reference.items["item"]).intersection(pd.Index(bank.items["item"]), sort=True)
@@ -67,9 +88,9 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
     new, old = (b.items.set_index("item").loc[shared] for b in (bank, reference))
     same_steps = (new.filter(regex=_STEP).notna().to_numpy() == old.filter(regex=_STEP).notna().to_numpy()).all(axis=1)
     new, old, shared = new[same_steps], old[same_steps], shared[same_steps]
-    if len(shared) < FEWEST_ANCHORS:
+    if len(shared) < fewest_anchors:
         raise ValueError(
-            f"the banks share {len(shared)} usable items; expected at least {FEWEST_ANCHORS} to link them: "
+            f"the banks share {len(shared)} usable items; expected at least {fewest_anchors} to link them: "
             "start a new scale, or calibrate the new items with calibrate_new_items"
         )
     grid = Grid(reference.nodes)
@@ -91,10 +112,10 @@ def link(bank: ItemBank, reference: ItemBank, *, anchors=None) -> Link:
         if (now_used == used).all():
             break
         used = now_used
-    if used.sum() < FEWEST_ANCHORS or used.mean() < 1 - MOST_REMOVED:
+    if used.sum() < fewest_anchors or used.mean() < 1 - MOST_REMOVED:
         raise ValueError(
             f"{(~used).sum()} of {len(used)} anchors moved between the calibrations, {used.sum()} are left (at least "
-            f"{FEWEST_ANCHORS} and {1 - MOST_REMOVED:.0%} are needed): the questions, or what they measure, changed"
+            f"{fewest_anchors} and {1 - MOST_REMOVED:.0%} are needed): the questions, or what they measure, changed"
         )
     left_out = []
     for anchor in np.flatnonzero(used):

@@ -54,6 +54,7 @@ SMALLEST_VARIANCE = 0.0025
 GAIN_MEAN, GAIN_MEAN_VARIANCE = 0.1, 0.04
 GROUPS = ((0, 0, "completed none"), (1, 2, "completed 1 or 2"), (3, 10**9, "completed 3 or more"))
 SMALLEST_GROUP = 50
+ALL_EQUAL = "all answers are equal: they say nothing about difficulty"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Histories:
 
 def histories(
     person, item, response, course, day, done_person, done_course, done_day, *, items: ItemBank | None = None,
-    learned=None,
+    learned=None, with_new: bool = False,
 ) -> Histories:  # fmt: skip
     """Arrange answers and completions.
 
@@ -129,7 +130,8 @@ def histories(
         done_person, done_course, done_day (arrays of shape (completions,)): who completed which course when. It counts
             for answers of later days: the quiz that completes a course is still part of it. Of several completions of
             a course the first one counts; persons without answers do not.
-        items: the bank whose items are known, to score; others are left out. Without it, the items of the answers.
+        items: the bank whose items are known, to score; others are left out, or follow behind them (``with_new``).
+            Without it, the items of the answers.
         learned: courses that can have a gain; those of the completions if not given.
 
     Raises:
@@ -144,19 +146,18 @@ def histories(
         raise ValueError(f"person has {n} elements, item {len(asked.codes)}, course {len(where.codes)}")
     counts = count_categories(asked, answer)
     notes = []
-    if items is None:
-        single = (counts > 0).sum(axis=1) < 2
-        notes = [
-            ("item", asked.values[i], int(counts[i].sum()), "all answers are equal: they say nothing about difficulty")
-            for i in np.flatnonzero(single)
-        ]
-        usable = np.flatnonzero(~single)
-        layout = lay_out(asked.values[usable], counts[usable])
-        position = np.full(len(asked.values), -1)
-        position[usable] = np.arange(len(usable))
-    else:
+    layout, position = None, np.full(len(asked.values), -1)
+    if items is not None:
         layout, _ = items.parameters()
         position = pd.Index(layout.items).get_indexer(asked.values)
+    if items is None or with_new:
+        fresh = np.flatnonzero(position < 0)
+        single = (counts[fresh] > 0).sum(axis=1) < 2
+        notes = [("item", asked.values[i], int(counts[i].sum()), ALL_EQUAL) for i in fresh[single]]
+        usable = fresh[~single]
+        added = lay_out(asked.values[usable], counts[usable])
+        position[usable] = (len(layout.items) if layout else 0) + np.arange(len(usable))
+        layout = added if layout is None else _behind(layout, added)
     kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
     kept_counts[position[position >= 0]] = counts[position >= 0]
     row = layout.row_of(position, counts.shape[1])[asked.codes, answer]
@@ -201,6 +202,15 @@ def histories(
         before.astype(np.int16), day, done_start.astype(np.int64), done["gain"].to_numpy(np.int32), last,
         course_of_item, kept_counts, tuple(notes),
     )  # fmt: skip
+
+
+def _behind(first: Layout, second: Layout) -> Layout:
+    """The items of both layouts, one behind the other."""
+    return Layout(
+        np.concatenate([first.items, second.items]),
+        first.observed + second.observed,
+        np.concatenate([first.step_start, first.step_start[-1] + second.step_start[1:]]),
+    )
 
 
 def _first_twice(who: np.ndarray, item: np.ndarray) -> int | None:
@@ -269,32 +279,50 @@ class LongitudinalBank:
         """Place in ``bank.groups`` of each person."""
         return _completed_groups(data.last, self.bank.groups["group"].to_numpy(object))
 
-    def error_variance(self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray) -> np.ndarray:
-        """Variance of each person's posterior mean that errors of locations and gains make, shape (persons,)."""
+    def error_variance(
+        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, *, at: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Variance of each person's posterior mean that errors of locations and gains make, shape (persons,).
+
+        ``at`` (persons,): of the ability after so many completions; that at the last answer if not given.
+        """
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
         w = self._informations(data, mean)
         out = np.empty(len(data.persons))
         kernels.ability_errors(
             data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
-            len(self.courses), data.last, self.covariance, out,
+            len(self.courses), data.last, data.last if at is None else at, self.covariance, out,
         )  # fmt: skip
         return out
 
-    def mean_error_variance(
-        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray, groups: int
+    def sensitivity(
+        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Variance of the mean of each group's posterior means that these errors make; ``member`` -1: in no group."""
+        """How the weighted sum of the posterior means of each group moves with locations and gains.
+
+        Args:
+            member (array of shape (persons,)): group of each person; -1: none.
+
+        Returns:
+            array of shape (groups, courses + gains)
+        """
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
         w = self._informations(data, mean)
-        total = np.zeros((groups, len(self.covariance)))
-        kernels.mean_error(
+        total = np.zeros((int(member.max(initial=-1)) + 1, len(self.covariance)))
+        kernels.sum_of_shifts(
             data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
-            len(self.courses), data.last, member.astype(np.int64), total,
+            len(self.courses), data.last, member.astype(np.int64), np.asarray(weight, float), total,
         )  # fmt: skip
-        size = np.maximum(np.bincount(member[member >= 0], minlength=groups), 1)
-        b = total / size[:, None]
+        return total
+
+    def mean_error_variance(
+        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray
+    ) -> np.ndarray:
+        """Variance of the mean of each group's posterior means that these errors make; ``member`` -1: in no group."""
+        size = np.maximum(np.bincount(member[member >= 0]), 1)
+        b = self.sensitivity(data, mean, prior_sd, member, np.ones(len(member))) / size[:, None]
         return np.maximum(np.einsum("ij,jk,ik->i", b, self.covariance, b), 0.0)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -743,7 +771,6 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     )  # fmt: skip
     common = np.maximum(errors[: estimation.courses] - 1.0 / np.maximum(by_course, 1e-9), 0.0)[data.course_of_item]
     slope, step = state.slope * unit, state.step + state.slope[estimation.step_item] * shift
-    frame = {"item": data.items, "course": data.courses[data.course_of_item], "slope": slope}
     covariances = np.full((len(steps), widest + 1, widest + 1), np.nan)
     by_slope = np.zeros(len(steps))
     for i, m in enumerate(steps):
@@ -757,18 +784,8 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
         turn[0, 0] = unit
         turn[1:, 0] = shift
         covariances[i, : m + 1, : m + 1] = turn @ inverse @ turn.T
-    frame["slope_se"] = np.sqrt(covariances[:, 0, 0])
-    # A graded item's steps keep the numbers of the categories that they lead to.
-    highest = max(int(seen[-1]) for seen in data.layout.observed)
-    for k in range(1, highest + 1):
-        at = np.array([np.flatnonzero(seen[1:] == k)[0] if (seen[1:] == k).any() else -1 for seen in data.layout.observed])
-        has, i = at >= 0, np.arange(len(steps))
-        value = np.full((3, len(steps)), np.nan)
-        value[0, has] = step[data.layout.step_start[:-1][has] + at[has]]
-        value[1, has] = np.sqrt(covariances[i[has], at[has] + 1, at[has] + 1])
-        value[2, has] = covariances[i[has], 0, at[has] + 1]
-        frame[f"intercept_{k}"], frame[f"intercept_{k}_se"], frame[f"slope_intercept_{k}_cov"] = value
-    frame["n"] = data.counts.sum(axis=1)
+    frame = _item_frame(data, slope, step, covariances)
+    frame.insert(1, "course", data.courses[data.course_of_item])
 
     weight = by_item / np.maximum(by_course[data.course_of_item], 1e-9)
     of_slopes = np.bincount(data.course_of_item, weight**2 * by_slope, len(data.courses))
@@ -802,7 +819,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     if not estimation.converged:
         notes.append(("calibration", "", 0, f"no convergence after {estimation.passes} passes"))
     bank = ItemBank(
-        items=pd.DataFrame(frame), groups=pd.DataFrame(), model="graded", nodes=grid.nodes,
+        items=frame, groups=pd.DataFrame(), model="graded", nodes=grid.nodes,
         log_likelihood=facts["log_likelihood"], iterations=estimation.passes, converged=estimation.converged,
         report=report_frame(notes),
     )  # fmt: skip
@@ -896,3 +913,113 @@ def _standard(names: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({"group": names, "mean": 0.0, "sd": 1.0})
+
+
+def on_scale(found: LongitudinalBank, scale: float, shift: float) -> LongitudinalBank:
+    """The bank with abilities ``scale`` × ability + ``shift``; errors of a link are not added."""
+    from dagster_project.stats.item_response import linking
+
+    gains, courses = found.gains.copy(), found.courses.copy()
+    for name in ("gain", "gain_se", "shrunken_gain", "shrunken_se"):
+        gains[name] = scale * gains[name]
+    courses["location"] = scale * courses["location"] + shift
+    courses["location_se"] = scale * courses["location_se"]
+    facts = {name: scale * value if name in _LENGTHS else value for name, value in found.facts.items()}
+    return replace(
+        found, bank=linking.on_scale(found.bank, scale, shift), courses=courses, gains=gains, facts=facts,
+        covariance=scale**2 * found.covariance,
+    )  # fmt: skip
+
+
+_LENGTHS = {"gain_mean", "gain_sd", "course_sd", "item_sd", "taken_sd", "residual_sd"}
+
+
+def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
+    """Put new items of known courses on the scale of a bank, whose own items, courses and gains stay as they are.
+
+    Fixed-parameter calibration (Kim 2006, multiple EM cycles): persons keep the prior of their group. A new item has its
+    course's location and the spread of items around it as a prior.
+
+    Args:
+        data: from `histories` with ``items`` the bank and ``with_new``; its new items belong to courses of the bank.
+    """
+    import pandas as pd
+
+    from dagster_project.stats.item_response import item_kernels
+    from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+    layout, old = found.bank.parameters()
+    known = len(layout.items)
+    items = np.arange(len(data.items))
+    steps = np.diff(data.layout.step_start)
+    step_item = np.repeat(items, steps)
+    new = items >= known
+    place = pd.Index(found.courses["course"]).get_indexer(data.courses)[data.course_of_item]
+    location, error = (found.courses[name].to_numpy(float)[place] for name in ("location", "location_se"))
+    mean_slope = float(old.slope.mean())
+    first = _first(data, 0)
+    slope = np.concatenate([old.slope, np.full(new.sum(), mean_slope)])
+    step = np.concatenate([old.step, first.step[data.layout.step_start[known] :]])
+    prior = np.empty((len(items), 4))
+    prior[:, 0], prior[:, 1] = mean_slope, SLOPE_SPREAD * mean_slope
+    prior[:, 2] = -mean_slope * location
+    prior[:, 3] = mean_slope * np.sqrt(found.facts["item_sd"] ** 2 + error**2 + (steps > 1))
+    gain = found.gains["shrunken_gain"].to_numpy(float)
+    offset = np.empty(len(data.row))
+    kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
+    kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
+    group = found.groups_of(data)
+    mean, sd = (found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
+    grid = Grid(found.bank.nodes)
+    spot, share, low, high = _places(offset, grid.spacing)
+    n = len(data.persons)
+    windows = np.zeros(n, np.int16), np.full(n, grid.nodes, np.int16)
+    moments, scores = (np.empty(n), np.empty(n)), np.empty(len(data.row), np.float32)
+    for _ in range(MOST_PASSES):
+        tables = _Tables(slope, step, data.layout, grid, low, high)
+        counts = np.empty_like(tables.log_p)
+        kernels.expect(
+            data.start, data.row, spot, share, tables.log_p, tables.score, mean, sd, grid.node, *windows, counts,
+            *moments, scores,
+        )  # fmt: skip
+        by_node = tables.by_node(counts)
+        before = step.copy()
+        item_kernels.maximize_items(
+            slope, step, data.layout.step_start, new, new, prior, by_node, tables.node, LARGEST_SLOPE
+        )
+        if np.abs((step - before) / slope[step_item]).max() < ITEM_TOLERANCE:
+            break
+    widest = int(steps.max())
+    gradient, hessian = np.zeros((len(items), widest + 1)), np.zeros((len(items), widest + 1, widest + 1))
+    item_kernels.item_derivatives(
+        slope, step, data.layout.step_start, prior, by_node, tables.node, gradient, hessian
+    )
+    covariances = np.full((len(items), widest + 1, widest + 1), np.nan)
+    for i in np.flatnonzero(new):
+        m = steps[i]
+        inverse = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
+        inverse[1:, 1:] += (slope[i] * error[i]) ** 2
+        covariances[i, : m + 1, : m + 1] = inverse
+    frame = _item_frame(data, slope, step, covariances)
+    frame.insert(1, "course", data.courses[data.course_of_item])
+    added = frame[new]
+    together = pd.concat([found.bank.items, added], ignore_index=True).sort_values("item", ignore_index=True)
+    return replace(found, bank=replace(found.bank, items=together))
+
+
+def _item_frame(data: Histories, slope: np.ndarray, step: np.ndarray, covariances: np.ndarray) -> pd.DataFrame:
+    """Items as `ItemBank` has them, from the covariance of (slope, steps) of each."""
+    import pandas as pd
+
+    observed = data.layout.observed
+    frame = {"item": data.items, "slope": slope, "slope_se": np.sqrt(covariances[:, 0, 0])}
+    # A graded item's steps keep the numbers of the categories that they lead to.
+    for k in range(1, max(int(seen[-1]) for seen in observed) + 1):
+        at = np.array([np.flatnonzero(seen[1:] == k)[0] if (seen[1:] == k).any() else -1 for seen in observed])
+        has = np.flatnonzero(at >= 0)
+        value = np.full((3, len(observed)), np.nan)
+        value[0, has] = step[data.layout.step_start[:-1][has] + at[has]]
+        value[1, has] = np.sqrt(covariances[has, at[has] + 1, at[has] + 1])
+        value[2, has] = covariances[has, 0, at[has] + 1]
+        frame[f"intercept_{k}"], frame[f"intercept_{k}_se"], frame[f"slope_intercept_{k}_cov"] = value
+    return pd.DataFrame(frame | {"n": data.counts.sum(axis=1)})

@@ -233,12 +233,15 @@ def structure(
 
 
 @njit(cache=True, nogil=True)
-def ability_errors(start, row, before, done_start, done, w, prior_sd, course_of_row, courses, last, covariance, out):
+def ability_errors(
+    start, row, before, done_start, done, w, prior_sd, course_of_row, courses, last, at, covariance, out
+):  # fmt: skip
     """Variance of each posterior mean that errors of locations and gains make, into ``out`` (persons,).
 
-    The mean at the last answer moves by v w with the location of a course, and with a gain by what was completed before
-    that answer less the share of it that the answers given after the completion already show. ``covariance`` of
-    (locations, gains); ``prior_sd`` and ``last`` (persons,).
+    The mean at the last answer moves by v w with the location of a course, v the posterior variance; with the gain of a
+    completion by v w of the answers before it, whose ability lies further below. The ability after the first ``at``
+    completions is that one less the gains of the others. ``covariance`` of (locations, gains); ``prior_sd``, ``last``
+    and ``at`` (persons,).
     """
     size = covariance.shape[0]
     b = np.zeros(size)
@@ -246,9 +249,11 @@ def ability_errors(start, row, before, done_start, done, w, prior_sd, course_of_
     is_touched = np.zeros(size, np.bool_)
     for j in range(start.size - 1):
         n = 0
-        total = 1.0 / (prior_sd[j] * prior_sd[j])
+        prior = 1.0 / (prior_sd[j] * prior_sd[j])
+        total = prior
         for t in range(start[j], start[j + 1]):
             total += w[t]
+        known = 1.0 - prior / total
         for t in range(start[j], start[j + 1]):
             by = w[t] / total
             c = course_of_row[row[t]]
@@ -264,9 +269,9 @@ def ability_errors(start, row, before, done_start, done, w, prior_sd, course_of_
                     is_touched[g] = True
                     touched[n] = g
                     n += 1
-        for d in range(last[j]):
+        for d in range(max(last[j], at[j])):
             g = courses + done[done_start[j] + d]
-            b[g] += 1.0
+            b[g] += (known if d < last[j] else 0.0) - (1.0 if at[j] <= d < last[j] else 0.0)
             if not is_touched[g]:
                 is_touched[g] = True
                 touched[n] = g
@@ -283,22 +288,28 @@ def ability_errors(start, row, before, done_start, done, w, prior_sd, course_of_
 
 
 @njit(cache=True, nogil=True)
-def mean_error(start, row, before, done_start, done, w, prior_sd, course_of_row, courses, last, member, out):
-    """Sum over the persons of each ``member`` group (-1: none) of what `ability_errors` calls b, into ``out``."""
+def sum_of_shifts(
+    start, row, before, done_start, done, w, prior_sd, course_of_row, courses, last, member, weight, out
+):  # fmt: skip
+    """How the weighted sum of the posterior means of each ``member`` group (-1: none) moves, into ``out``.
+
+    By group and (locations, gains), as in `ability_errors`.
+    """
     for j in range(start.size - 1):
         g0 = member[j]
         if g0 < 0:
             continue
-        total = 1.0 / (prior_sd[j] * prior_sd[j])
+        prior = 1.0 / (prior_sd[j] * prior_sd[j])
+        total = prior
         for t in range(start[j], start[j + 1]):
             total += w[t]
         for t in range(start[j], start[j + 1]):
-            by = w[t] / total
+            by = weight[j] * w[t] / total
             out[g0, course_of_row[row[t]]] += by
             for d in range(before[t]):
                 out[g0, courses + done[done_start[j] + d]] -= by
         for d in range(last[j]):
-            out[g0, courses + done[done_start[j] + d]] += 1.0
+            out[g0, courses + done[done_start[j] + d]] += weight[j] * (1.0 - prior / total)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dagster_project.stats.item_response.abilities import AbilityLikelihood, Posterior, chunks
+from dagster_project.stats.item_response.intervals import with_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,24 @@ class OrganizationMeans:
     organization_code: np.ndarray
     iterations: int
     converged: bool
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Normal confidence intervals of the unshrunk means: organization, n, estimate, std_error, low, high."""
+        frame = self.organizations[["organization", "n", "mean", "std_error"]]
+        return with_intervals(frame.rename(columns={"mean": "estimate"}), level)
+
+    def summary(self) -> str:
+        """How many organizations, how far apart, and how it went, in a few lines."""
+        frame = self.organizations
+        lines = [f"{len(frame):,} organizations with {int(frame['n'].sum()):,} members"]
+        if len(frame):
+            lines.append(
+                f"means {frame['mean'].min():.2f} to {frame['mean'].max():.2f}, median {frame['mean'].median():.2f}, "
+                f"median standard error {frame['std_error'].median():.3f}"
+            )
+        lines.append(f"sd of ability within organizations {self.residual_sd:.2f}, {len(self.coefficients)} covariates")
+        lines.append(f"{'converged' if self.converged else 'not converged'} after {self.iterations} iterations")
+        return "\n".join(lines)
 
 
 def organization_means(
@@ -130,6 +149,15 @@ def organization_means(
         }
     )
     return OrganizationMeans(frame, gamma, sigma, posterior, shown, iterations, converged)
+
+
+def with_scale_error(means: OrganizationMeans, variance: np.ndarray) -> OrganizationMeans:
+    """The means with errors of the scale added, shrunk anew; ``variance`` (organizations,) of each mean."""
+    frame = means.organizations.copy()
+    frame["std_error"] = np.sqrt(frame["std_error"] ** 2 + variance)
+    shrunken, sd = shrink(frame["mean"].to_numpy(float), frame["std_error"].to_numpy(float))
+    frame["shrunken_mean"], frame["shrunken_sd"] = shrunken, sd
+    return replace(means, organizations=frame)
 
 
 def organization_percentiles(

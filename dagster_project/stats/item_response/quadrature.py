@@ -1,10 +1,12 @@
 """The abilities over which is integrated: equally spaced nodes, and when they are too few."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
 
-LIMIT = 6.0  # abilities are integrated over [-LIMIT, LIMIT]
+LIMIT = 6.0  # abilities are integrated over [-LIMIT, LIMIT], further where a group reaches beyond
 IMPOSSIBLE = -1e30  # log density of a node that only pads
 LANES = 8  # numbers in a vector register: the nodes are padded to a multiple
 COARSEST_SPACING = 1.3  # node spacing in smallest posterior sds that needs no further proof
@@ -16,14 +18,17 @@ class QuadratureError(ValueError):
 
 @dataclass(frozen=True)
 class Grid:
-    """Equally spaced quadrature nodes on [-LIMIT, LIMIT], padded for the kernels."""
+    """Equally spaced quadrature nodes on [-limit, limit], padded for the kernels."""
 
     nodes: int
+    limit: float = LIMIT
     padded: np.ndarray = field(init=False)
 
     def __post_init__(self):
         padding = -self.nodes % LANES
-        object.__setattr__(self, "padded", np.concatenate([np.linspace(-LIMIT, LIMIT, self.nodes), np.zeros(padding)]))
+        object.__setattr__(
+            self, "padded", np.concatenate([np.linspace(-self.limit, self.limit, self.nodes), np.zeros(padding)])
+        )
 
     @property
     def node(self) -> np.ndarray:
@@ -33,7 +38,12 @@ class Grid:
     @property
     def spacing(self) -> float:
         """Distance between neighbouring nodes, in sds of ability."""
-        return 2.0 * LIMIT / (self.nodes - 1)
+        return 2.0 * self.limit / (self.nodes - 1)
+
+    def reaching(self, limit: float) -> Grid:
+        """More nodes of the same spacing, so far out."""
+        further = int(np.ceil((limit - self.limit) / self.spacing))
+        return Grid(self.nodes + 2 * further, self.limit + further * self.spacing)
 
     def log_prior(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
         """Normal densities at the nodes divided by their sum, as logarithms, shape (groups, padded nodes)."""

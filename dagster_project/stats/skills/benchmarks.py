@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from dagster_project.stats.item_response.organizations import (
     OrganizationMeans,
     organization_means,
     organization_percentiles,
+    with_scale_error,
 )
 from dagster_project.stats.suppression import suppress
 
@@ -58,6 +60,7 @@ def benchmark(
     *,
     draws: int = 1000,
     minimum: int = FEWEST_MEMBERS,
+    scale_variance: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[pd.DataFrame, OrganizationMeans | None]:
     """Figures of every organization against every comparison group.
 
@@ -68,6 +71,8 @@ def benchmark(
             level and the country.
         traits (frame indexed by organization: industry, country, size_band): of all organizations.
         minimum: fewest members of an organization with figures.
+        scale_variance: from each learner's place among the organizations with figures (-1: none) to the variance of
+            every organization's mean that errors of the scale make.
 
     Returns:
         frame: organization, comparison, comparison_label, is_shown, withheld_reason, member_count, organization_count,
@@ -92,6 +97,8 @@ def benchmark(
             means = organization_means(likelihood, organization, covariates=_dummies(covariates), fewest=minimum)
         except ValueError:  # covariates that organizations determine, where there are few learners
             means = organization_means(likelihood, organization, fewest=minimum)
+        if scale_variance is not None:
+            means = with_scale_error(means, scale_variance(means.organization_code))
     parts = []
     for comparison in COMPARISONS:
         label = pd.Series("all", size.index) if comparison == "all" else known[comparison]

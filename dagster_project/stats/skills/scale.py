@@ -1,10 +1,9 @@
-"""One skill: from answers and completed courses to a scale, and from a scale to what is said about its questions.
+"""One skill: from answers, completions and enrolments to a scale, and from a scale to what is said about its questions.
 
-Abilities grow. A learner's answers of several years do not have one ability behind them, and where later questions are
-always answered by learners who have learned since, one ability for all makes these questions look easy and every gain
-vanish. The scale is therefore calibrated on occasions (:func:`~.course_gain.occasions`): answers with no completed
-course of the skill between them. Occasions differ in ability by the level of the courses and by the number of courses
-completed before, which are the groups of the calibration.
+Who takes a course is not drawn by lot. The regression of the calibration therefore knows of each learner how many courses
+of which level they took, which ones, how they answered in other skills, and how those answered in other skills who took
+the same courses. It knows no country, education or employer: these would explain ability, not who answers what, and a
+score must not rest on them.
 """
 
 from __future__ import annotations
@@ -15,116 +14,146 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagster_project.stats.item_response.bank import ItemBank
-from dagster_project.stats.item_response.calibration import Prior, calibrate, calibrate_new_items
 from dagster_project.stats.item_response.fit import (
     FEWEST_RESPONSES,
+    MISFIT_RMSD,
     differential_functioning,
-    item_fit,
     residual_correlations,
 )
-from dagster_project.stats.item_response.linking import standardized
-from dagster_project.stats.item_response.quadrature import QuadratureError
-from dagster_project.stats.skills.course_gain import occasions
-from dagster_project.stats.skills.course_links import bridged_courses
+from dagster_project.stats.item_response.longitudinal import (
+    Histories,
+    LongitudinalBank,
+    add_items,
+    calibrate_longitudinal,
+    histories,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_array
 
-WINDOW_DAYS = 365  # answers of so many days before a learner's last one have one ability behind them, to score
-SMALLEST_GROUP = 200  # occasions
-MOST_COMPLETED = 3  # so many completed courses or more are one group
+FEWEST_ANSWERS = 500  # of a skill, to make a scale
+WINDOW_DAYS = 365  # answers of so many days up to a learner's last one say that the ability is of today
+LARGEST_LOCATION_ERROR = 0.20  # of a course on the scale, in sds of ability
+FEWEST_ENROLLED = 50  # in a course, to be a trait of its takers
+MOST_COUNTED = 6  # completed courses
+LEARNER_WEIGHT = 9.5  # answers: variance of an answer's score around what is expected, in variances between learners
 LARGEST_DIF_GROUPS = 3
+LOCAL_DEPENDENCE = 0.2
 DIF_COLUMNS = {
     "country": ("dif_group", "dif_delta", "dif_class"),
     "language": ("dif_language", "dif_language_delta", "dif_language_class"),
 }
-EVERYBODY_ELSE = "other"
 
 
 @dataclass(frozen=True)
 class SkillAnswers:
-    """Answers to the questions of one skill.
+    """What is known about one skill.
 
     Attributes:
-        answers (frame: learner, item, course, quiz, day, category, occasion, group): ``day`` in days since 1970;
-            ``group`` of the occasion, for calibration.
-        pairs, completed: as of `course_gain.occasions`, ``pairs`` with ``learner`` for person
+        answers (frame: learner, item, course, quiz, day, category): first answers; ``day`` in days since 1970.
+        completions (frame: learner, course, day): completed courses that teach the skill.
+        enrollments (frame: learner, course): every course that a learner took, of any skill.
+        elsewhere (frame indexed by learner: score, answers): residual score in the other skills (`other_scores`).
+        level (series, course → number): basic 1 to advanced 3; absent for courses without a level.
     """
 
     answers: pd.DataFrame
-    pairs: pd.DataFrame
-    completed: pd.DataFrame
+    completions: pd.DataFrame
+    enrollments: pd.DataFrame
+    elsewhere: pd.DataFrame
+    level: pd.Series
 
-    @property
-    def recent(self) -> pd.Series:
-        """Whether each answer lies within a year of the learner's last one."""
-        day = self.answers["day"]
-        return day > day.groupby(self.answers["learner"]).transform("max") - WINDOW_DAYS
-
-    def group_of_learner(self) -> pd.Series:
-        """Group of each answer's learner: that of the learner's last occasion."""
-        last = self.answers.groupby("learner")["occasion"].transform("max")
-        group = self.answers.drop_duplicates("occasion").set_index("occasion")["group"]
-        return last.map(group)
+    def histories(self, bank: LongitudinalBank | None = None, *, with_new: bool = False) -> Histories:
+        """Answers and completions as the models take them; of a bank's items only, or with new ones behind them."""
+        a, c = self.answers, self.completions
+        known = {} if bank is None else {"items": bank.bank, "learned": bank.gains["course"].to_numpy(object)}
+        return histories(
+            a["learner"], a["item"], a["category"], a["course"], a["day"], c["learner"], c["course"], c["day"],
+            with_new=with_new, **known,
+        )  # fmt: skip
 
 
-def arrange(answers: pd.DataFrame, completions: pd.DataFrame, level) -> SkillAnswers:
-    """Put answers into occasions and groups.
+class OtherScores:
+    """How learners answer beside one skill: residuals of share = learner + question, summed by learner and skill."""
 
-    Args:
-        answers: frame: learner, item, course, quiz, day, category
-        completions (frame: learner, course, day): completed courses that teach the skill.
-        level (mapping or series, course → number): basic 1 to advanced 3; 0 or absent for courses without a level.
+    def __init__(self, learner: np.ndarray, question: np.ndarray, skill: np.ndarray, share: np.ndarray, passes: int = 8):
+        """Arrays of shape (answers,): numbers from 0 of learners, questions and skills; share of the points, 0 to 1."""
+        learners, questions = int(learner.max()) + 1, int(question.max()) + 1
+        asked = np.maximum(np.bincount(question, minlength=questions), 1)
+        weight = np.bincount(learner, minlength=learners) + LEARNER_WEIGHT
+        of_learner = np.zeros(learners)
+        for _ in range(passes):
+            of_question = np.bincount(question, share - of_learner[learner], questions) / asked
+            residual = share - of_question[question]
+            of_learner = np.bincount(learner, residual, learners) / weight
+        skills = int(skill.max()) + 1
+        cell = learner.astype(np.int64) * skills + skill
+        self.sums = np.bincount(cell, residual, learners * skills).reshape(learners, skills)
+        self.counts = np.bincount(cell, minlength=learners * skills).reshape(learners, skills)
+
+    def without(self, skill: int) -> tuple[np.ndarray, np.ndarray]:
+        """Shrunken score of each learner in all skills but one, and the answers it rests on."""
+        n = self.counts.sum(axis=1) - self.counts[:, skill]
+        return (self.sums.sum(axis=1) - self.sums[:, skill]) / (n + LEARNER_WEIGHT), n
+
+
+def covariates(skill: SkillAnswers, data: Histories) -> tuple[np.ndarray, csr_array]:
+    """What says which learners take which courses: numbers by learner, and the courses that they took.
+
+    Returns:
+        dense (array of shape (persons, k)): enrolments and completions, highest level of the courses answered in, share
+            of enrolments by level, score in other skills and how well it is known, mean, highest and lowest score in
+            other skills of those who took the same courses.
+        taken (sparse array of shape (persons, courses)): 1 where a learner took a course of at least 50 learners.
     """
     import pandas as pd
+    from scipy.sparse import csr_array
 
-    answers = answers.reset_index(drop=True)
-    learner, learners = pd.factorize(answers["learner"], sort=True)
-    courses = pd.Index(np.unique(np.concatenate([answers["course"], completions["course"]]).astype(object)))
-    of = learners.get_indexer(completions["learner"]) if isinstance(learners, pd.Index) else None
-    of = pd.Index(learners).get_indexer(completions["learner"]) if of is None else of
-    done = pd.DataFrame(
-        {"person": of, "course": courses.get_indexer(completions["course"]), "day": completions["day"].to_numpy()}
-    )[of >= 0]
-    occasion, pairs, completed = occasions(
-        learner,
-        courses.get_indexer(answers["course"]),
-        answers["day"],
-        done["person"],
-        done["course"],
-        done["day"],
-    )
-    out = answers.assign(occasion=occasion)
-    by_occasion = pd.DataFrame({"learner": learner, "day": answers["day"], "occasion": occasion})
-    by_occasion["level"] = answers["course"].map(pd.Series(level)).fillna(0).astype(int)
-    by_occasion = by_occasion.groupby("occasion", sort=True).agg(
-        learner=("learner", "first"), day=("day", "min"), level=("level", "max")
-    )
-    # Of the learner, not of the occasion: who sat only a skill check then is tied to others like them by this.
-    by_occasion["level"] = by_occasion.groupby("learner")["level"].transform("max")
-    span = 1 + int(max(answers["day"].max(), done["day"].max() if len(done) else 0))
-    ends = np.sort(done["person"].to_numpy(np.int64) * span + done["day"].to_numpy(np.int64))
-    begin = by_occasion["learner"].to_numpy(np.int64) * span
-    so_far = np.searchsorted(ends, begin + by_occasion["day"].to_numpy(), side="right") - np.searchsorted(ends, begin)
-    so_far = np.minimum(so_far, MOST_COMPLETED)
-    name = (
-        "level " + by_occasion["level"].astype(str) + ", completed " + pd.Series(so_far, by_occasion.index).astype(str)
-    )
-    name = name.where(name.groupby(name).transform("size") >= SMALLEST_GROUP, EVERYBODY_ELSE)
-    size = name.value_counts()
-    if size.get(EVERYBODY_ELSE, SMALLEST_GROUP) < SMALLEST_GROUP and len(size) > 1:
-        name = name.replace(EVERYBODY_ELSE, size.drop(EVERYBODY_ELSE).index[0])
-    out["group"] = pd.Categorical(name.reindex(occasion).to_numpy())
-    named = pairs.rename(columns={"person": "learner"}).assign(learner=np.asarray(learners, object)[pairs["person"]])
-    return SkillAnswers(out, named, completed.assign(course=courses[completed["course"]]))
+    n = len(data.persons)
+    persons = pd.Index(data.persons)
+    took = skill.enrollments.assign(person=persons.get_indexer(skill.enrollments["learner"]))
+    took = took[took["person"] >= 0].drop_duplicates(["person", "course"]).sort_values(["person", "course"])
+    who = took["person"].to_numpy()
+    level = took["course"].map(skill.level).fillna(0).to_numpy(int)
+    count = np.bincount(who, minlength=n)
+    columns = [np.log1p(count), np.minimum(np.diff(data.done_start), MOST_COUNTED)]
+    highest = highest_levels(skill, data)
+    for value in np.unique(skill.level.dropna()).astype(int):
+        columns += [highest == value, np.bincount(who[level == value], minlength=n) / np.maximum(count, 1)]
+    elsewhere = skill.elsewhere.reindex(persons).fillna(0.0)
+    score, answers = elsewhere["score"].to_numpy(float), elsewhere["answers"].to_numpy(float)
+    columns += [score, np.log1p(answers), _standard(score) * _standard(np.log1p(answers))]
+    columns += _co_takers(who, pd.factorize(took["course"], sort=True)[0], score, answers, n)
+    size = took.groupby("course", sort=True).size()
+    large = size.index[size >= FEWEST_ENROLLED]
+    at = large.get_indexer(took["course"])
+    taken = csr_array((np.ones((at >= 0).sum()), (who[at >= 0], at[at >= 0])), shape=(n, len(large)))
+    return np.column_stack(columns).astype(float), taken
 
 
-def known_groups(bank: ItemBank, group: pd.Series) -> np.ndarray:
-    """The groups' names as the bank has them; those it does not know are everybody else, or the largest group."""
-    groups = bank.groups["group"].astype(str)
-    fallback = EVERYBODY_ELSE if (groups == EVERYBODY_ELSE).any() else groups[bank.groups["n"].idxmax()]
-    group = group.astype(object)
-    return group.where(group.isin(set(groups)), fallback).to_numpy()
+def highest_levels(skill: SkillAnswers, data: Histories) -> np.ndarray:
+    """Highest level of the courses that each learner answered in, 0 without one; shape (persons,)."""
+    level = skill.level.reindex(data.courses).fillna(0).to_numpy(int)[data.course_of_item]
+    asked = level[data.item_of_row[data.row]]
+    return np.maximum.reduceat(asked, data.start[:-1]) if len(asked) else np.zeros(0, int)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / max(values.std(), 1e-9)
+
+
+def _co_takers(who, course, score, answers, n) -> list[np.ndarray]:
+    """Mean, highest and lowest score of the other takers of each learner's courses, and whether there are none."""
+    import pandas as pd
+
+    known = answers / (answers + LEARNER_WEIGHT)
+    courses = int(course.max(initial=-1)) + 1
+    total, weight = np.bincount(course, score[who], courses), np.bincount(course, known[who], courses)
+    others = (total[course] - score[who]) / np.maximum(weight[course] - known[who], 0.5)
+    by_learner = pd.Series(others).groupby(who).agg(["mean", "max", "min"]).reindex(np.arange(n))
+    filled = by_learner.fillna(by_learner.mean()).fillna(0.0)
+    return [*filled.to_numpy().T, by_learner["mean"].isna().to_numpy()]
 
 
 @dataclass(frozen=True)
@@ -132,79 +161,85 @@ class Scale:
     """A calibrated skill.
 
     Attributes:
-        bank (ItemBank, or None where there is no scale): ability in sds from the mean of all occasions.
-        courses: frame: course, learners, linking_learners, is_on_scale
+        bank: questions of the courses on the scale; None where there is no scale.
+        courses (frame: course, level, persons, answers, location, location_se, is_linked, is_on_scale, reason)
         reason: why there is no scale
+        fit (frame: item, rmsd, n): of all calibrated questions
     """
 
-    bank: ItemBank | None
+    bank: LongitudinalBank | None
     courses: pd.DataFrame
     reason: str | None = None
+    fit: pd.DataFrame | None = None
 
 
-def build_scale(skill: SkillAnswers, *, fewest_learners: int = 100, nodes: int = 61) -> Scale:
-    """Calibrate a skill on the courses that enough learners tie together.
+def build_scale(skill: SkillAnswers, *, largest_error: float = LARGEST_LOCATION_ERROR) -> Scale:
+    """Calibrate a skill; courses whose location is known to ``largest_error`` sds are on the scale."""
+    import pandas as pd
 
-    Graded response model, of which right or wrong is the case of one step. Questions with fewer than 200 answers have
-    priors, with fewer than 100 the mean slope. Where ``nodes`` are too coarse, twice as many are used.
+    answers = len(skill.answers)
+    none = pd.DataFrame({"course": np.unique(skill.answers["course"].to_numpy(object))})
+    none = none.assign(is_on_scale=False, reason=f"{answers} answers: a scale needs {FEWEST_ANSWERS}")
+    if answers < FEWEST_ANSWERS:
+        return Scale(None, none, f"{answers} answers: a scale needs {FEWEST_ANSWERS}")
+    data = skill.histories()
+    if not len(data.persons):
+        none["reason"] = "every question was answered alike by everybody"
+        return Scale(None, none, "every question was answered alike by everybody: nothing tells abilities apart")
+    dense, taken = covariates(skill, data)
+    found = calibrate_longitudinal(data, skill.level, covariates=dense, taken=taken)
+    courses = found.courses.copy()
+    sure = courses["location_se"] <= largest_error
+    courses["is_on_scale"] = sure & courses["is_linked"]
+    loose = "standard error " + courses["location_se"].map("{:.2f}".format)
+    loose += f" of the course's location: at most {largest_error:.2f} is needed"
+    apart = "no learner answered here and in the courses on the scale"
+    courses["reason"] = np.where(courses["is_on_scale"], None, np.where(courses["is_linked"], loose, apart))
+    if not courses["is_on_scale"].any():
+        best = courses["location_se"].min()
+        return Scale(
+            None, courses,
+            f"no course can be placed among the others: the smallest standard error of a location is {best:.2f}, at "
+            f"most {largest_error:.2f} is needed; more learners with answers in two courses, or a check for everybody, "
+            "would bring it down",
+        )  # fmt: skip
+    on = found.bank.items["course"].isin(courses["course"][courses["is_on_scale"]])
+    kept = found.bank.items[on].reset_index(drop=True)
+    return Scale(_with_items(found, kept), courses, fit=found.fit)
+
+
+def _with_items(found: LongitudinalBank, items: pd.DataFrame) -> LongitudinalBank:
+    from dataclasses import replace
+
+    return replace(found, bank=replace(found.bank, items=items))
+
+
+def extend_scale(found: LongitudinalBank, skill: SkillAnswers, on_scale) -> LongitudinalBank | None:
+    """Put new questions of courses on the scale on a frozen bank; None when there are none.
+
+    A new course waits for the next calibration: where it lies among the others is what that finds out.
     """
     a = skill.answers
-    courses = bridged_courses(a["learner"], a["course"], a["item"], fewest_learners=fewest_learners)
-    on = a[a["course"].isin(courses["course"][courses["is_on_scale"]])]
-    if on.empty:
-        return Scale(
-            None, courses, f"no course is tied to the others by {fewest_learners} learners who answered in both"
-        )
-    group = on["group"].astype(object)
-    size = on.groupby(group)["occasion"].nunique()
-    # A group that is left with a handful of occasions is estimated with the largest one.
-    group = group.where(group.map(size) >= SMALLEST_GROUP / 4, size.idxmax())
-    bank = None
-    for grid in (nodes, 2 * nodes - 1):
-        try:
-            bank = calibrate(
-                on["occasion"],
-                on["item"],
-                on["category"],
-                model="graded",
-                group=group.to_numpy(),
-                prior=Prior(),
-                nodes=grid,
-            )
-            break
-        except QuadratureError as error:
-            reason = error
-        except ValueError as error:  # answers that do not determine a scale: too few, or groups that drift apart
-            reason = error
-            break
-    if bank is None:
-        return Scale(None, courses.assign(is_on_scale=False), f"the answers do not make a scale: {reason}")
-    return Scale(standardized(bank), courses)
-
-
-def extend_scale(bank: ItemBank, skill: SkillAnswers, *, fewest_learners: int = 100) -> ItemBank | None:
-    """Put new questions of courses that are tied to the scale on a frozen bank; None when there are none."""
-    a = skill.answers
-    courses = bridged_courses(a["learner"], a["course"], a["item"], fewest_learners=fewest_learners)
-    on = a[a["course"].isin(courses["course"][courses["is_on_scale"]]) | a["item"].isin(bank.items["item"])]
-    new = ~on["item"].isin(bank.items["item"])
-    if not new.any():
+    new = ~a["item"].isin(found.bank.items["item"])
+    fresh = new & a["course"].isin(set(on_scale))
+    varied = a[fresh].groupby("item")["category"].nunique()
+    chosen = varied.index[varied > 1]
+    if not len(chosen):
         return None
-    # Only occasions with an answer to a known question say where the new ones lie.
-    anchored = on["occasion"].isin(on["occasion"][~new])
-    used = on[anchored & on["occasion"].isin(on["occasion"][new])]
-    if used.empty:
-        return None
-    extended = calibrate_new_items(bank, used["occasion"], used["item"], used["category"], prior=Prior())
-    return extended if len(extended.items) > len(bank.items) else None
+    kept = a[~new | a["item"].isin(chosen)]
+    data = SkillAnswers(kept, skill.completions, skill.enrollments, skill.elsewhere, skill.level)
+    return add_items(found, data.histories(found, with_new=True))
 
 
-def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame) -> pd.DataFrame:
+def describe_questions(
+    found: LongitudinalBank, fit: pd.DataFrame, skill: SkillAnswers, traits: pd.DataFrame
+) -> pd.DataFrame:
     """Fit, local dependence and differential functioning of every question of the bank.
 
     Args:
+        fit (frame: item, rmsd, n): from the calibration.
         traits (frame indexed by learner: country, language): functioning is compared between the three countries, and
-            the three languages, with the most answers.
+            the three languages, with the most answers. What is common to a course's questions moves all groups alike.
 
     Returns:
         frame: item, course, quiz, response_count, rmsd, is_misfit, largest_residual_correlation, is_locally_dependent,
@@ -213,43 +248,78 @@ def describe_questions(bank: ItemBank, skill: SkillAnswers, traits: pd.DataFrame
     """
     import pandas as pd
 
-    a = skill.answers[skill.answers["item"].isin(bank.items["item"])]
-    group = known_groups(bank, a["group"])
-    fit = item_fit(bank, a["occasion"], a["item"], a["category"], group=group)
-    place = a.drop_duplicates("item").set_index("item")
-    pairs = residual_correlations(bank, a["occasion"], a["item"], a["category"], place["quiz"], group=group)
+    bank = found.bank
+    data = skill.histories(found)
+    # A learner between two completions has one ability: that is who answers, for pairs of questions and for groups.
+    number = np.repeat(np.arange(len(data.persons)), data.answers)
+    sitting = np.r_[True, (np.diff(number) > 0) | (np.diff(data.before) > 0)].cumsum() - 1
+    item, category = _answers_of(data)
+    ability = _ability_then(found, data)
+    place = skill.answers.drop_duplicates("item").set_index("item")
+    # Residuals are taken around the ability of the whole history, as of the sitting.
+    by_sitting = pd.Series(ability).groupby(sitting).first().to_numpy()
+    pairs = residual_correlations(bank, sitting, item, category, place["quiz"], ability=by_sitting)
     both = pd.concat(
         [pairs[["item", "correlation"]], pairs[["other_item", "correlation"]].set_axis(["item", "correlation"], axis=1)]
     )
     largest = both.groupby("item")["correlation"].max()
+    rmsd = fit.set_index("item")["rmsd"].reindex(bank.items["item"]).to_numpy()
     out = pd.DataFrame(
         {
-            "item": fit["item"],
-            "course": fit["item"].map(place["course"]),
-            "quiz": fit["item"].map(place["quiz"]),
-            "response_count": fit["n"],
-            "rmsd": fit["rmsd"],
-            "is_misfit": fit["is_misfit"],
-            "largest_residual_correlation": fit["item"].map(largest),
+            "item": bank.items["item"],
+            "course": bank.items["course"],
+            "quiz": bank.items["item"].map(place["quiz"]),
+            "response_count": bank.items["item"].map(skill.answers["item"].value_counts()).fillna(0).astype(int),
+            "rmsd": rmsd,
+            "is_misfit": rmsd > MISFIT_RMSD,
+            "largest_residual_correlation": bank.items["item"].map(largest),
         }
     )
-    out["is_locally_dependent"] = out["largest_residual_correlation"] > 0.2
+    out["is_locally_dependent"] = out["largest_residual_correlation"] > LOCAL_DEPENDENCE
+    learner = data.persons[number]
     for trait, names in DIF_COLUMNS.items():
-        out = out.merge(_dif(bank, a, a["learner"].map(traits[trait]), names), on="item", how="left")
+        where = pd.Series(learner).map(traits[trait])
+        out = out.merge(_dif(bank, sitting, item, category, where, names), on="item", how="left")
     return out
 
 
-def _dif(bank: ItemBank, a: pd.DataFrame, where: pd.Series, names: tuple[str, str, str]) -> pd.DataFrame:
+def _answers_of(data: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and categories of the answers, in the order of the histories."""
+    item = data.item_of_row[data.row]
+    observed = np.concatenate(data.layout.observed)
+    return data.items[item], observed[data.row]
+
+
+def _ability_then(found: LongitudinalBank, data: Histories) -> np.ndarray:
+    """Posterior mean of the ability at each answer: that at the last one, less what was gained since."""
+    mean, _ = posterior(found, data).moments()
+    gained = np.empty(len(data.row))
+    from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+    gain = found.gains["shrunken_gain"].to_numpy(float)
+    kernels.offsets(data.start, data.before, data.done_start, data.done, gain, gained)
+    kernels.to_last(data.start, data.done_start, data.done, gain, data.last, gained)
+    return np.repeat(mean, data.answers) + gained
+
+
+def posterior(found: LongitudinalBank, data: Histories):
+    """Posterior of each learner's ability at the last answer, from the answers and the number of completed courses."""
+    group = found.groups_of(data)
+    mean, sd = (found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
+    return found.likelihood(data).posterior(mean, sd)
+
+
+def _dif(bank: ItemBank, person, item, category, where: pd.Series, names: tuple[str, str, str]) -> pd.DataFrame:
     import pandas as pd
 
     largest = where.value_counts().index[:LARGEST_DIF_GROUPS]
-    chosen = where.isin(largest)
+    chosen = where.isin(largest).to_numpy()
     columns = ["item", *names]
-    b = a[chosen]
-    by_item = pd.crosstab(b["item"], where[chosen])
+    by_item = pd.crosstab(item[chosen], where[chosen].to_numpy())
     if not ((by_item >= FEWEST_RESPONSES).sum(axis=1) >= 2).any():  # nothing that could be judged
         return pd.DataFrame(columns=columns)
-    dif = differential_functioning(bank, b["occasion"], b["item"], b["category"], where[chosen].to_numpy(object))
+    group = where[chosen].to_numpy(object)
+    dif = differential_functioning(bank, person[chosen], item[chosen], category[chosen], group)
     dif = dif[dif["ets_class"].notna()]
     dif = dif.loc[dif["delta"].abs().groupby(dif["item"]).idxmax()]
     return dif[["item", "group", "delta", "ets_class"]].set_axis(columns, axis=1)
