@@ -10,7 +10,8 @@ Modules, in the order in which to read them:
     tables       the analysis tables, without events
     enrollments  what a course enrollment has to show; history: later terms, graduation and open content
     engagement   who does less and less before they drop, fail or leave, without a change of any driver
-    skills       questions, answers and gains; employers: whose people are abler
+    variants     other worlds of skills, harder for the skill models
+    skills       questions, answers and gains; employers: whose people are abler; trajectories: abilities day by day
     landing      the landing files of the contract `campus`; places, events and dirt are its parts, delivery
                  writes them
 
@@ -34,6 +35,7 @@ from dagster_project.simulate.engagement import describe as _describe_engagement
 from dagster_project.simulate.population import draw
 from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS
+from dagster_project.simulate.variants import VARIANTS
 
 MANIFEST = "simulated.json"
 GRADUATION = (
@@ -41,7 +43,7 @@ GRADUATION = (
     "the students, and no planted percent counts them."
 )
 
-__all__ = ["STUDENTS", "AnalysisTables", "tables", "write"]
+__all__ = ["STUDENTS", "VARIANTS", "AnalysisTables", "tables", "write"]
 
 
 class AnalysisTables(NamedTuple):
@@ -77,6 +79,7 @@ def write(
     *,
     hidden: bool = False,
     disengagement: bool = True,
+    skills: str | None = None,
 ) -> Report:
     """Writes the landing files of one university, and its truth beside them.
 
@@ -86,10 +89,12 @@ def write(
     Args:
         landing: landing folder of a source with the contract `campus`.
         truth: file for the truth; it must not lie in the landing folder, where a loader could find it. Beside it,
-            `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer.
+            `<name>-abilities.parquet` has the ability of each learner in each skill at the last answer, and
+            `<name>-abilities-by-quarter.parquet` those of some learners at the end of each quarter.
         seed: the same seed gives the same files.
         students: as for `tables`, and `hidden` too.
         disengagement: whether learners do less and less before they drop, fail or leave. No driver changes by it.
+        skills: another world of skills, one of `VARIANTS` (module `variants`).
 
     Returns:
         Rows by table and the planted dirt by kind.
@@ -97,7 +102,9 @@ def write(
     landing, truth = Path(landing).resolve(), Path(truth).resolve()
     if truth.is_relative_to(landing):
         raise ValueError(f"the truth would lie in the landing folder: {truth} is inside {landing}; give another path")
-    population = draw(seed, students, _truth.solved(), hidden=hidden)
+    if skills not in (None, *VARIANTS):
+        raise ValueError(f"there is no variant of skills {skills!r}: expected one of {', '.join(VARIANTS)}")
+    population = draw(seed, students, _truth.solved(), hidden=hidden, skill_variant=skills)
     before = _written(landing)
     report = _landing.write(landing, population, disengagement=disengagement)
     files = sorted(path for path, at in _written(landing).items() if before.get(path) != at)
@@ -114,6 +121,7 @@ def write(
     content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(report.abilities(), truth.with_name(f"{truth.stem}-abilities.parquet"))
+    pq.write_table(report.quarters, truth.with_name(f"{truth.stem}-abilities-by-quarter.parquet"))
     truth.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return report
 

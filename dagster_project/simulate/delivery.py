@@ -14,7 +14,10 @@ from dagster_project.simulate.employers import Employers
 
 @dataclass
 class Report:
-    """What was written and planted: rows by table, dirt, employers, abilities at the last answer, graduates."""
+    """What was written and planted: rows by table, dirt, employers, abilities at the last answer, graduates.
+
+    `quarters` has abilities of some learners at the end of each quarter: learner_id, skill_id, quarter_end, ability.
+    """
 
     rows: dict[str, int]
     dirt: Dirt
@@ -22,6 +25,7 @@ class Report:
     learner: pa.Array
     ability: np.ndarray  # (learners, skills); NaN: no answer
     graduation: dict[str, int]  # learners, by how
+    quarters: pa.Table | None = None
 
     def add(self, table: str, rows: int) -> None:
         """Counts rows of a table."""

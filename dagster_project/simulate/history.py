@@ -93,8 +93,18 @@ class LaterTerms:
     completed_on: np.ndarray  # (learners,) day on which the program was completed, NaT: not by the last day of data
 
 
-def later_terms(population: Population) -> LaterTerms:
-    """Degree enrollments after the first term, of all learners, and who completes the program."""
+def later_courses(population: Population) -> np.ndarray:
+    """Courses that each learner's program offers after the first term, (learners, LATER_COURSES)."""
+    offered = np.flatnonzero(population.courses.designs.role == course.LATER).reshape(-1, world.LATER_COURSES)
+    return offered[population.learners["program"]]
+
+
+def later_terms(population: Population, liking: np.ndarray | None = None) -> LaterTerms:
+    """Degree enrollments after the first term, of all learners, and who completes the program.
+
+    Args:
+        liking: of `later_courses`, for learners to choose among them; without it they take them by lot.
+    """
     rng = np.random.default_rng([population.seed, 4])
     lot = np.random.default_rng([population.seed, 21])
     terms, learners = world.terms(), population.learners
@@ -110,8 +120,11 @@ def later_terms(population: Population) -> LaterTerms:
     dropped = np.logical_or(*drop_slots(population, learners)) & taken_slots(population)
     again = dropped.any(axis=1) & (lot.random(n) < TAKEN_AGAIN)
     dropped_course = population.taken_course[np.arange(n), np.argmax(dropped, axis=1)]
-    offered = np.flatnonzero(population.courses.designs.role == course.LATER).reshape(-1, world.LATER_COURSES)
-    choice = np.argsort(rng.random((n, world.LATER_COURSES)), axis=1)
+    offered = later_courses(population)
+    drawn = rng.random(offered.shape)
+    if liking is not None:
+        drawn = -np.log1p(-drawn) / np.exp(liking)  # the smallest is chosen in proportion to exp(liking)
+    choice = np.argsort(drawn, axis=1)
     used = np.zeros(n, np.int64)
     per_program = np.bincount(terms.program)
     parts = []
@@ -131,7 +144,7 @@ def later_terms(population: Population) -> LaterTerms:
         two = attends & (rng.random(n) < 0.35)
         for slot, who in ((0, attends), (1, two)):
             learner = np.flatnonzero(who)
-            chosen = offered[learners["program"][learner], choice[learner, used[learner] + slot]]
+            chosen = offered[learner, choice[learner, used[learner] + slot]]
             if slot == 0:
                 chosen = np.where(again[learner], dropped_course[learner], chosen)
             last = 7 * population.courses.weeks[chosen] - 1
@@ -143,7 +156,7 @@ def later_terms(population: Population) -> LaterTerms:
         # Some who have left enroll once more for the term that counts, and drop before they begin: still not retained.
         ghost = begun & (term == returns) & ~stays & (rng.random(n) < 0.03) & (used < world.LATER_COURSES - 1)
         ghost = np.flatnonzero(ghost)
-        chosen = offered[learners["program"][ghost], choice[ghost, used[ghost]]]
+        chosen = offered[ghost, choice[ghost, used[ghost]]]
         empty = _generic(
             rng,
             population,
@@ -207,26 +220,34 @@ def open_population(population: Population) -> tuple[np.ndarray, np.ndarray]:
     return np.datetime64("2019-01-01") + rng.integers(0, span, n), rng.standard_normal(n)
 
 
-def open_content(population: Population, registered: np.ndarray, ability: np.ndarray) -> OpenEnrollments:
+def harder(ability: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """How much learners like courses of a level: abler ones choose harder courses."""
+    return 1.2 * ability * (level - 2)
+
+
+def open_courses(population: Population) -> np.ndarray:
+    """Open courses, in order."""
+    return np.flatnonzero(population.courses.designs.role == course.OPEN)
+
+
+def open_content(population: Population, registered: np.ndarray, liking: np.ndarray) -> OpenEnrollments:
     """Open-course enrollments of degree learners, as their drivers say, and of everybody else.
 
     Args:
         registered: (learners + open learners,) registration dates.
-        ability: likewise; abler learners choose harder courses.
+        liking: of `open_courses`, (learners + open learners, open courses).
     """
     rng = np.random.default_rng([population.seed, 6])
     learners = population.learners
-    opens = np.flatnonzero(population.courses.designs.role == course.OPEN)
+    opens = open_courses(population)
     into = stackable_into()
     plain = np.flatnonzero(into < 0)
-    level = course_level(population)[opens]
     start = world.terms().start[learners["first_term"]]
     n = len(population)
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def harder(who: np.ndarray, pool: np.ndarray) -> np.ndarray:
-        liking = 1.2 * ability[who, None] * (level[pool] - 2) + rng.gumbel(size=(len(who), len(pool)))
-        return pool[np.argmax(liking, axis=1)]
+    def choose(who: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        return pool[np.argmax(liking[who[:, None], pool] + rng.gumbel(size=(len(who), len(pool))), axis=1)]
 
     def add(who: np.ndarray, number: np.ndarray, begin: np.ndarray, paid: np.ndarray, completed: np.ndarray) -> None:
         rows.append((who, number, begin, paid, completed))
@@ -241,7 +262,7 @@ def open_content(population: Population, registered: np.ndarray, ability: np.nda
         ("has_open_enrolled_not_completed", 0.0, False),
     ):
         who = np.flatnonzero(learners[flag])
-        add(who, harder(who, plain), before(who), rng.random(len(who)) < paid, np.full(len(who), completed))
+        add(who, choose(who, plain), before(who), rng.random(len(who)) < paid, np.full(len(who), completed))
     more = np.flatnonzero(learners["has_open_completion"] & (rng.random(n) < 0.5))
     # Stackable into another program: for this learner plain open content.
     foreign = (learners["program"][more] * STACKABLE + STACKABLE + rng.integers(0, len(plain), len(more))) % (
@@ -256,7 +277,7 @@ def open_content(population: Population, registered: np.ndarray, ability: np.nda
     who = np.flatnonzero(rng.random(n) < 0.1)
     add(
         who,
-        harder(who, plain),
+        choose(who, plain),
         start[who] + rng.integers(2, 200, len(who)),
         rng.random(len(who)) < 0.3,
         rng.random(len(who)) < 0.5,
@@ -265,7 +286,7 @@ def open_content(population: Population, registered: np.ndarray, ability: np.nda
     for _ in range(3):
         who = everybody[rng.random(len(everybody)) < 0.7]
         begin = registered[who] + rng.integers(0, 500, len(who))
-        add(who, harder(who, np.arange(len(opens))), begin, rng.random(len(who)) < 0.25, rng.random(len(who)) < 0.35)
+        add(who, choose(who, np.arange(len(opens))), begin, rng.random(len(who)) < 0.25, rng.random(len(who)) < 0.35)
     who, number, begin, paid, completed = (np.concatenate(column) for column in zip(*rows, strict=True))
     known = begin <= np.datetime64(world.LAST_DAY)
     _, once = np.unique(who[known] * 1000 + number[known], return_index=True)  # a course once

@@ -26,14 +26,26 @@ from dagster_project.simulate.employers import Employers
 from dagster_project.simulate.engagement import LATE_HAND_IN, Engagement
 from dagster_project.simulate.enrollments import PASSING_GRADE, Assignments, Enrollments, assignments, first_terms
 from dagster_project.simulate.events import FORUM, TYPES, DayPlan, Events, expand, plan_days
-from dagster_project.simulate.history import later_terms, open_content, open_population, other_programs
+from dagster_project.simulate.history import (
+    course_level,
+    harder,
+    later_courses,
+    later_terms,
+    open_content,
+    open_courses,
+    open_population,
+    other_programs,
+)
 from dagster_project.simulate.places import Directory, write_directory
 from dagster_project.simulate.population import Population
 from dagster_project.simulate.skills import Bank, abilities, bank, checks, score
 from dagster_project.simulate.tables import assignments_of
+from dagster_project.simulate.trajectories import Trajectories
+from dagster_project.simulate.variants import CHOSEN, FORGOTTEN, GROWTH, general_ability, growth_rates, liking
 
 EPOCH_LAST = int(np.datetime64(world.LAST_DAY).astype(int))
 DAY = 86_400
+QUARTERS_SAMPLE = 2000  # learners whose abilities over time the truth tells
 SCORE_DEVIATION = 14  # of the scores of a learner's items in a course
 STAFF_GRADED = (course.STAFF, course.DISCUSSION, course.TEAM, course.OTHER)
 
@@ -54,7 +66,9 @@ def write(folder: Path, population: Population, *, disengagement: bool = True) -
     directory = Directory.make(population, registered)
     employers = Employers.make(population, directory.registered)
     theta = employers.moved(abilities(population, general))
-    first, after = first_terms(population), later_terms(population)
+    questions = bank(population)
+    of_open, of_later = _likings(population, theta, general, questions)
+    first, after = first_terms(population), later_terms(population, of_later)
     others = other_programs(population, after.completed_on)
     later = Enrollments.concatenate([after.enrollments, others.enrollments])
     graduation = {
@@ -64,8 +78,7 @@ def write(folder: Path, population: Population, *, disengagement: bool = True) -
     }
     unanswered = np.full(theta.shape, np.nan, np.float32)
     report = Report({}, Dirt(), employers, directory.learner, unanswered, graduation)
-    everyone = np.concatenate([population.learners["ability"], general])
-    opened = open_content(population, directory.registered, everyone)
+    opened = open_content(population, directory.registered, of_open)
     if disengagement:
         later = engagement.fade_later_terms(population, later)
     given = assignments_of(population, first)
@@ -77,7 +90,6 @@ def write(folder: Path, population: Population, *, disengagement: bool = True) -
     )
     every = Enrollments.concatenate([first, later, opened.enrollments])
     engaged = engagement.draw(population, every) if disengagement else engagement.full(population, every)
-    questions = bank(population)
     sittings = _sittings(population, len(directory))
     write_directory(
         folder,
@@ -96,7 +108,22 @@ def write(folder: Path, population: Population, *, disengagement: bool = True) -
     months = _Months(folder, population, directory, every, engaged, given, questions, theta, sittings, report)
     with months.pool:
         months.run()
+    report.quarters = months.quarters()
     return report
+
+
+def _likings(
+    population: Population, theta: np.ndarray, others: np.ndarray, questions: Bank
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """How much learners like open courses, and those of later terms; of these None: they take them by lot."""
+    opens = open_courses(population)
+    if population.skill_variant == CHOSEN:
+        skills, mine = questions.course_skills, theta[: len(population)]
+        return (
+            liking(population, theta, skills, opens[None, :]),
+            liking(population, mine, skills, later_courses(population)),
+        )
+    return harder(general_ability(population, others)[:, None], course_level(population)[opens]), None
 
 
 def _sittings(population: Population, people: int) -> Sittings:
@@ -148,6 +175,8 @@ class _Months:
         self.finished = np.flatnonzero(passed)[np.argsort(end[passed], kind="stable")]
         self.finished_day = end[self.finished]
         self.learned = 0
+        self.trajectories = self._trajectories()
+        self.answered_day = np.zeros(theta.shape, np.int64)  # of the last answer
         self.plan = DayPlan(*(np.zeros(0, np.int64) for _ in range(3)))
         self.late: dict[str, np.ndarray] | None = None
         self.next_event = 1
@@ -174,6 +203,60 @@ class _Months:
             self._events(month, first, last)
 
     # Learning, submissions and answers
+
+    def _trajectories(self) -> Trajectories:
+        """Abilities day by day; answers follow them in the variant that grows, otherwise month by month."""
+        grows = self.population.skill_variant == GROWTH
+        number = np.repeat(self.every.course[self.finished], 2)
+        which = np.tile([0, 1], len(self.finished))
+        return Trajectories(
+            start=self.theta.copy(),
+            since=self.directory.registered.astype("datetime64[D]").astype(np.int64),
+            growth=growth_rates(self.population, len(self.theta)),
+            forgotten=FORGOTTEN if grows else 0.0,
+            learner=np.repeat(self.every.learner[self.finished], 2),
+            skill=self.questions.course_skills[number, which],
+            day=np.repeat(self.finished_day, 2),
+            gain=self.questions.gain[number, which],
+        )
+
+    def quarters(self) -> pa.Table:
+        """Abilities at each quarter's end, since they registered, of some learners in the skills of their answers."""
+        known = ~np.isnan(self.report.ability)
+        people = np.flatnonzero(known.any(axis=1))
+        rng = np.random.default_rng([self.population.seed, 29])
+        sample = np.sort(rng.choice(people, min(QUARTERS_SAMPLE, len(people)), replace=False))
+        row, skill = np.nonzero(known[sample])
+        days = np.array([self.directory.registered.min(), np.datetime64(world.LAST_DAY)], "datetime64[M]")
+        first, last = days.astype(np.int64) // 3  # quarters since 1970
+        after = (3 * np.arange(first + 1, last + 2)).astype("datetime64[M]").astype("datetime64[D]")
+        ends = np.minimum(after.astype(np.int64) - 1, EPOCH_LAST)
+        row, end = np.repeat(row, len(ends)), np.tile(ends, len(row))
+        skill = np.repeat(skill, len(ends))
+        learner = sample[row]
+        since = self.trajectories.since[learner] <= end
+        learner, skill, end = learner[since], skill[since], end[since]
+        return pa.table(
+            {
+                "learner_id": self.directory.learner.take(learner),
+                "skill_id": pa.array([f"S{s + 1:02d}" for s in range(self.theta.shape[1])]).take(skill),
+                "quarter_end": pa.array(end.astype("datetime64[D]")),
+                "ability": self.trajectories.at(learner, skill, end).astype(np.float32),
+            }
+        )
+
+    def _ability(self, learner: np.ndarray, skill: np.ndarray, day: np.ndarray) -> np.ndarray:
+        """Abilities of answers, and note of the last one of each learner."""
+        if self.population.skill_variant != GROWTH:
+            theta = self.theta[learner, skill]
+            self.report.ability[learner, skill] = theta
+            return theta
+        theta = self.trajectories.at(learner, skill, day)
+        order = np.argsort(day, kind="stable")
+        order = order[((day >= self.answered_day[learner, skill]) & (day <= EPOCH_LAST))[order]]
+        self.answered_day[learner[order], skill[order]] = day[order]
+        self.report.ability[learner[order], skill[order]] = theta[order]
+        return theta
 
     def _learn(self, day: int) -> None:
         """Adds the gains of courses finished before the day."""
@@ -264,17 +347,15 @@ class _Months:
         of, question = of[answered], question[answered]
         chosen = begin[of] + (self.answer_rng.random(len(of)) * (begin[of + 1] - begin[of])).astype(np.int64)
         enrollment = which[of]
-        theta = self.theta[self.every.learner[enrollment], self.questions.skill[question]]
-        self.report.ability[self.every.learner[enrollment], self.questions.skill[question]] = theta
+        on = self.start[enrollment] + day[chosen]
+        theta = self._ability(self.every.learner[enrollment], self.questions.skill[question], on)
         graded = self.questions.is_graded[question]
         self.responses.append(
             {
                 "learner": self.every.learner[enrollment],
                 "enrollment": enrollment,
                 "question": question,
-                "at": (self.start[enrollment] + day[chosen]) * DAY
-                + 14 * 3600
-                + self.answer_rng.integers(0, 6 * 3600, len(of)),
+                "at": on * DAY + 14 * 3600 + self.answer_rng.integers(0, 6 * 3600, len(of)),
                 "score": score(
                     self.answer_rng, theta, self.questions.slope[question], self.questions.difficulty[question], graded
                 ),
@@ -288,8 +369,7 @@ class _Months:
         sitting = np.repeat(now, half)
         number = self.sittings.form[sitting] * half + np.tile(np.arange(half), len(now))
         learner, skill = self.sittings.learner[sitting], self.sittings.skill[sitting]
-        theta = self.theta[learner, skill]
-        self.report.ability[learner, skill] = theta
+        theta = self._ability(learner, skill, self.sittings.day[sitting])
         plain = np.zeros(len(sitting), bool)
         self.responses.append(
             {

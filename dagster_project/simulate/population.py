@@ -93,6 +93,7 @@ class Population:
     taken_course: np.ndarray  # (learners, SLOTS)
     noise: dict[str, np.ndarray]
     hidden: np.ndarray = field(default_factory=lambda: np.zeros(0))  # 0 unless the hidden confounder is switched on
+    skill_variant: str | None = None  # one of `variants.VARIANTS`; nothing but skills and who chooses them follows it
 
     def __len__(self) -> int:
         return len(self.taken_course)
@@ -142,13 +143,16 @@ class Population:
         return self.noise["retained"] < self.probability
 
 
-def draw(seed: int, students: int, solved: Solved, *, hidden: bool = False) -> Population:
+def draw(
+    seed: int, students: int, solved: Solved, *, hidden: bool = False, skill_variant: str | None = None
+) -> Population:
     """A university of `students` learners with a matured outcome, its running cohorts and early graduates.
 
     Args:
         seed: the same seed gives the same university.
         students: degree learners with a matured first-year outcome, without those who graduated by then.
         hidden: switch on an unobserved trait that moves `has_open_completion`, `days_active` and the outcome.
+        skill_variant: what is planted about skills, one of `variants.VARIANTS`.
     """
     course_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(2))
     courses = course.build(course_rng, course.draw_designs(course_rng), solved.maps)
@@ -159,7 +163,8 @@ def draw(seed: int, students: int, solved: Solved, *, hidden: bool = False) -> P
     taken = choose_courses(rng, courses.designs, learners)
     noise = draw_noise(rng, n)
     add_program_behaviour(learners, noise, trait)
-    return Population(seed, students, solved, courses, learners, taken, noise, trait if hidden else np.zeros(0))
+    trait = trait if hidden else np.zeros(0)
+    return Population(seed, students, solved, courses, learners, taken, noise, trait, skill_variant)
 
 
 def _choice(rng: np.random.Generator, share: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from dagster_project.simulate.courses import PRACTICE, QUIZ, Courses
 from dagster_project.simulate.history import CHECKS, course_level
 from dagster_project.simulate.population import Population
 from dagster_project.simulate.tables import course_ids
+from dagster_project.simulate.variants import course_shocks, describe_variant, general_ability
 
 # skill, competency, domain
 SKILLS = (
@@ -81,12 +82,13 @@ def bank(population: Population) -> Bank:
     of_course, item = of_course[order], item[order]
     m = len(of_course)
     level = course_level(population)[of_course]
+    which = rng.integers(0, 2, m)
     return Bank(
         of_course,
         item,
-        skills[of_course, rng.integers(0, 2, m)],
+        skills[of_course, which],
         np.exp(rng.normal(0.1, 0.3, m)),
-        (level - 2) * 0.8 + rng.normal(0, 0.7, m),
+        (level - 2) * 0.8 + rng.normal(0, 0.7, m) + course_shocks(population)[of_course, which],
         rng.random(m) < 0.2,
         skills,
         gain,
@@ -115,7 +117,7 @@ def abilities(population: Population, others: np.ndarray) -> np.ndarray:
         others: general ability of the learners of open content only.
     """
     rng = np.random.default_rng([population.seed, 9])
-    general = np.concatenate([population.learners["ability"], others])
+    general = general_ability(population, others)
     return 0.7 * general[:, None] + np.sqrt(1 - 0.49) * rng.standard_normal((len(general), len(SKILLS)))
 
 
@@ -160,11 +162,18 @@ def describe(population: Population) -> dict[str, Any]:
         for s in range(CHECKS)
         for q in range(CHECK_QUESTIONS)
     }
-    gains = {
-        str(ids[c]): {f"S{s + 1:02d}": round(float(g), 6) for s, g in zip(skill, gain, strict=True)}
-        for c, (skill, gain) in enumerate(zip(questions.course_skills, questions.gain, strict=True))
+
+    def by_course(values: np.ndarray) -> dict[str, dict[str, float]]:
+        return {
+            str(ids[c]): {f"S{s + 1:02d}": round(float(x), 6) for s, x in zip(skill, value, strict=True)}
+            for c, (skill, value) in enumerate(zip(questions.course_skills, values, strict=True))
+        }
+
+    variant = {
+        name: by_course(value) if isinstance(value, np.ndarray) else value
+        for name, value in describe_variant(population).items()
     }
-    return {"questions": known, "course_gains": gains}
+    return {"questions": known, "course_gains": by_course(questions.gain)} | variant
 
 
 def within_course(questions: Bank) -> np.ndarray:
