@@ -37,12 +37,13 @@ def questions(items: pd.DataFrame, truth: dict) -> pd.DataFrame:
 
 
 def units(items: pd.DataFrame) -> dict[str, float]:
-    """Planted sds in a unit of each skill's bank: slopes give it, and depend on no zero point."""
-    found = {}
-    for skill, rows in items.groupby("skill_key"):
-        weight = np.sqrt(rows["response_count"].to_numpy(float))
-        found[str(skill)] = float(np.average(rows["slope"] / rows["planted_slope"], weights=weight))
-    return found
+    """Planted sds in a unit of each skill's bank: slopes give it, and depend on no zero point.
+
+    Ratio of their sums over answers: a mean of ratios of uncertain slopes would be too large.
+    """
+    weighted = items[["slope", "planted_slope"]].mul(items["response_count"], axis=0)
+    sums = weighted.groupby(items["skill_key"]).sum()
+    return (sums["slope"] / sums["planted_slope"]).to_dict()
 
 
 def course_errors(items: pd.DataFrame, courses: pd.DataFrame, unit: dict[str, float]) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def course_wide_errors(items: pd.DataFrame, unit: dict[str, float], level: pd.Se
         weight = np.sqrt(rows["response_count"].to_numpy(float))
         slope, start = np.polyfit(rows["planted_difficulty"], estimated, 1, w=weight)
         error = (estimated - start - slope * rows["planted_difficulty"]) / abs(slope)
-        of_level = level.reindex(rows["course_key"]).fillna(0).to_numpy()
+        of_level = level.reindex(rows["course_key"]).astype(object).fillna("none").to_numpy()
         mean = rows["planted_difficulty"].groupby(of_level).transform("mean")
         found.append(
             {
@@ -93,6 +94,52 @@ def course_wide_errors(items: pd.DataFrame, unit: dict[str, float], level: pd.Se
             }
         )
     return pd.DataFrame(found).set_index("skill_key")
+
+
+def known_ability_errors(store: Warehouse, items: pd.DataFrame, truth: dict, planted: pd.Series) -> pd.Series:
+    """By skill, the shared error that would be left if every ability were known: a logistic regression a question.
+
+    Abilities at an answer are those at the last one less the gains planted since; partial credit counts from half on.
+    """
+    found = {}
+    for skill, rows in items[items["response_count"] >= MANY_ANSWERS].groupby("skill_key"):
+        query = f"""
+            select responses.learner_key, responses.question_key, responses.category, responses.highest_category,
+                responses.answered_on, completed.course_key, completed.learned_on
+            from marts.mart_skill_response as responses
+            left join features.feature_completed_skill_courses as completed
+                on responses.learner_key = completed.learner_key and responses.skill_key = completed.skill_key
+            where responses.skill_key = '{skill}' order by all
+        """
+        frame = pd.concat([batch.to_pandas() for batch in store.batches(query)])
+        name = str(skill).split(":")[1]
+        gain = frame["course_key"].str.split(":").str[1].map(lambda c: truth["course_gains"].get(c, {}).get(name, 0.0))
+        last = frame.groupby("learner_key")["answered_on"].transform("max")
+        since = (frame["learned_on"] >= frame["answered_on"]) & (frame["learned_on"] < last)
+        frame["since"] = gain.fillna(0.0).where(since, 0.0)
+        keys = ["learner_key", "question_key", "category", "highest_category"]
+        answers = frame.drop_duplicates([*keys, "course_key"]).groupby(keys, sort=True)["since"].sum().reset_index()
+        answers["place"] = pd.Index(rows["question_key"]).get_indexer(answers["question_key"])
+        theta = planted.xs(skill).reindex(answers["learner_key"]).to_numpy() - answers["since"].to_numpy()
+        usable = (answers["place"] >= 0).to_numpy() & np.isfinite(theta)
+        right = (answers["category"] >= (answers["highest_category"] + 1) // 2).to_numpy(float)[usable]
+        difficulty = _logistic_difficulties(answers["place"].to_numpy()[usable], theta[usable], right, len(rows))
+        found[skill] = shared_error(pd.Series(difficulty - rows["planted_difficulty"].to_numpy()), rows["course_key"])
+    return pd.Series(found)
+
+
+def _logistic_difficulties(item: np.ndarray, theta: np.ndarray, right: np.ndarray, items: int) -> np.ndarray:
+    slope, intercept = np.ones(items), np.zeros(items)
+    for _ in range(25):
+        p = 1 / (1 + np.exp(-(slope[item] * theta + intercept[item])))
+        sums = [
+            np.bincount(item, value, items)
+            for value in (right - p, (right - p) * theta, p * (1 - p), p * (1 - p) * theta, p * (1 - p) * theta**2)
+        ]
+        determinant = np.maximum(sums[2] * sums[4] - sums[3] ** 2, 1e-9)
+        intercept += np.clip((sums[4] * sums[0] - sums[3] * sums[1]) / determinant, -1, 1)
+        slope += np.clip((sums[2] * sums[1] - sums[3] * sums[0]) / determinant, -1, 1)
+    return -intercept / slope
 
 
 def gains(found: pd.DataFrame, truth: dict, unit: dict[str, float]) -> pd.DataFrame:
@@ -192,11 +239,12 @@ def report(settings: Settings, truth_path: Path) -> None:
     wide = course_wide_errors(items, unit, level)
     placed = course_errors(items, courses, unit)
     planted = planted_abilities(truth_path, settings)
+    wide["known"] = known_ability_errors(store, items, truth, planted)
     abilities = with_planted(store.read("analytics.skill_abilities"), planted, unit)
     shown = shown_abilities(abilities)
     print(
-        "| skill | questions on the scale | of answers | course error | level alone | actual ÷ stated | shown "
-        "| correlation | band holds | completed none | 1 or 2 | 3 or more |\n" + "|---" * 12 + "|"
+        "| skill | questions on the scale | of answers | course error | abilities known | level alone | actual ÷ stated | shown "
+        "| correlation | band holds | completed none | 1 or 2 | 3 or more |\n" + "|---" * 13 + "|"
     )
     for skill, rows in every.groupby("skill_key"):
         on, of = rows["slope"].notna(), placed[placed["skill_key"] == skill]
@@ -209,7 +257,7 @@ def report(settings: Settings, truth_path: Path) -> None:
         print(
             f"| {skill} | {on.mean():.3f} of {len(rows)} "
             f"| {rows.loc[on, 'response_count'].sum() / rows['response_count'].sum():.3f} "
-            f"| {wide['shared'].get(skill, np.nan):.3f} | {wide['level_alone'].get(skill, np.nan):.3f} "
+            f"| {wide['shared'].get(skill, np.nan):.3f} | {wide['known'].get(skill, np.nan):.3f} | {wide['level_alone'].get(skill, np.nan):.3f} "
             f"| {np.sqrt(((of['error'] / of['std_error']) ** 2).mean()):.2f} | {len(ability):,} "
             f"| {ability['ability'].corr(ability['planted']):.3f} | {ability['inside'].mean():.3f} | "
             + " | ".join(inside)
@@ -218,8 +266,8 @@ def report(settings: Settings, truth_path: Path) -> None:
     ratio = np.sqrt(((placed["error"] / placed["std_error"]) ** 2).mean())
     on = every["slope"].notna()
     print(
-        f"\ncourse error: mean {wide['shared'].mean():.3f}, largest {wide['shared'].max():.3f}; level alone "
-        f"{wide['level_alone'].mean():.3f}. Actual ÷ stated {ratio:.3f}. On the scale: {on.mean():.3f} of the questions, "
+        f"\ncourse error: mean {wide['shared'].mean():.3f}, largest {wide['shared'].max():.3f}; abilities known "
+        f"{wide['known'].mean():.3f}, level alone {wide['level_alone'].mean():.3f}. Actual ÷ stated {ratio:.3f}. On the scale: {on.mean():.3f} of the questions, "
         f"{every.loc[on, 'response_count'].sum() / every['response_count'].sum():.3f} of the answers. "
         f"Bands hold {shown['inside'].mean():.3f} of {len(shown):,}, {shown['learner_key'].nunique():,} learners\n"
     )
@@ -246,6 +294,9 @@ def report(settings: Settings, truth_path: Path) -> None:
         print(f"\ngain = {start:+.3f} + {slope:.3f} × planted gain, {len(found)} courses × skills")
 
     rows = employer_means(store, planted, unit)
+    if len(rows) < 3:
+        print("\nemployers: fewer than three are shown")
+        return
     # Differences of estimates have errors of known size: weights; the planted mean has none.
     slope, _ = np.polyfit(rows["planted"], rows["mean_ability"].astype(float), 1, w=1 / rows["std_error"].astype(float))
     inside = ((rows["mean_ability"] - rows["planted"]).abs() <= 1.96 * rows["std_error"]).mean()

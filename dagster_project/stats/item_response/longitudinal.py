@@ -238,8 +238,9 @@ class LongitudinalBank:
     Attributes:
         bank: items, with errors that include their course's; its groups are persons by completed courses at their last
             answer, and the distribution of their ability then: the prior of a score, which knows nothing else of them.
-        courses (frame: course, level, persons, answers, location, location_se, is_linked): ``location``: mean
-            difficulty of the course's questions, by information. ``is_linked``: shares people with the largest part.
+        courses (frame: course, level, persons, answers, location, location_se, shared_se, is_linked): ``location``: mean
+            difficulty of the course's questions, by information. ``shared_se``: of the error that all its questions have
+            alike. ``is_linked``: shares people with the largest part.
         gains (frame: course, persons, gain, gain_se, shrunken_gain, shrunken_se): what a completed course adds; ``gain``
             is the estimate from its takers alone, ``shrunken_gain`` the posterior among all courses. ``persons``: with
             answers after the completion, and before it.
@@ -294,7 +295,37 @@ class LongitudinalBank:
             data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
             len(self.courses), data.last, data.last if at is None else at, self.covariance, out,
         )  # fmt: skip
-        return out
+        return out + self._question_errors(data, mean, prior_sd, w)
+
+    def _question_errors(self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The part of each variance that errors of the questions' own slopes and difficulties make, by person.
+
+        With the score s = a (y - P) of an answer and its information w, the posterior mean moves by v (s - w (θ - b)) /
+        a with the slope, and by v w with the difficulty.
+        """
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        grid = Grid(self.bank.nodes)
+        tables, place, share = self._tables(data, grid)
+        score = np.empty(len(data.row), np.float32)
+        kernels.at_mean(data.start, data.row, place, share, tables.score, mean, grid.node, score)
+        items = self.bank.items
+        steps = self.bank.difficulties()
+        difficulty = steps.filter(regex=r"^difficulty(_\d+)?$").mean(axis=1).to_numpy()
+        total = steps.filter(regex=r"_se$").bfill(axis=1).iloc[:, 0].to_numpy() ** 2
+        shared = self.courses.set_index("course")["shared_se"].reindex(items["course"]).to_numpy() ** 2
+        own = np.maximum(total - shared, 0.0)
+        slope, by_slope = items["slope"].to_numpy(), items["slope_se"].to_numpy() ** 2
+        covariances = items.filter(regex=r"^slope_intercept(_\d+)?_cov$").bfill(axis=1).iloc[:, 0].to_numpy()
+        together = -(covariances + difficulty * by_slope) / slope
+        i = data.item_of_row[data.row]
+        offset = (place + share) * (grid.spacing / PHASES) - tables.room
+        theta = np.repeat(mean, data.answers) + offset
+        from_slope = (score - w * (theta - difficulty[i])) / slope[i]
+        value = np.nan_to_num(from_slope**2 * by_slope[i] + w**2 * own[i] + 2 * from_slope * w * together[i])
+        information = np.add.reduceat(w, data.start[:-1])
+        v = 1.0 / (information + 1.0 / prior_sd**2)
+        return v**2 * np.maximum(np.add.reduceat(value, data.start[:-1]), 0.0)
 
     def sensitivity(
         self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray, weight: np.ndarray
@@ -371,7 +402,7 @@ class LongitudinalBank:
         grid = Grid(self.bank.nodes)
         tables, place, share = self._tables(data, grid)
         w = np.empty(len(data.row), np.float32)
-        kernels.informations(data.start, data.row, place, share, tables.information, mean, grid.node, w)
+        kernels.at_mean(data.start, data.row, place, share, tables.information, mean, grid.node, w)
         return w
 
 
@@ -405,6 +436,7 @@ class _Tables:
 
         nodes = grid.nodes + low + high
         fine = grid.spacing / PHASES
+        self.room = low * grid.spacing
         self.node = grid.node[0] - low * grid.spacing + np.arange(nodes * PHASES) * fine
         self.shape = (layout.rows, nodes, PHASES)
         flat = np.empty((layout.rows, nodes * PHASES))
@@ -605,7 +637,7 @@ class _Estimation:
             data.start, data.row, place, share, tables.log_p, tables.score, self.prior, np.ones(len(data.persons)),
             self.grid.node, self.low, self.high, counts, self.mean, self.variance, self.scores,
         )  # fmt: skip
-        kernels.informations(data.start, data.row, place, share, tables.information, self.mean, self.grid.node, self.w)
+        kernels.at_mean(data.start, data.row, place, share, tables.information, self.mean, self.grid.node, self.w)
         self.counts = tables.by_node(counts)
         return tables
 
@@ -652,8 +684,12 @@ class _Estimation:
         new.step -= new.slope[self.step_item] * shift[data.course_of_item[self.step_item]]
         new.gain, new.gamma = state.gain + change[g], state.gamma + change[r]
         # Parameter expansion: the unit is the residual sd, whatever the slopes just did.
-        scale = np.sqrt(np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2))
-        scale = float(np.clip(scale, 0.7, 1.4))
+        # What is not known of γ is part of the spread around it, or many columns would make the unit too small.
+        open_part = np.maximum(1.0 - self.variance, 0.0)
+        weighted = self.x.multiply(open_part[:, None])
+        unknown = (self.covariance[r, r] * (weighted.T @ weighted).toarray()).sum()
+        spread = np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2) + unknown / len(self.mean)
+        scale = float(np.clip(np.sqrt(spread), 0.7, 1.4))
         new.slope, new.gain, new.gamma = new.slope * scale, new.gain / scale, new.gamma / scale
         new.location = self._locations(new, weight)
         if fresh:
@@ -769,7 +805,8 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
         state.slope, state.step, data.layout.step_start, estimation._item_prior(state), estimation.counts, tables.node,
         gradient, hessian,
     )  # fmt: skip
-    common = np.maximum(errors[: estimation.courses] - 1.0 / np.maximum(by_course, 1e-9), 0.0)[data.course_of_item]
+    shared = np.maximum(errors[: estimation.courses] - 1.0 / np.maximum(by_course, 1e-9), 0.0)
+    common = shared[data.course_of_item]
     slope, step = state.slope * unit, state.step + state.slope[estimation.step_item] * shift
     covariances = np.full((len(steps), widest + 1, widest + 1), np.nan)
     by_slope = np.zeros(len(steps))
@@ -801,6 +838,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
             "answers": np.bincount(data.course_of_item, frame["n"], len(data.courses)).astype(int),
             "location": (np.bincount(data.course_of_item, weight * estimation._difficulties(state)) - shift) / unit,
             "location_se": np.sqrt(errors[: estimation.courses] + of_slopes) / unit,
+            "shared_se": np.sqrt(shared) / unit,
             "is_linked": _pieces(data)[1] == 0,
         }
     )
@@ -923,7 +961,7 @@ def on_scale(found: LongitudinalBank, scale: float, shift: float) -> Longitudina
     for name in ("gain", "gain_se", "shrunken_gain", "shrunken_se"):
         gains[name] = scale * gains[name]
     courses["location"] = scale * courses["location"] + shift
-    courses["location_se"] = scale * courses["location_se"]
+    courses["location_se"], courses["shared_se"] = scale * courses["location_se"], scale * courses["shared_se"]
     facts = {name: scale * value if name in _LENGTHS else value for name, value in found.facts.items()}
     return replace(
         found, bank=linking.on_scale(found.bank, scale, shift), courses=courses, gains=gains, facts=facts,

@@ -150,19 +150,19 @@ def expect(
 
 
 @njit(cache=True, nogil=True)
-def informations(start, row, place, share, information, mean, node, out):
-    """Information of each answer about ability at its person's ``mean`` (persons,), into ``out`` (answers,)."""
+def at_mean(start, row, place, share, table, mean, node, out):
+    """Value of a table for each answer at its person's ``mean`` (persons,), into ``out`` (answers,)."""
     spacing = node[1] - node[0]
-    top = information.shape[2] * PHASES - 2
+    top = table.shape[2] * PHASES - 2
     for j in range(start.size - 1):
         position = (mean[j] - node[0]) / spacing * PHASES
         for t in range(start[j], start[j + 1]):
             at = min(max(position + place[t] + share[t], 0.0), float(top))
             k = int(at)
             f = at - k
-            lower = information[k % PHASES, row[t], k // PHASES]
+            lower = table[k % PHASES, row[t], k // PHASES]
             k += 1
-            out[t] = (1.0 - f) * lower + f * information[k % PHASES, row[t], k // PHASES]
+            out[t] = (1.0 - f) * lower + f * table[k % PHASES, row[t], k // PHASES]
 
 
 @njit(cache=True, nogil=True)
