@@ -24,8 +24,8 @@ from dagster_project.store.warehouse import Warehouse
 
 SKILL = "uni:S"
 CHECKS = [
-    checks.skill_scales_are_bridged_by_enough_learners,
-    checks.skill_scales_have_converged_by_likelihood,
+    checks.skill_scales_hold_courses_that_are_placed,
+    checks.skill_scales_have_converged,
     checks.skill_scales_have_anchors_that_stayed,
     checks.skill_items_fit,
     checks.skill_abilities_are_within_bounds_and_withheld_when_uncertain,
@@ -66,6 +66,7 @@ def tables() -> tuple[dict[str, pd.DataFrame], pd.Series]:
     members = employer >= 0
     learners = [f"L{k}" for k in range(LEARNERS)]
     organizations = [f"E{k}" for k in range(12)]
+    response["score_share"] = response["category"].astype(float)
     return {
         "marts.mart_skill_response": response.assign(source="uni", skill_key=SKILL, item_id=response["course_key"]),
         "marts.mart_organization_member": pd.DataFrame(
@@ -89,7 +90,13 @@ def tables() -> tuple[dict[str, pd.DataFrame], pd.Series]:
             {"organization_key": organizations, "industry": "retail", "country": "ES", "size_band": "1-50"}
         ),
         "core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-06-30")]}),
-        "core.fct_course_enrollment": enrolled.assign(outcome_known_on=enrolled["day"] + pd.Timedelta(days=20)),
+        "core.fct_course_enrollment": enrolled.assign(
+            source="uni",
+            course_offering_key=enrolled["course_key"],
+            completed_on=enrolled["day"],  # the day of the answers: they are given before it counts
+            outcome_known_on=enrolled["day"] + pd.Timedelta(days=20),
+        ),
+        "core.dim_course_offering": pd.DataFrame({"course_offering_key": COURSES, "ends_on": [pd.NaT] * 3}),
         "core.fct_program_enrollment": pd.DataFrame(
             {"program_enrollment_key": learners[:5], "learner_key": learners[:5], "program_key": "uni:P"}
         ),
@@ -158,8 +165,7 @@ def test_functioning_is_compared_between_languages_too(built):
     assert (items["dif_language_class"].drop("middle0") == "C").sum() == 0
 
 
-def test_nobody_who_answered_before_and_after_a_course_leaves_no_gains_and_the_reason(settings):
-    """Everybody has one occasion: no course is completed between a learner's answers."""
+def test_where_nobody_completed_a_course_there_are_no_gains_and_the_reason(settings):
     made, _ = tables()
     enrolled = made["core.fct_course_enrollment"].assign(outcome="fail")
     fill(settings, made | {"core.fct_course_enrollment": enrolled})
@@ -175,28 +181,40 @@ def test_nobody_who_answered_before_and_after_a_course_leaves_no_gains_and_the_r
     assert scale["course_gain_reason"] == "nobody answered before and after completing a course"
 
 
-def test_the_last_ninety_days_are_told_beside_the_year(built):
-    scale = Warehouse(built.settings).read("analytics.skill_scales").iloc[0]
-    assert scale["recent_learner_count"] == 0  # both courses lie within ninety days of each other
+def test_growth_is_told_by_quarter_of_learners_whose_ability_is_shown(built):
+    store = Warehouse(built.settings)
+    growth = store.read("analytics.skill_growth")
+    shown = store.read("analytics.skill_abilities", where="is_shown").set_index("learner_key")
+    assert set(growth["learner_key"]) == set(shown.index)
+    # Courses are answered on March 1 and March 31: one quarter, at whose end the ability is the shown one.
+    assert set(growth["quarter_starts_on"].astype(str)) == {"2025-01-01"}
+    assert np.allclose(growth["ability"], shown["ability"].reindex(growth["learner_key"]))
+    assert (growth["gained"] == 0).all()
+
+
+def test_all_three_courses_have_their_place_on_the_scale(built):
+    courses = Warehouse(built.settings).read("analytics.skill_courses").set_index("course_key")
+    assert courses["is_on_scale"].all()
+    assert courses.loc["basic", "location"] < courses.loc["middle", "location"] < courses.loc["hard", "location"]
 
 
 @pytest.mark.parametrize(
     ("statement", "check", "words"),
     [
         (
-            "update analytics.skill_scales set smallest_link_count = 12",
-            checks.skill_scales_are_bridged_by_enough_learners,
-            f"{SKILL}: a course is tied by 12",
+            "update analytics.skill_scales set largest_course_error = 0.31",
+            checks.skill_scales_hold_courses_that_are_placed,
+            f"{SKILL}: a course is placed with a standard error of 0.31",
         ),
         (
-            "update analytics.skill_scales set log_likelihood_left = 0.5",
-            checks.skill_scales_have_converged_by_likelihood,
-            f"{SKILL}: about 0.5 log likelihood left",
-        ),
-        (
-            "update analytics.skill_scales set log_likelihood_left = null",
-            checks.skill_scales_have_converged_by_likelihood,
+            "update analytics.skill_scales set largest_course_error = null",
+            checks.skill_scales_hold_courses_that_are_placed,
             SKILL,
+        ),
+        (
+            "update analytics.skill_scales set has_converged = false",
+            checks.skill_scales_have_converged,
+            f"{SKILL}: no convergence",
         ),
         (
             "update analytics.skill_scales set anchor_count = 40, moved_anchor_share = 0.4, link_scale = 1, "
