@@ -1,6 +1,7 @@
 """A consumer's file holds the consumer's rows and nobody else's: every kind of consumer × every published table."""
 
 import json
+from argparse import Namespace
 from datetime import date
 
 import duckdb
@@ -8,12 +9,11 @@ import pytest
 
 from dagster_project.base.errors import PublishError, StoreError
 from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.commands.publish_for import perform
 from dagster_project.ingest.requests import Erasure, Erasures
-from dagster_project.privacy.consumers import find_rule
+from dagster_project.privacy.consumers import KINDS, find_rule
 from dagster_project.privacy.erasure import stages as erasure
 from dagster_project.privacy.publish_for import PAGE, publish_consumer
-from dagster_project.report import organization_page
-from dagster_project.report.page import About
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import DATABASE, PUBLIC_SCHEMAS, make_snapshot_id, publish
 
@@ -235,17 +235,13 @@ def test_a_program_has_its_learners_in_a_course_that_it_takes_from_another(files
         assert {row.get("term_key") for row in rows_of_it(table)} <= {None, "uni:prg1:t1"}
 
 
-def test_an_organization_has_a_page_made_of_its_own_rows_alone(published, files):
-    def make_page(tables):
-        assert set(tables.read("reporting.organization_skills")["organization_key"]) == {"uni:org1"}
-        assert tables.source == "uni"
-        return organization_page.make_page(tables, About())
-
-    for consumer in (("organization", "uni:org1"), ("program", "uni:prg1")):
-        made = publish_consumer(published, [], *consumer, run_id="test", make_page=make_page)
-        file = made.folder / PAGE
-        assert file.exists() == (consumer[0] == "organization")
+def test_an_organization_has_a_page_made_of_its_own_rows_alone(published, files, capsys):
+    for kind, key in (("organization", "uni:org1"), ("program", "uni:prg1")):
+        given = dict.fromkeys(KINDS) | {kind: key}
+        assert perform(published, Namespace(**given)) == 0
+    assert not (files["program", "prg1"].folder / PAGE).exists()
     file = files["organization", "org1"].folder / PAGE
+    assert f"Its page: {file}" in capsys.readouterr().out
     page = file.read_text()
     assert "Skills of org1" in page
     assert f"snapshot <b>{file.resolve().parent.name}</b>" in page
