@@ -1,4 +1,4 @@
-"""Benchmarks do not follow single members, banks stay frozen, a scale holds the courses that learners tie together."""
+"""Benchmarks do not follow single members nor tell of few organizations, and banks stay frozen."""
 
 from datetime import date
 from itertools import combinations
@@ -21,7 +21,6 @@ from dagster_project.stats.skills.benchmarks import (
     due_organizations,
     tells_of_few,
 )
-from dagster_project.stats.skills.course_links import bridged_courses
 from dagster_project.stats.skills.gap import recommend
 
 
@@ -141,17 +140,6 @@ def test_combined_groups_have_labels_a_minimum_and_a_reason():
     assert row["withheld_reason"] == TELLS_OF_FEW
     assert row["organization_count"] == 7
     assert pd.isna(row[["members_percentile", "organization_percentile", "percentile_low", "band"]]).all()
-
-
-def test_a_course_is_on_the_scale_when_enough_learners_answered_in_it_and_elsewhere():
-    # Courses a and b share 30 learners, course c has as many of its own.
-    rows = [(p, c, f"{c}{k}") for p in range(30) for c in "ab" for k in range(6)]
-    rows += [(100 + p, "c", f"c{k}") for p in range(30) for k in range(6)]
-    person, course, item = (np.array(column) for column in zip(*rows, strict=True))
-    found = bridged_courses(person, course, item, fewest_learners=20).set_index("course")
-    assert found["is_on_scale"].tolist() == [True, True, False]
-    assert found["linking_learners"].tolist() == [30, 30, 0]
-    assert not bridged_courses(person, course, item, fewest_learners=31)["is_on_scale"].any()
 
 
 def test_a_frozen_bank_is_never_changed_and_never_from_the_future(tmp_path):
