@@ -112,7 +112,7 @@ bench-campus: setup  ## the simulated university at 1, 4 and 16 times the size o
 bench-statistics: setup  ## double lasso and item response theory against other libraries; long
 	$(BIN)/uv pip install --quiet --group peers
 	$(BIN)/python -m benchmarks.double_lasso
-	$(BIN)/python -m benchmarks.irt
+	$(BIN)/python -m benchmarks.irt --peer $(BIN)/python
 
 lock:  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv lock --upgrade

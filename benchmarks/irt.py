@@ -1,13 +1,17 @@
-"""Time, memory and recovery of the item response models, beside girth and against size.
+"""Time, memory and recovery of the item response models, beside girth and PyPI's mirt, and against size.
 
-    python -m benchmarks.irt                       # ours at 1k × 50, 20k × 200, and 2M, 6M, 20M answers of 500
-    questions python -m benchmarks.irt --peer .venv-girth/bin/python      # girth 0.8 side by side, from an environment
-    that has it
+    python -m benchmarks.irt                                   # ours at every size below
+    python -m benchmarks.irt --peer .venv-peer/bin/python      # beside girth 0.8 and mirt 1.2.0 (a Rust library that
+                                                               # shares only its name with R's mirt), those of the two
+                                                               # that this environment has
+    python -m benchmarks.irt --peer … --largest 100_000        # sizes up to so many answers
 
-Every figure is from a process of its own with one thread: CPU seconds of the fit with its standard errors (compiled
-code warmed up on a small set before), highest memory of the process, of which the answers themselves. Both packages get
-the same answers; girth takes a dense matrix. RMSE is against the planted slope and difficulty; log likelihoods are
-computed at each package's estimates with 61 nodes, so that they can be compared.
+Every figure is from a process of its own with one thread: CPU seconds of the fit with its standard errors (girth has
+none; compiled code warmed up on a small set before), highest memory of the process, of which the answers themselves.
+All packages get the same answers; girth and mirt take a dense matrix in which most cells of the sparse sizes are
+marked as missing. RMSE is against the planted slope and difficulty; log likelihoods are computed at each package's
+estimates with 61 nodes, so that they can be compared. A peer that fails at a size, or needs more than half an hour,
+gets a line that says so.
 """
 
 import argparse
@@ -21,8 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
+LONGEST_SECONDS = 1800
 DENSE = [(1_000, 50, 0.0), (20_000, 200, 0.0)]
-SPARSE = [(20_000, 500, 0.8), (60_000, 500, 0.8), (200_000, 500, 0.8)]
+SPARSE = [(2_000, 100, 0.8), (20_000, 500, 0.8), (60_000, 500, 0.8), (200_000, 500, 0.8)]
 
 
 def simulate(persons: int, items: int, missing: float):
@@ -51,22 +56,38 @@ def fit_ours(person, item, response):
 
 
 def fit_girth(dense):
-    from girth import twopl_mml
+    from girth import tag_missing_data, twopl_mml
 
-    result = twopl_mml(dense)
+    result = twopl_mml(tag_missing_data(dense.T.astype(int), [0, 1]))
     return result["Discrimination"], result["Difficulty"]
+
+
+def fit_mirt(dense):
+    from mirt import fit_mirt
+
+    found = fit_mirt(dense, model="2PL", n_quadpts=61).model.parameters
+    return found["discrimination"], found["difficulty"]
+
+
+FITS = {"ours": fit_ours, "girth": fit_girth, "mirt": fit_mirt}
+
+
+def spread(person, item, response, persons: int, items: int) -> np.ndarray:
+    """Answers as a matrix (persons, items), -1 where there is none."""
+    dense = np.full((persons, items), -1, np.int8)
+    dense[person, item] = response
+    return dense
 
 
 def measure(package: str, persons: int, items: int, missing: float) -> dict:
     """One fit in this process."""
-    small = simulate(300, 12, 0.0)[:3]
+    small = simulate(300, 12, missing)[:3]
     person, item, response, slope, difficulty = simulate(persons, items, missing)
-    if package == "ours":
-        fit, small_input, data = fit_ours, small, (person, item, response)
-    else:
-        fit, small_input = fit_girth, (small[2].reshape(300, 12).T.astype(int),)
-        data = (np.ascontiguousarray(response.reshape(persons, items).T.astype(int)),)
-    fit(*small_input)
+    fit = FITS[package]
+    data = (person, item, response)
+    if package != "ours":
+        small, data = (spread(*small, 300, 12),), (spread(*data, persons, items),)
+    fit(*small)
     before, began = _megabytes(), time.process_time()
     a, b = fit(*data)
     cpu = time.process_time() - began
@@ -108,18 +129,41 @@ def _megabytes() -> float:
 
 
 def _in_process(python: str, package: str, size: tuple) -> dict:
-    threads = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"], "1")
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"]
+    threads = dict.fromkeys(names, "1")
     command = [python, "-m", "benchmarks.irt", "--measure", package, *map(str, size)]
     root = Path(__file__).resolve().parent.parent
-    out = subprocess.run(command, env=os.environ | threads, cwd=root, capture_output=True, text=True, check=False)
-    if out.returncode:
+    limit = None if package == "ours" else LONGEST_SECONDS
+    try:
+        out = subprocess.run(
+            command, env=os.environ | threads, cwd=root, capture_output=True, text=True, check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        return {"why": f"not done after {LONGEST_SECONDS} s"}
+    if out.returncode and package == "ours":
         raise SystemExit(f"{' '.join(command)} failed:\n{out.stderr}")
+    if out.returncode:
+        last = (out.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"why": f"ended with {out.returncode}: {last}"}
     return json.loads(out.stdout.splitlines()[-1])
+
+
+def _peers(python: str) -> list[str]:
+    """Packages of ``FITS`` that an environment has; says which it has not."""
+    found = []
+    for package in list(FITS)[1:]:
+        known = subprocess.run([python, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
+        if known:
+            found.append(package)
+        else:
+            print(f"{package}: left out, {python} cannot import it\n")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", help="python of an environment with girth")
+    parser.add_argument("--peer", help="python of an environment with girth, mirt or both")
+    parser.add_argument("--largest", type=int, default=100_000_000, help="answers of the largest size")
     parser.add_argument(
         "--measure", nargs=4, metavar=("PACKAGE", "PERSONS", "ITEMS", "MISSING"), help=argparse.SUPPRESS
     )
@@ -128,15 +172,17 @@ def main() -> None:
         package, persons, items, missing = arguments.measure
         print(json.dumps(measure(package, int(persons), int(items), float(missing))))
         return
+    peers = _peers(arguments.peer) if arguments.peer else []
     print(
         "| persons × items | answers | package | CPU s | peak MB | of it before the fit | slope RMSE | difficulty RMSE "
         "| log likelihood |\n|---|---|---|---|---|---|---|---|---|"
     )
-    runs = [("ours", sys.executable, size) for size in DENSE + SPARSE]
-    if arguments.peer:
-        runs[:2] = [run for size in DENSE for run in (("ours", sys.executable, size), ("girth", arguments.peer, size))]
-    for package, python, size in runs:
-        r = _in_process(python, package, size)
+    sizes = [size for size in DENSE + SPARSE if size[0] * size[1] * (1 - size[2]) <= arguments.largest]
+    for package, size in [(package, size) for size in sizes for package in ("ours", *peers)]:
+        r = _in_process(sys.executable if package == "ours" else arguments.peer, package, size)
+        if "why" in r:
+            print(f"| {size[0]:,} × {size[1]} | | {package} | {r['why']} | | | | | |", flush=True)
+            continue
         recovery = f"{r['slope_rmse']:.4f} | {r['difficulty_rmse']:.4f} | {r['log_likelihood']:.1f}"
         print(
             f"| {r['persons']:,} × {r['items']} | {r['answers']:,} | {package} | {r['cpu']:.2f} "

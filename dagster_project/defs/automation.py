@@ -26,11 +26,14 @@ from dagster_project.defs.partitions import (
 from dagster_project.defs.planning import confirm, selected
 from dagster_project.ingest.landing import SETTLED_SECONDS, landing_state
 from dagster_project.ingest.requests import Erasures
+from dagster_project.ingest.source_state import source_states
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.privacy.consumers import KINDS
 from dagster_project.privacy.erasure.request import request_file, take_requests
-from dagster_project.privacy.publish_for import publish_consumer
+from dagster_project.privacy.publish_for import OwnTables, publish_consumer
+from dagster_project.report import organization_page
 from dagster_project.report.outbox import send_waiting
+from dagster_project.report.page import About
 from dagster_project.settings import Settings
 from dagster_project.store import accepted
 
@@ -265,8 +268,17 @@ def write_consumer_file(context: dg.OpExecutionContext) -> None:
     kind, wanted = context.op_config["kind"], context.op_config["id"]
     if kind not in KINDS:
         raise dg.Failure(f"There are files for a {', a '.join(KINDS)}, not for a {kind!r}", allow_retries=False)
+    settings = Settings()
+
+    def make_page(tables: OwnTables) -> str:
+        sources = [x for x in source_states(CONTRACTS, settings) if x.name == tables.source]
+        return organization_page.make_page(tables, About.of(sources, settings))
+
     try:
-        context.log.info(str(publish_consumer(Settings(), CONTRACTS.values(), kind, wanted, run_id=context.run_id)))
+        published = publish_consumer(
+            settings, CONTRACTS.values(), kind, wanted, run_id=context.run_id, make_page=make_page
+        )
+        context.log.info(str(published))
     except StoreError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

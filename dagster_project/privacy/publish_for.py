@@ -2,6 +2,7 @@
 
 published_for/<source>/<kind>-<id>/
     learning_warehouse.duckdb, parquet      stable paths, as in published/
+    skills.html                             an organization's own page
     current -> snapshots/<id>
     snapshots/<id>/
 """
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -38,10 +40,27 @@ from dagster_project.store.publish import (
     copy_table,
     export_parquet,
     make_snapshot_id,
+    name_snapshot,
     swap_in,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _REMOVED = ".removed-"
+PAGE = "skills.html"
+
+
+class OwnTables:
+    """The tables of one consumer's file, for their page."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: str) -> None:
+        self._connection = connection
+        self.source = source
+
+    def read(self, table: str) -> "pd.DataFrame":
+        """A table ("schema.table") in memory."""
+        return self._connection.execute(f"from {qualified(table, 'snapshot')}").df()
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,7 @@ class ConsumerPublication:
         return "\n".join(
             [
                 f"Published for {self.consumer}: {rows:,} rows in {self.folder / DATABASE} ({self.seconds:.0f} s).",
+                *([f"Its page: {self.folder / PAGE}"] if (self.folder / PAGE).exists() else []),
                 f"Searched {self.searched.columns} text columns for {self.searched.identifiers:,} names and e-mail "
                 "addresses: none is in it.",
                 "Left out:",
@@ -86,6 +106,7 @@ def publish_for(
     *,
     key: bytes,
     identities: Mapping[Path, Sequence[str]] | None = None,
+    make_page: Callable[[OwnTables], str] | None = None,
     models: Path = MODELS,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> ConsumerPublication:
@@ -98,6 +119,7 @@ def publish_for(
         wanted: id of the program or organization, name of the university; or its key.
         key: secret of the pseudonyms.
         identities: as `publish`.
+        make_page: makes the page (HTML) of an organization from the tables of its file.
 
     Raises:
         StoreError: nothing is published yet, or there is no such consumer.
@@ -147,9 +169,16 @@ def publish_for(
             settings, incoming / DATABASE, expected, find_direct_identifiers(models), identities or {}, ("core",)
         )
         export_parquet(settings, incoming, counts)
+        if page_of is not None:
+            with open_engine(settings) as connection:
+                attach(connection, incoming / DATABASE, "snapshot")
+                page = name_snapshot(page_of(OwnTables(connection, consumer.source)), snapshot_id)
+            (incoming / PAGE).write_text(page)
         return counts, searched
 
-    counts, searched = swap_in(folder, snapshot_id, fill, settings.snapshots_kept, (DATABASE, "parquet"))
+    page_of = make_page if kind == "organization" else None
+    names = (DATABASE, "parquet") if page_of is None else (DATABASE, "parquet", PAGE)
+    counts, searched = swap_in(folder, snapshot_id, fill, settings.snapshots_kept, names)
     seconds = time.monotonic() - started
     return ConsumerPublication(consumer, snapshot_id, folder, counts, left_out, without_rule, searched, seconds)
 
@@ -260,9 +289,10 @@ def publish_consumer(
     wanted: str,
     *,
     run_id: str,
+    make_page: Callable[[OwnTables], str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> ConsumerPublication:
-    """Publish the file of one consumer, once no other run writes.
+    """Publish the file of one consumer, once no other run writes; `make_page` as in `publish_for`.
 
     Raises:
         StoreError: as `publish_for`; or a learner of the published snapshot is waiting to be erased.
@@ -280,5 +310,6 @@ def publish_consumer(
             wanted,
             key=erasures.key,
             identities=identity_files(contracts, settings),
+            make_page=make_page,
             on_progress=on_progress,
         )

@@ -150,7 +150,7 @@ def _organization(rows: list[dict]) -> dict:
     told = [row for row in main if _is_away_from_middle(row)]
     strong, weak = [row for row in told if _is_above(row)], [row for row in told if not _is_above(row)]
     words = [
-        f"{what}: {part[place]['skill_name']} ({_ordinal(part[place]['organization_percentile'])})"
+        f"{what}: {part[place]['skill_name']} ({ordinal(part[place]['organization_percentile'])})"
         for what, part, place in (("strongest", strong, 0), ("most to gain", weak, -1))
         if part
     ]
@@ -181,14 +181,14 @@ def _skill(row: dict, others: list[dict]) -> dict:
     bar = None
     if not is_missing(row["organization_percentile"]):
         marks = [(*MARKS[other["comparison"]], other["organization_percentile"]) for other in others]
-        spoken = f"{_ordinal(row['organization_percentile'])} percentile among all, between "
+        spoken = f"{ordinal(row['organization_percentile'])} percentile among all, between "
         spoken += f"{row['percentile_low']:.0f} and {row['percentile_high']:.0f}"
         bar = {
             "place": row["organization_percentile"],
             "low": row["percentile_low"],
             "high": row["percentile_high"],
             "marks": [(color, place) for color, _, place in marks],
-            "spoken": "; ".join([spoken, *(f"{_ordinal(place)} in {words}" for _, words, place in marks)]),
+            "spoken": "; ".join([spoken, *(f"{ordinal(place)} in {words}" for _, words, place in marks)]),
         }
     return {
         "name": row["skill_name"],
@@ -202,7 +202,8 @@ def _skill(row: dict, others: list[dict]) -> dict:
     }
 
 
-def _ordinal(percentile: float) -> str:
+def ordinal(percentile: float) -> str:
+    """A percentile in words: 1st, 22nd, 90th."""
     n = round(percentile)
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n}{ending}"

@@ -12,6 +12,7 @@ from dagster_project.report import (
     call_lists,
     data_docs,
     degree_learners,
+    organization_page,
     pipeline_status,
     skill_benchmarks,
 )
@@ -62,6 +63,35 @@ def skills() -> str:
     hidden = row | {"organization_percentile": None, "percentile_low": None, "percentile_high": None, "band": None}
     rows = pd.DataFrame([row, hidden | {"withheld_reason": HOSTILE, "organization_key": "uni:B", "skill_name": "B"}])
     return skill_benchmarks.make_page(Made(organization_skills=rows))
+
+
+def own_skills() -> str:
+    organization = dict.fromkeys(("organization_name", "industry", "country", "size_band"), HOSTILE)
+    organization |= {"organization_key": f"uni:{HOSTILE}"}
+    row = {"organization_key": f"uni:{HOSTILE}", "skill_key": "uni:S", "skill_name": HOSTILE, "member_count": 20.0}
+    row |= dict.fromkeys(("compared_industry", "compared_country", "compared_size_band", "withheld_reason"), HOSTILE)
+    row |= {
+        "organization_percentile": 20.0,
+        "percentile_low": 10.0,
+        "percentile_high": 24.0,
+        "members_percentile": 30.0,
+    }
+    row |= {"is_shown": True, "organization_count": 9.0, "band": "lagging"}
+    rows = [row | {"comparison": name} for name in ("all", "industry_country_size_band")]
+    rows[1] |= {"organization_percentile": None, "band": None}
+    hidden = row | {"comparison": "all", "skill_key": "uni:T", "is_shown": False}
+    gap = {
+        "skill_key": "uni:S",
+        "rank": 1,
+        "course_key": HOSTILE,
+        "expected_gain": 0.3,
+        "gain_low": 0.1,
+        "gain_high": 0.5,
+    }
+    gap |= {"expected_score_share": 0.6, "not_taken_share": 0.9, "reason": HOSTILE}
+    tables = {"dim_organization": [organization], "organization_skills": [*rows, hidden], "skill_gaps": [gap]}
+    tables |= {"dim_course": [{"course_key": HOSTILE, "course_name": HOSTILE}]}
+    return organization_page.make_page(Made(**{name: pd.DataFrame(rows) for name, rows in tables.items()}))
 
 
 def pipeline() -> str:
@@ -118,7 +148,7 @@ def docs(folder) -> str:
     return page_of(settings, "marts.x").read_text() + index.read_text()
 
 
-@pytest.mark.parametrize("made", [skills, pipeline, at_risk, learners, docs])
+@pytest.mark.parametrize("made", [skills, own_skills, pipeline, at_risk, learners, docs])
 def test_names_of_a_source_are_text_and_never_markup(made, tmp_path):
     html = made(tmp_path) if made is docs else made()
     found = Found(html)

@@ -10,7 +10,6 @@ from dagster_project.stats.item_response.abilities import Posterior
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.linking import Link, link
 from dagster_project.stats.item_response.organizations import OrganizationMeans
-from dagster_project.stats.skills.course_gain import CourseGains
 
 HALF = 1.959964
 
@@ -108,25 +107,4 @@ def test_intervals_and_summary_of_organizations():
         "means -0.20 to 0.40, median 0.10, median standard error 0.150",
         "sd of ability within organizations 0.90, 3 covariates",
         "converged after 14 iterations",
-    ]
-
-
-def test_intervals_and_summary_of_course_gains():
-    courses = pd.DataFrame({"course": ["a", "b", "c"], "takers": [80, 90, 5], "gain": [0.3, 0.1, np.nan]})
-    courses["gain_se"] = [0.1, 0.1, np.nan]
-    gains = CourseGains(courses, carry_over=0.9, change=0.05, change_sd=0.4, pairs=500, iterations=20, converged=True)
-    found = gains.conf_int()
-    assert list(found) == ["course", "takers", "estimate", "std_error", "low", "high"]
-    assert found["low"].iloc[:2].tolist() == pytest.approx([0.3 - HALF * 0.1, 0.1 - HALF * 0.1])
-    assert np.isnan(found["low"].iloc[2])
-    assert gains.summary().splitlines() == [
-        "2 of 3 courses have a gain, from 500 pairs of measurements",
-        "gains 0.10 to 0.30, median 0.20, median standard error 0.100; 1 above zero with their whole 95 % interval",
-        "without a course: carry-over 0.90, change +0.05",
-        "converged after 20 evaluations",
-    ]
-    nothing = replace(gains, courses=courses.iloc[2:], pairs=0, reason="nobody answered twice")
-    assert nothing.summary().splitlines() == [
-        "0 of 1 courses have a gain, from 0 pairs of measurements",
-        "nobody answered twice",
     ]

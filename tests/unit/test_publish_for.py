@@ -1,6 +1,7 @@
 """A consumer's file holds the consumer's rows and nobody else's: every kind of consumer × every published table."""
 
 import json
+from argparse import Namespace
 from datetime import date
 
 import duckdb
@@ -8,10 +9,11 @@ import pytest
 
 from dagster_project.base.errors import PublishError, StoreError
 from dagster_project.base.keyed_hash import keyed_hash
+from dagster_project.commands.publish_for import perform
 from dagster_project.ingest.requests import Erasure, Erasures
-from dagster_project.privacy.consumers import find_rule
+from dagster_project.privacy.consumers import KINDS, find_rule
 from dagster_project.privacy.erasure import stages as erasure
-from dagster_project.privacy.publish_for import publish_consumer
+from dagster_project.privacy.publish_for import PAGE, publish_consumer
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.store.publish import DATABASE, PUBLIC_SCHEMAS, make_snapshot_id, publish
 
@@ -104,6 +106,8 @@ def rows_of(table: str, source: str) -> list[dict]:
                             "organization_id": organization,
                             "organization_name": organization,
                             "skill_key": f"{source}:welding",
+                            "skill_name": "welding",
+                            "comparison": "all",
                             "from_on": from_on,
                             "to_on": to_on,
                             "n": 50 if day == FIRST else 3,
@@ -229,6 +233,19 @@ def test_a_program_has_its_learners_in_a_course_that_it_takes_from_another(files
     assert {row["program_key"] for row in rows_of_it("core.dim_program_course")} == {"uni:prg1"}
     for table in found:
         assert {row.get("term_key") for row in rows_of_it(table)} <= {None, "uni:prg1:t1"}
+
+
+def test_an_organization_has_a_page_made_of_its_own_rows_alone(published, files, capsys):
+    for kind, key in (("organization", "uni:org1"), ("program", "uni:prg1")):
+        given = dict.fromkeys(KINDS) | {kind: key}
+        assert perform(published, Namespace(**given)) == 0
+    assert not (files["program", "prg1"].folder / PAGE).exists()
+    file = files["organization", "org1"].folder / PAGE
+    assert f"Its page: {file}" in capsys.readouterr().out
+    page = file.read_text()
+    assert "Skills of org1" in page
+    assert f"snapshot <b>{file.resolve().parent.name}</b>" in page
+    assert not any(other in page for other in ("org2", "ann", "ben", "prg1", "univ1"))
 
 
 def test_every_published_table_has_a_rule_for_every_kind_of_consumer():

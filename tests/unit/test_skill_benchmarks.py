@@ -1,6 +1,7 @@
-"""Benchmarks do not follow single members, banks stay frozen, a scale holds the courses that learners tie together."""
+"""Benchmarks do not follow single members nor tell of few organizations, and banks stay frozen."""
 
 from datetime import date
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,16 @@ from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_
 from dagster_project.base.errors import StoreError
 from dagster_project.report import skill_benchmarks
 from dagster_project.settings import Settings
-from dagster_project.stats.skills.benchmarks import due_organizations
-from dagster_project.stats.skills.course_links import bridged_courses
+from dagster_project.stats.item_response.abilities import ability_likelihood
+from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.skills.benchmarks import (
+    COMPARISONS,
+    TELLS_OF_FEW,
+    TRAITS,
+    benchmark,
+    due_organizations,
+    tells_of_few,
+)
 from dagster_project.stats.skills.gap import recommend
 
 
@@ -26,15 +35,111 @@ def test_a_benchmark_is_computed_again_after_a_month_or_ten_members_only():
     assert due_organizations(date(2025, 3, 31), now, before, computed) == {"moving", "old", "new"}
 
 
-def test_a_course_is_on_the_scale_when_enough_learners_answered_in_it_and_elsewhere():
-    # Courses a and b share 30 learners, course c has as many of its own.
-    rows = [(p, c, f"{c}{k}") for p in range(30) for c in "ab" for k in range(6)]
-    rows += [(100 + p, "c", f"c{k}") for p in range(30) for k in range(6)]
-    person, course, item = (np.array(column) for column in zip(*rows, strict=True))
-    found = bridged_courses(person, course, item, fewest_learners=20).set_index("course")
-    assert found["is_on_scale"].tolist() == [True, True, False]
-    assert found["linking_learners"].tolist() == [30, 30, 0]
-    assert not bridged_courses(person, course, item, fewest_learners=31)["is_on_scale"].any()
+def organizations(*kinds):
+    """Organizations of 20 members: (how many, industry, country, size band) of each kind."""
+    rows = [traits for count, *traits in kinds for _ in range(count)]
+    return pd.DataFrame(rows, [f"O{k:02d}" for k in range(len(rows))], columns=list(TRAITS), dtype=object)
+
+
+def compared(traits):
+    """All comparisons of all organizations, none withheld yet."""
+    rows = [(organization, comparison, None) for organization in traits.index for comparison in COMPARISONS]
+    return pd.DataFrame(rows, columns=["organization", "comparison", "reason"])
+
+
+def withheld(traits, n=20, organization="O00"):
+    sizes = pd.DataFrame({"organization": traits.index, "n": n})
+    rows = compared(traits)
+    few = rows[tells_of_few(sizes, traits, rows)]
+    return few.loc[few["organization"] == organization, "comparison"].tolist()
+
+
+def test_the_comparisons_are_all_sets_of_traits_the_widest_first():
+    assert list(COMPARISONS) == [
+        "all", "industry", "country", "size_band", "industry_country", "industry_size_band", "country_size_band",
+        "industry_country_size_band",
+    ]  # fmt: skip
+
+
+def test_a_comparison_that_leaves_few_of_a_wider_one_is_withheld():
+    """Of six other retailers five are Spanish: less those, retail is one organization. With five abroad it is enough.
+
+    The size is unknown, so that only all, industry, country and both of them are compared.
+    """
+    others = [(5, "energy", "ES", None), (5, "energy", "IN", None)]
+    one_abroad = organizations((6, "retail", "ES", None), (1, "retail", "IN", None), *others)
+    assert withheld(one_abroad) == ["industry_country"]
+    assert withheld(organizations((6, "retail", "ES", None), (5, "retail", "IN", None), *others)) == []
+    # Five retailers abroad are not enough where one of them has more than half of their members: 90 of 170.
+    five_abroad = organizations((6, "retail", "ES", None), (5, "retail", "IN", None), *others)
+    n = np.full(len(five_abroad), 20)
+    n[6] = 90
+    assert withheld(five_abroad, n) == ["industry_country"]
+
+
+def test_a_single_organization_outside_an_industry_is_not_told_by_what_all_are_more():
+    """All less retail, and Spain less its retail, are the one of energy. All less Spain are five."""
+    traits = organizations((7, "retail", "ES", None), (5, "retail", "IN", None), (1, "energy", "ES", None))
+    assert withheld(traits) == ["industry", "industry_country"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_sum_of_comparisons_is_about_fewer_than_five(seed):
+    """Every set of one to four others against what the told comparisons span, organization by organization."""
+    rng = np.random.default_rng(seed)
+    traits = pd.DataFrame({trait: rng.choice(["a", "b"], 15, p=[0.6, 0.4]) for trait in TRAITS}, dtype=object)
+    sizes = pd.DataFrame({"organization": traits.index, "n": 20})
+    rows = compared(traits)
+    member = {
+        (k, comparison): np.array(
+            [o != k and all(traits.loc[o, t] == traits.loc[k, t] for t in shared) for o in range(15)]
+        )
+        for k in range(15)
+        for comparison, shared in COMPARISONS.items()
+    }
+    rows.loc[
+        [member[k, c].sum() < 5 for k, c in zip(rows["organization"], rows["comparison"], strict=True)], "reason"
+    ] = "few"
+    few = tells_of_few(sizes, traits, rows)
+    told = rows[rows["reason"].isna() & ~few]
+    sets = [np.isin(np.arange(15), chosen) for size in range(1, 5) for chosen in combinations(range(15), size)]
+    for k, of in told.groupby("organization"):
+        span = np.array([member[k, comparison] for comparison in of["comparison"]], float)
+        projected = np.array(sets, float) @ np.linalg.pinv(span) @ span
+        assert not np.isclose(projected, sets, atol=1e-7).all(axis=1).any()
+    assert few.any()
+    assert (told["comparison"] != "all").any()
+
+
+def test_combined_groups_have_labels_a_minimum_and_a_reason():
+    """Twelve organizations of 12: six Spanish retailers, five Indian ones, one that names no country."""
+    traits = organizations((6, "retail", "ES", "1-50"), (5, "retail", "IN", "1-50"), (1, "retail", None, "1-50"))
+    items = pd.DataFrame({"item": range(6), "slope": 1.0, "intercept": np.linspace(-1, 1, 6)})
+    bank = ItemBank(items, pd.DataFrame({"group": ["all"], "mean": [0.0], "sd": [1.0]}))
+    rng = np.random.default_rng(0)
+    person, item = np.repeat(np.arange(144), 6), np.tile(np.arange(6), 144)
+    likelihood = ability_likelihood(bank, person, item, rng.integers(0, 2, 864))
+    nothing = pd.DataFrame(index=range(144))
+    rows, _ = benchmark(likelihood, np.repeat(traits.index, 12), nothing, traits, draws=50)
+    assert rows.groupby("organization").size().eq(8).all()
+    of = rows.set_index(["organization", "comparison"])
+    spanish, indian, unnamed = (of.loc[name] for name in ("O00", "O06", "O11"))
+    both = spanish.loc["industry_country"]
+    assert both["comparison_label"] == "retail, ES"
+    assert both[[f"compared_{trait}" for trait in TRAITS]].tolist() == ["retail", "ES", None]
+    assert both["organization_count"] == 5
+    # Everybody is in retail, so that the Spanish retailers are the Spanish: the same figure tells nothing new.
+    assert both["members_percentile"] == spanish.loc["country", "members_percentile"]
+    assert indian.loc["industry_country", "withheld_reason"].startswith("4 other organizations to compare with")
+    assert unnamed.loc["industry_country", "withheld_reason"] == "industry or country not known"
+    assert unnamed.loc["industry_size_band", "organization_count"] == 11
+    # Less its own country, a Spanish one is left with six others: enough. With two more in Spain, four would be left.
+    traits.loc[["O06", "O07"], "country"] = "ES"
+    rows, _ = benchmark(likelihood, np.repeat(traits.index, 12), nothing, traits, draws=50)
+    row = rows.set_index(["organization", "comparison"]).loc[("O00", "country")]
+    assert row["withheld_reason"] == TELLS_OF_FEW
+    assert row["organization_count"] == 7
+    assert pd.isna(row[["members_percentile", "organization_percentile", "percentile_low", "band"]]).all()
 
 
 def test_a_frozen_bank_is_never_changed_and_never_from_the_future(tmp_path):

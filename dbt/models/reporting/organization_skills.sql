@@ -1,4 +1,4 @@
--- Where organizations stand in each skill, against four comparison groups. Grain: one row per source × organization ×
+-- Where organizations stand in each skill, against all and those like them. Grain: one row per source × organization ×
 -- skill × comparison group.
 with benchmarks as (
     select * from {{ source("analytics", "skill_benchmarks") }}
@@ -46,6 +46,9 @@ select
     skills.competency,
     skills.domain,
     benchmarks.comparison_label,
+    benchmarks.compared_industry,
+    benchmarks.compared_country,
+    benchmarks.compared_size_band,
     benchmarks.computed_on,
     benchmarks.is_shown,
     benchmarks.withheld_reason,
