@@ -11,6 +11,7 @@ of a scale is where its learners, or its courses, are on average.
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def known_ability_errors(store: Warehouse, items: pd.DataFrame, truth: dict, pla
         """
         frame = pd.concat([batch.to_pandas() for batch in store.batches(query)])
         name = str(skill).split(":")[1]
-        gain = frame["course_key"].str.split(":").str[1].map(lambda c: truth["course_gains"].get(c, {}).get(name, 0.0))
+        gains_of_skill = {course: by_skill.get(name, 0.0) for course, by_skill in truth["course_gains"].items()}
+        gain = frame["course_key"].str.split(":").str[1].map(gains_of_skill)
         last = frame.groupby("learner_key")["answered_on"].transform("max")
         since = (frame["learned_on"] >= frame["answered_on"]) & (frame["learned_on"] < last)
         frame["since"] = gain.fillna(0.0).where(since, 0.0)
@@ -243,8 +245,10 @@ def report(settings: Settings, truth_path: Path) -> None:
     abilities = with_planted(store.read("analytics.skill_abilities"), planted, unit)
     shown = shown_abilities(abilities)
     print(
-        "| skill | questions on the scale | of answers | course error | abilities known | level alone | actual ÷ stated | shown "
-        "| correlation | band holds | completed none | 1 or 2 | 3 or more |\n" + "|---" * 13 + "|"
+        "| skill | questions on the scale | of answers | course error | abilities known | level alone "
+        "| actual ÷ stated | shown | correlation | band holds | completed none | 1 or 2 | 3 or more |\n"
+        + "|---" * 13
+        + "|"
     )
     for skill, rows in every.groupby("skill_key"):
         on, of = rows["slope"].notna(), placed[placed["skill_key"] == skill]
@@ -257,22 +261,23 @@ def report(settings: Settings, truth_path: Path) -> None:
         print(
             f"| {skill} | {on.mean():.3f} of {len(rows)} "
             f"| {rows.loc[on, 'response_count'].sum() / rows['response_count'].sum():.3f} "
-            f"| {wide['shared'].get(skill, np.nan):.3f} | {wide['known'].get(skill, np.nan):.3f} | {wide['level_alone'].get(skill, np.nan):.3f} "
-            f"| {np.sqrt(((of['error'] / of['std_error']) ** 2).mean()):.2f} | {len(ability):,} "
+            + "".join(f"| {wide[name].get(skill, np.nan):.3f} " for name in ("shared", "known", "level_alone"))
+            + f"| {np.sqrt(((of['error'] / of['std_error']) ** 2).mean()):.2f} | {len(ability):,} "
             f"| {ability['ability'].corr(ability['planted']):.3f} | {ability['inside'].mean():.3f} | "
             + " | ".join(inside)
             + " |"
         )
     ratio = np.sqrt(((placed["error"] / placed["std_error"]) ** 2).mean())
     on = every["slope"].notna()
+    of_answers = every.loc[on, "response_count"].sum() / every["response_count"].sum()
     print(
         f"\ncourse error: mean {wide['shared'].mean():.3f}, largest {wide['shared'].max():.3f}; abilities known "
-        f"{wide['known'].mean():.3f}, level alone {wide['level_alone'].mean():.3f}. Actual ÷ stated {ratio:.3f}. On the scale: {on.mean():.3f} of the questions, "
-        f"{every.loc[on, 'response_count'].sum() / every['response_count'].sum():.3f} of the answers. "
+        f"{wide['known'].mean():.3f}, level alone {wide['level_alone'].mean():.3f}. Actual ÷ stated {ratio:.3f}. "
+        f"On the scale: {on.mean():.3f} of the questions, {of_answers:.3f} of the answers. "
         f"Bands hold {shown['inside'].mean():.3f} of {len(shown):,}, {shown['learner_key'].nunique():,} learners\n"
     )
     print("| stated error of a course | courses × skills | actual | stated |\n|---|---|---|---|")
-    for low, high in zip(BANDS[:-1], BANDS[1:], strict=True):
+    for low, high in pairwise(BANDS):
         part = placed[(placed["std_error"] > low) & (placed["std_error"] <= high)]
         if len(part):
             actual, stated = (np.sqrt((part[name] ** 2).mean()) for name in ("error", "std_error"))
@@ -280,7 +285,10 @@ def report(settings: Settings, truth_path: Path) -> None:
 
     found = gains(store.read("analytics.skill_course_gains"), truth, unit)
     inside = (found["planted"] >= found["gain_low"]) & (found["planted"] <= found["gain_high"])
-    print("\n| courses × skills | n | mean planted | mean gain | 95 % interval holds the planted gain |\n|---|---|---|---|---|")
+    print(
+        "\n| courses × skills | n | mean planted | mean gain | 95 % interval holds the planted gain |\n"
+        "|---|---|---|---|---|"
+    )
     for name, rows in (("planted gain zero", found["planted"] == 0), ("planted gain", found["planted"] > 0)):
         part = found[rows]
         if len(part):
@@ -302,8 +310,8 @@ def report(settings: Settings, truth_path: Path) -> None:
     inside = ((rows["mean_ability"] - rows["planted"]).abs() <= 1.96 * rows["std_error"]).mean()
     correlation = np.corrcoef(rows["planted"], rows["mean_ability"].astype(float))[0, 1]
     print(
-        f"\nemployers: estimated mean = {slope:.3f} × planted mean of the same members, {len(rows)} employers × skills; "
-        f"correlation {correlation:.3f}, 95 % interval holds the planted mean in {inside:.3f}"
+        f"\nemployers: estimated mean = {slope:.3f} × planted mean of the same members, {len(rows)} employers × "
+        f"skills; correlation {correlation:.3f}, 95 % interval holds the planted mean in {inside:.3f}"
     )
     rows = employer_gains(store, truth, unit)
     inside = (rows["planted"] >= rows["year_gain_low"]) & (rows["planted"] <= rows["year_gain_high"])

@@ -67,40 +67,43 @@ def tables() -> tuple[dict[str, pd.DataFrame], pd.Series]:
     learners = [f"L{k}" for k in range(LEARNERS)]
     organizations = [f"E{k}" for k in range(12)]
     response["score_share"] = response["category"].astype(float)
-    return {
-        "marts.mart_skill_response": response.assign(source="uni", skill_key=SKILL, item_id=response["course_key"]),
-        "marts.mart_organization_member": pd.DataFrame(
-            {
-                "learner_key": np.array(learners)[members],
-                "organization_key": np.array(organizations)[employer[members]],
-                "is_main": True,
-            }
-        ),
-        "core.dim_course": pd.DataFrame(
-            {
-                "course_key": COURSES,
-                "level": ["basic", "intermediate", "advanced"],
-                "language": ["en", "es", "es"],
-                "program_key": [None, None, "uni:P"],
-            }
-        ),
-        "core.dim_course_skill": pd.DataFrame({"course_key": COURSES, "skill_key": SKILL}),
-        "core.dim_learner": pd.DataFrame({"learner_key": learners, "country": rng.choice(["ES", "IN"], LEARNERS)}),
-        "core.dim_organization": pd.DataFrame(
-            {"organization_key": organizations, "industry": "retail", "country": "ES", "size_band": "1-50"}
-        ),
-        "core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-06-30")]}),
-        "core.fct_course_enrollment": enrolled.assign(
-            source="uni",
-            course_offering_key=enrolled["course_key"],
-            completed_on=enrolled["day"],  # the day of the answers: they are given before it counts
-            outcome_known_on=enrolled["day"] + pd.Timedelta(days=20),
-        ),
-        "core.dim_course_offering": pd.DataFrame({"course_offering_key": COURSES, "ends_on": [pd.NaT] * 3}),
-        "core.fct_program_enrollment": pd.DataFrame(
-            {"program_enrollment_key": learners[:5], "learner_key": learners[:5], "program_key": "uni:P"}
-        ),
-    }, pd.Series(effect, organizations)
+    return (
+        {
+            "marts.mart_skill_response": response.assign(source="uni", skill_key=SKILL, item_id=response["course_key"]),
+            "marts.mart_organization_member": pd.DataFrame(
+                {
+                    "learner_key": np.array(learners)[members],
+                    "organization_key": np.array(organizations)[employer[members]],
+                    "is_main": True,
+                }
+            ),
+            "core.dim_course": pd.DataFrame(
+                {
+                    "course_key": COURSES,
+                    "level": ["basic", "intermediate", "advanced"],
+                    "language": ["en", "es", "es"],
+                    "program_key": [None, None, "uni:P"],
+                }
+            ),
+            "core.dim_course_skill": pd.DataFrame({"course_key": COURSES, "skill_key": SKILL}),
+            "core.dim_learner": pd.DataFrame({"learner_key": learners, "country": rng.choice(["ES", "IN"], LEARNERS)}),
+            "core.dim_organization": pd.DataFrame(
+                {"organization_key": organizations, "industry": "retail", "country": "ES", "size_band": "1-50"}
+            ),
+            "core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-06-30")]}),
+            "core.fct_course_enrollment": enrolled.assign(
+                source="uni",
+                course_offering_key=enrolled["course_key"],
+                completed_on=enrolled["day"],  # the day of the answers: they are given before it counts
+                outcome_known_on=enrolled["day"] + pd.Timedelta(days=20),
+            ),
+            "core.dim_course_offering": pd.DataFrame({"course_offering_key": COURSES, "ends_on": [pd.NaT] * 3}),
+            "core.fct_program_enrollment": pd.DataFrame(
+                {"program_enrollment_key": learners[:5], "learner_key": learners[:5], "program_key": "uni:P"}
+            ),
+        },
+        pd.Series(effect, organizations),
+    )
 
 
 def fill(settings: Settings, made: dict[str, pd.DataFrame]) -> None:

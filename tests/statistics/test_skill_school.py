@@ -16,7 +16,8 @@ from scipy.stats import norm
 from dagster_project.contracts.source import read_contracts
 from dagster_project.settings import REPOSITORY
 from tests.skill_school import CHECK, PARTNER_COURSE, PARTNER_LEARNERS, make_school, write_landing
-from tests.skill_school_oracle import agreement, in_planted_unit, oracle
+from tests.skill_school_oracle import FEWEST_MEMBERS, agreement, in_planted_unit, oracle
+from tests.skill_school_product import by_slopes, measured
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -165,6 +166,49 @@ def test_oracle_tells_the_truth_as_well_as_these_answers_can(table):
     assert table["r_organizations"].groupby("skill").mean().between(0.9, 0.99).all()
     assert table["learners"].min() > 1500
     assert table["organizations"].min() >= 18
+
+
+@pytest.fixture(scope="module")
+def product():
+    """What the product reaches beside the oracle on the same answers, by seed and skill."""
+    tables = {}
+    for seed in SEEDS:
+        made = make_school(seed)
+        found = measured(made)
+        scores = by_slopes(made, found)
+        scores = scores[scores["answers"] >= FEWEST_ANSWERS]
+        same = oracle(made).merge(scores[["learner", "skill"]])
+        reached = agreement(made, scores[["learner", "skill", "mean", "sd"]]).join(
+            agreement(made, same).add_suffix("_oracle")
+        )
+        reached["on_scale"] = [
+            scale.courses.loc[scale.courses["is_on_scale"], "answers"].sum() / scale.courses["answers"].sum()
+            for scale in found.scales.values()
+        ]
+        tables[seed] = reached
+    return pd.concat(tables, names=["seed", "skill"])
+
+
+def test_the_product_comes_as_near_as_who_knows_the_questions(product):
+    ratio = pd.DataFrame(
+        {name: product[name] / product[f"{name}_oracle"] for name in ("r", "r_organizations")}
+        | {"held": product["held"], "on_scale": product["on_scale"]}
+    ).astype(float)
+    by_skill = ratio.groupby("skill").mean()
+    print(f"\n{ratio.round(3).to_string()}\n{by_skill.round(3).to_string()}\nmean\n{ratio.mean().round(3).to_string()}")
+    assert (by_skill["r"] >= 0.97).all()
+    assert (by_skill["r_organizations"] >= 0.97).all()
+    assert by_skill["held"].between(0.88, 0.93).all()
+    assert (ratio["on_scale"] > 0.85).all()
+
+
+def test_the_course_whose_learners_took_nothing_else_is_apart(school):
+    apart = {
+        course
+        for scale in measured(school).scales.values()
+        for course in scale.courses.query("not is_linked")["course"]
+    }
+    assert apart == {PARTNER_COURSE}
 
 
 def test_landing_files_are_as_the_contract_wants_them(school, tmp_path):

@@ -10,13 +10,9 @@ from scipy.sparse import csr_array
 from dagster_project.stats.item_response import longitudinal
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.calibration import calibrate
-from dagster_project.stats.item_response.longitudinal import (
-    LongitudinalBank,
-    add_items,
-    calibrate_longitudinal,
-    histories,
-    on_scale,
-)
+from dagster_project.stats.item_response.histories import histories, pieces
+from dagster_project.stats.item_response.longitudinal import add_items, calibrate_longitudinal
+from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank, on_scale
 from dagster_project.stats.item_response.quadrature import Grid
 
 # Ana answers two questions of A, completes A on the day of the second one, and answers one of B the day after; Bo
@@ -67,7 +63,7 @@ def test_order_of_the_rows_does_not_matter():
 
 def test_people_who_share_no_course_are_pieces_of_their_own():
     apart = pd.DataFrame([("di", "q8", 0, "Z", 3), ("ed", "q8", 1, "Z", 3)], columns=ANSWERS.columns)
-    persons, courses = longitudinal._pieces(arranged(pd.concat([ANSWERS, apart])))
+    persons, courses = pieces(arranged(pd.concat([ANSWERS, apart])))
     assert persons.tolist() == [0, 0, 0, 1, 1]
     assert courses.tolist() == [0, 0, 1]
 
@@ -259,7 +255,7 @@ def _prior(found, data):
 
 
 def test_a_new_question_finds_its_place_and_the_others_keep_theirs(made, fitted):
-    answers, done, slope, difficulty, _ = made
+    answers, done, *_ = made
     _, found = fitted
     without = replace(found, bank=replace(found.bank, items=found.bank.items[found.bank.items["item"] != 3]))
     data = arranged(answers, done, items=without.bank, learned=found.gains["course"].to_numpy(object), with_new=True)
@@ -276,9 +272,7 @@ def test_equal_answers_and_completions_make_equal_scores(fitted, made):
     data, found = fitted
     mean, _ = found.likelihood(data).posterior(*_prior(found, data)).moments()
     answers = made[0].sort_values("item")
-    sheet = answers.groupby("person").agg(
-        items=("item", tuple), responses=("response", tuple), days=("day", tuple)
-    )
+    sheet = answers.groupby("person").agg(items=("item", tuple), responses=("response", tuple), days=("day", tuple))
     sheet["mean"] = mean
     same = sheet.groupby(["items", "responses", "days"])["mean"]
     assert same.size().max() > 1

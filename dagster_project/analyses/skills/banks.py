@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from dagster_project.base.errors import StoreError
 from dagster_project.settings import Settings
-from dagster_project.stats.item_response.longitudinal import NODES
+from dagster_project.stats.item_response.longitudinal_bank import NODES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,9 @@ def latest_bank(settings: Settings, source: str, skill: str, as_of: date) -> Sto
         return None
     known_on, version, path, text = max(found, key=lambda entry: entry[:2])
     frames = {file.stem: pd.read_parquet(file) for file in sorted(path.parent.glob("*.parquet"))}
-    return StoredBank(version, date.fromisoformat(text["calibrated_on"]), known_on, text.get("nodes", NODES), text["facts"], frames)
+    return StoredBank(
+        version, date.fromisoformat(text["calibrated_on"]), known_on, text.get("nodes", NODES), text["facts"], frames
+    )
 
 
 def _folder(settings: Settings, source: str, skill: str) -> Path:

@@ -11,7 +11,8 @@ from dagster_project.analyses.skills.banks import StoredBank
 from dagster_project.analyses.skills.scales import People, Skill, scale_row, to_bank
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.stats.item_response.abilities import Posterior, expected_percentiles
-from dagster_project.stats.item_response.longitudinal import Histories, LongitudinalBank
+from dagster_project.stats.item_response.histories import Histories
+from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank
 from dagster_project.stats.skills.benchmarks import benchmark, due_organizations
 from dagster_project.stats.skills.growth import YEAR, abilities_by_quarter, organization_gains
 from dagster_project.stats.skills.scale import WINDOW_DAYS, SkillAnswers, highest_levels, posterior
@@ -182,7 +183,9 @@ def benchmark_rows(
     bank, data = measured.bank, measured.data
     likelihood = bank.likelihood(data)
     # What selects learners into questions, and what they have learned since.
-    group = pd.Series(highest_levels(answers, data)).astype(str) + " " + np.minimum(data.last, MOST_COMPLETED).astype(str)
+    group = (
+        pd.Series(highest_levels(answers, data)).astype(str) + " " + np.minimum(data.last, MOST_COMPLETED).astype(str)
+    )
     group = group.where(group.groupby(group).transform("size") >= SMALLEST_GROUP, "other")
     country = people.traits["country"].reindex(likelihood.persons)
     covariates = pd.DataFrame({"group": group.to_numpy(), "country": country.to_numpy()})
@@ -238,9 +241,7 @@ def gains_of_year(
 
 def growth(measured: Measured, ability: pd.DataFrame) -> pd.DataFrame:
     """Rows of analytics.skill_growth of one skill: of learners whose ability is shown."""
-    found = abilities_by_quarter(
-        measured.bank, measured.data, measured.mean, measured.sd, measured.prior_sd
-    )
+    found = abilities_by_quarter(measured.bank, measured.data, measured.mean, measured.sd, measured.prior_sd)
     found = found[ability["is_shown"].to_numpy()[found["person"]]]
     first = found.groupby("person")["ability"].transform("first")
     return found.assign(

@@ -14,7 +14,7 @@ from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.linking import Link, link
-from dagster_project.stats.item_response.longitudinal import NODES, LongitudinalBank, on_scale
+from dagster_project.stats.item_response.longitudinal_bank import NODES, LongitudinalBank, on_scale
 from dagster_project.stats.skills.scale import (
     OtherScores,
     Scale,
@@ -59,7 +59,7 @@ class People(NamedTuple):
 
 
 class Choices:
-    """What learners took, and how they answer in other skills: read when a skill is calibrated, once for all of them."""
+    """What learners took, and how they answer in other skills: read when a skill is calibrated, once for all."""
 
     def __init__(self, store: Warehouse):
         self._store, self._lock, self._sources = store, Lock(), {}
@@ -96,9 +96,9 @@ class Choices:
             numbers,
         )
         labels = [
-            _frame(
-                self._store, f"select distinct {key} from marts.mart_skill_response {where} order by {key}", [key]
-            )[key]
+            _frame(self._store, f"select distinct {key} from marts.mart_skill_response {where} order by {key}", [key])[
+                key
+            ]
             for key in ("learner_key", "skill_key")
         ]
         scores = OtherScores(*(answers[name].to_numpy() for name in numbers))
@@ -234,7 +234,7 @@ def _calibrate(
     version = unused_version(settings, skill.source, skill.skill_key, skill.as_of)
     facts: dict = {"reason": None}
     bank = scale.bank
-    if bank is None:
+    if bank is None or scale.fit is None:
         facts["reason"] = scale.reason
         frames = {"courses": scale.courses}
         frames["items"] = _all_questions(answers, scale.courses, pd.DataFrame({"item": [], "slope": []}), None)
@@ -292,8 +292,8 @@ def _extend(skill: Skill, answers: SkillAnswers, people: People, old: StoredBank
     items = extended.bank.items
     new = ~items["item"].isin(bank.bank.items["item"])
     fit = pd.DataFrame({"item": items["item"], "rmsd": np.nan})  # few answers so far; the next calibration tells
-    described = items[new].drop(columns="course").merge(
-        describe_questions(extended, fit, answers, people.traits), on="item"
+    described = (
+        items[new].drop(columns="course").merge(describe_questions(extended, fit, answers, people.traits), on="item")
     )
     described = described.merge(_difficulty(extended.bank), on="item").assign(status="added")
     known = old.frames["items"][~old.frames["items"]["item"].isin(described["item"])]
@@ -325,7 +325,7 @@ def _all_questions(
     known = courses.set_index("course")
     on_scale = rest["course"].map(known["is_on_scale"]).fillna(False).astype(bool)
     why = {}
-    if bank is not None:
+    if bank is not None and bank.report is not None:
         lines = bank.report[bank.report["subject"] == "item"]
         why = dict(zip(lines["label"], lines["reason"], strict=True))
     of_course = rest["course"].map(known["reason"]) if "reason" in known else pd.Series(None, rest.index, object)

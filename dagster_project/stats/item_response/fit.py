@@ -67,9 +67,7 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     return pd.DataFrame({"item": layout.items, "rmsd": rmsd, "is_misfit": rmsd > MISFIT_RMSD, "n": n})
 
 
-def residual_correlations(
-    bank: ItemBank, person, item, response, quiz, *, group=None, ability=None
-) -> pd.DataFrame:
+def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group=None, ability=None) -> pd.DataFrame:
     """Correlation of residuals of item pairs within a quiz (Q3 of Yen 1984): what ability does not explain.
 
     Args:

@@ -16,30 +16,29 @@ estimated together, because whatever is left out goes into the difficulties:
 
 Growth by calendar time is not in the model: time, cohort and drifting questions cannot be told apart.
 
-Marginal maximum likelihood: EM for the questions (Bock and Aitkin 1981); Newton steps on the observed information (Louis
-1982) of locations, gains and γ; variances of random effects by empirical Bayes (MacKay 1992, eq. 2.27 with a weak
-prior); σ by parameter expansion (Liu, Rubin and Wu 1998). Memory is proportional to the answers.
+Marginal maximum likelihood: EM for the questions (Bock and Aitkin 1981); Newton steps on the observed information
+(Louis 1982) of locations, gains and γ; variances of random effects by empirical Bayes (MacKay 1992, eq. 4.10, with a
+weak prior); σ by parameter expansion (Liu, Rubin and Wu 1998). Memory is proportional to the answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.stats.item_response.abilities import AbilityLikelihood
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.estimation import LARGEST_SLOPE
-from dagster_project.stats.item_response.longitudinal_kernels import PHASES
+from dagster_project.stats.item_response.histories import Histories, pieces
+from dagster_project.stats.item_response.longitudinal_bank import NODES, LongitudinalBank, item_frame, with_groups
+from dagster_project.stats.item_response.moved_tables import MovedTables, places
 from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, Grid
-from dagster_project.stats.item_response.responses import Layout, count_categories, label, lay_out, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
 
-NODES = 49
 MOST_PASSES = 150
 TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression
 ITEM_TOLERANCE = 0.005  # sds of ability, of the last change of a difficulty
@@ -52,413 +51,6 @@ PIECE_VARIANCE = 1.0  # of the mean ability of people who share no course with t
 COURSE_PRIOR, ITEM_PRIOR, GAIN_PRIOR, TAKEN_PRIOR, GUESSES = 0.15, 0.5, 0.04, 0.02, 4.0
 SMALLEST_VARIANCE = 0.0025
 GAIN_MEAN, GAIN_MEAN_VARIANCE = 0.1, 0.04
-GROUPS = ((0, 0, "completed none"), (1, 2, "completed 1 or 2"), (3, 10**9, "completed 3 or more"))
-SMALLEST_GROUP = 50
-ALL_EQUAL = "all answers are equal: they say nothing about difficulty"
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Answers and completed courses of each person, by day.
-
-    Attributes:
-        persons, items, courses, learned: labels, ascending; ``learned``: courses that can have a gain.
-        layout: table rows of the items.
-        start (persons + 1,), row (answers,): rows of each person's answers.
-        before (answers,): how many of the person's completions lie on an earlier day than the answer.
-        day (answers,): days.
-        done_start (persons + 1,), done (completions,): completed courses of each person by day, as places in
-            ``learned``.
-        last (persons,): completions that lie before the person's last answer.
-        course_of_item (items,): places in ``courses``: where most answers to the item were given.
-        notes: lines of a report: what was left out.
-    """
-
-    persons: np.ndarray
-    items: np.ndarray
-    courses: np.ndarray
-    learned: np.ndarray
-    layout: Layout
-    start: np.ndarray
-    row: np.ndarray
-    before: np.ndarray
-    day: np.ndarray
-    done_start: np.ndarray
-    done: np.ndarray
-    last: np.ndarray
-    course_of_item: np.ndarray
-    counts: np.ndarray
-    notes: tuple = ()
-
-    @property
-    def item_of_row(self) -> np.ndarray:
-        """Item of each table row."""
-        return np.repeat(np.arange(len(self.items)), np.diff(self.layout.step_start) + 1)
-
-    @property
-    def answers(self) -> np.ndarray:
-        """Answers of each person."""
-        return np.diff(self.start)
-
-    def select(self, persons: np.ndarray) -> Histories:
-        """Only the persons at these places, ascending."""
-        chosen = np.zeros(len(self.persons), bool)
-        chosen[persons] = True
-        n, d = np.repeat(chosen, self.answers), np.repeat(chosen, np.diff(self.done_start))
-        return replace(
-            self,
-            persons=self.persons[chosen],
-            start=np.r_[0, np.cumsum(self.answers[chosen])],
-            row=self.row[n],
-            before=self.before[n],
-            day=self.day[n],
-            done_start=np.r_[0, np.cumsum(np.diff(self.done_start)[chosen])],
-            done=self.done[d],
-            last=self.last[chosen],
-        )
-
-
-def histories(
-    person, item, response, course, day, done_person, done_course, done_day, *, items: ItemBank | None = None,
-    learned=None, with_new: bool = False,
-) -> Histories:  # fmt: skip
-    """Arrange answers and completions.
-
-    Args:
-        person, item, response, course, day (arrays of shape (answers,)): as for `calibration.calibrate`; the course
-            that asked, and whole days.
-        done_person, done_course, done_day (arrays of shape (completions,)): who completed which course when. It counts
-            for answers of later days: the quiz that completes a course is still part of it. Of several completions of
-            a course the first one counts; persons without answers do not.
-        items: the bank whose items are known, to score; others are left out, or follow behind them (``with_new``).
-            Without it, the items of the answers.
-        learned: courses that can have a gain; those of the completions if not given.
-
-    Raises:
-        ValueError: unusable input; a person who answered an item twice.
-    """
-    import pandas as pd
-
-    people, asked, where = label(person, "person"), label(item, "item"), label(course, "course")
-    n = len(people.codes)
-    answer = whole_numbers(response, n)
-    if not len(asked.codes) == len(where.codes) == n:
-        raise ValueError(f"person has {n} elements, item {len(asked.codes)}, course {len(where.codes)}")
-    counts = count_categories(asked, answer)
-    notes = []
-    layout, position = None, np.full(len(asked.values), -1)
-    if items is not None:
-        layout, _ = items.parameters()
-        position = pd.Index(layout.items).get_indexer(asked.values)
-    if items is None or with_new:
-        fresh = np.flatnonzero(position < 0)
-        single = (counts[fresh] > 0).sum(axis=1) < 2
-        notes = [("item", asked.values[i], int(counts[i].sum()), ALL_EQUAL) for i in fresh[single]]
-        usable = fresh[~single]
-        added = lay_out(asked.values[usable], counts[usable])
-        position[usable] = (len(layout.items) if layout else 0) + np.arange(len(usable))
-        layout = added if layout is None else _behind(layout, added)
-    kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
-    kept_counts[position[position >= 0]] = counts[position >= 0]
-    row = layout.row_of(position, counts.shape[1])[asked.codes, answer]
-    kept = row >= 0
-    day = np.asarray(day).astype(np.int32)
-    order = np.lexsort((row[kept], day[kept], people.codes[kept]))
-    at = np.flatnonzero(kept)[order]
-    who, row, day = people.codes[at], row[at], day[at]
-    present = np.zeros(len(people.values), bool)
-    present[who] = True
-    place_of = np.cumsum(present) - 1
-    who = place_of[who]
-    persons = people.values[present]
-    twice = _first_twice(who, position[asked.codes[at]])
-    if twice is not None:
-        raise ValueError(
-            f"person {persons[who[twice]]} has more than one response to item {asked.values[asked.codes[at][twice]]}; "
-            "keep one, usually the first attempt"
-        )
-    start = np.searchsorted(who, np.arange(len(persons) + 1))
-    course_of_item = _home(position[asked.codes], where.codes, len(layout.items))
-    homes = np.unique(course_of_item[course_of_item >= 0])
-    course_of_item = np.searchsorted(homes, course_of_item)
-
-    done = pd.DataFrame({"course": np.asarray(done_course, object), "day": np.asarray(done_day, np.int64)})
-    done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person, object)))
-    done = done[done["person"] >= 0].sort_values(["person", "day", "course"], kind="stable")
-    done = done.drop_duplicates(["person", "course"])
-    learned = np.unique(done["course"].to_numpy(object)) if learned is None else np.asarray(learned, object)
-    done["gain"] = pd.Index(learned).get_indexer(done["course"])
-    done = done[done["gain"] >= 0]
-    by = done["person"].to_numpy(np.int64)
-    done_start = np.searchsorted(by, np.arange(len(persons) + 1))
-    low = min(int(day.min(initial=0)), int(done["day"].min()) if len(done) else 0)
-    span = 2 + max(int(day.max(initial=0)), int(done["day"].max()) if len(done) else 0) - low
-    keys = by * span + (done["day"].to_numpy(np.int64) - low)
-    before = np.searchsorted(keys, who.astype(np.int64) * span + (day - low), side="left") - done_start[who]
-    last = np.zeros(len(persons), np.int64)
-    last[who] = before  # the last of each person's answers is written last
-    return Histories(
-        persons, layout.items, where.values[homes], learned, layout, start.astype(np.int64), row.astype(np.int32),
-        before.astype(np.int16), day, done_start.astype(np.int64), done["gain"].to_numpy(np.int32), last,
-        course_of_item, kept_counts, tuple(notes),
-    )  # fmt: skip
-
-
-def _behind(first: Layout, second: Layout) -> Layout:
-    """The items of both layouts, one behind the other."""
-    return Layout(
-        np.concatenate([first.items, second.items]),
-        first.observed + second.observed,
-        np.concatenate([first.step_start, first.step_start[-1] + second.step_start[1:]]),
-    )
-
-
-def _first_twice(who: np.ndarray, item: np.ndarray) -> int | None:
-    key = who.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(np.diff(key[order]) == 0)
-    return int(order[same[0] + 1]) if len(same) else None
-
-
-def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
-    """Course with most answers of each item, the first of equals; items without answers: -1."""
-    known = item >= 0
-    courses = int(course.max(initial=0)) + 1
-    pair, n = np.unique(item[known].astype(np.int64) * courses + course[known], return_counts=True)
-    home = np.full(items, -1)
-    order = np.lexsort((-pair, n))
-    home[pair[order] // courses] = pair[order] % courses
-    return home
-
-
-@dataclass(frozen=True)
-class LongitudinalBank:
-    """A calibrated scale, in sds of the ability of all persons at their last answer, from their mean.
-
-    Attributes:
-        bank: items, with errors that include their course's; its groups are persons by completed courses at their last
-            answer, and the distribution of their ability then: the prior of a score, which knows nothing else of them.
-        courses (frame: course, level, persons, answers, location, location_se, shared_se, is_linked): ``location``: mean
-            difficulty of the course's questions, by information. ``shared_se``: of the error that all its questions have
-            alike. ``is_linked``: shares people with the largest part.
-        gains (frame: course, persons, gain, gain_se, shrunken_gain, shrunken_se): what a completed course adds; ``gain``
-            is the estimate from its takers alone, ``shrunken_gain`` the posterior among all courses. ``persons``: with
-            answers after the completion, and before it.
-        covariance (array of shape (courses + gains, courses + gains)): of the errors of locations (from their mean) and
-            shrunken gains.
-        facts: passes, converged, log_likelihood, gain_mean, gain_sd, course_sd, item_sd, taken_sd, residual_sd
-        fit (frame: item, rmsd, n): see `fit.item_fit`
-        report (frame: subject, label, n, reason)
-    """
-
-    bank: ItemBank
-    courses: pd.DataFrame
-    gains: pd.DataFrame
-    covariance: np.ndarray
-    facts: dict = field(default_factory=dict)
-    fit: pd.DataFrame | None = None
-    report: pd.DataFrame | None = None
-
-    def histories(self, person, item, response, course, day, done_person, done_course, done_day) -> Histories:
-        """Answers and completions as this bank knows items and gains (see `histories`)."""
-        return histories(
-            person, item, response, course, day, done_person, done_course, done_day, items=self.bank,
-            learned=self.gains["course"].to_numpy(object),
-        )  # fmt: skip
-
-    def likelihood(self, data: Histories) -> AbilityLikelihood:
-        """Likelihood of each person's answers by the ability at the last of them."""
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
-        value = np.empty((len(data.persons), grid.nodes), np.float32)
-        kernels.likelihoods(data.start, data.row, place, share, tables.log_p, value)
-        return AbilityLikelihood(data.persons, grid.node, value, data.answers)
-
-    def groups_of(self, data: Histories) -> np.ndarray:
-        """Place in ``bank.groups`` of each person."""
-        return _completed_groups(data.last, self.bank.groups["group"].to_numpy(object))
-
-    def error_variance(
-        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, *, at: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Variance of each person's posterior mean that errors of locations and gains make, shape (persons,).
-
-        ``at`` (persons,): of the ability after so many completions; that at the last answer if not given.
-        """
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        w = self._informations(data, mean)
-        out = np.empty(len(data.persons))
-        kernels.ability_errors(
-            data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
-            len(self.courses), data.last, data.last if at is None else at, self.covariance, out,
-        )  # fmt: skip
-        return out + self._question_errors(data, mean, prior_sd, w)
-
-    def _question_errors(self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """The part of each variance that errors of the questions' own slopes and difficulties make, by person.
-
-        With the score s = a (y - P) of an answer and its information w, the posterior mean moves by v (s - w (θ - b)) /
-        a with the slope, and by v w with the difficulty.
-        """
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
-        score = np.empty(len(data.row), np.float32)
-        kernels.at_mean(data.start, data.row, place, share, tables.score, mean, grid.node, score)
-        items = self.bank.items
-        steps = self.bank.difficulties()
-        difficulty = steps.filter(regex=r"^difficulty(_\d+)?$").mean(axis=1).to_numpy()
-        total = steps.filter(regex=r"_se$").bfill(axis=1).iloc[:, 0].to_numpy() ** 2
-        shared = self.courses.set_index("course")["shared_se"].reindex(items["course"]).to_numpy() ** 2
-        own = np.maximum(total - shared, 0.0)
-        slope, by_slope = items["slope"].to_numpy(), items["slope_se"].to_numpy() ** 2
-        covariances = items.filter(regex=r"^slope_intercept(_\d+)?_cov$").bfill(axis=1).iloc[:, 0].to_numpy()
-        together = -(covariances + difficulty * by_slope) / slope
-        i = data.item_of_row[data.row]
-        offset = (place + share) * (grid.spacing / PHASES) - tables.room
-        theta = np.repeat(mean, data.answers) + offset
-        from_slope = (score - w * (theta - difficulty[i])) / slope[i]
-        value = np.nan_to_num(from_slope**2 * by_slope[i] + w**2 * own[i] + 2 * from_slope * w * together[i])
-        information = np.add.reduceat(w, data.start[:-1])
-        v = 1.0 / (information + 1.0 / prior_sd**2)
-        return v**2 * np.maximum(np.add.reduceat(value, data.start[:-1]), 0.0)
-
-    def sensitivity(
-        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray, weight: np.ndarray
-    ) -> np.ndarray:
-        """How the weighted sum of the posterior means of each group moves with locations and gains.
-
-        Args:
-            member (array of shape (persons,)): group of each person; -1: none.
-
-        Returns:
-            array of shape (groups, courses + gains)
-        """
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        w = self._informations(data, mean)
-        total = np.zeros((int(member.max(initial=-1)) + 1, len(self.covariance)))
-        kernels.sum_of_shifts(
-            data.start, data.row, data.before, data.done_start, data.done, w, prior_sd, self._course_of_row(data),
-            len(self.courses), data.last, member.astype(np.int64), np.asarray(weight, float), total,
-        )  # fmt: skip
-        return total
-
-    def mean_error_variance(
-        self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, member: np.ndarray
-    ) -> np.ndarray:
-        """Variance of the mean of each group's posterior means that these errors make; ``member`` -1: in no group."""
-        size = np.maximum(np.bincount(member[member >= 0]), 1)
-        b = self.sensitivity(data, mean, prior_sd, member, np.ones(len(member))) / size[:, None]
-        return np.maximum(np.einsum("ij,jk,ik->i", b, self.covariance, b), 0.0)
-
-    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
-        """Confidence limits of the gains: course, gain, low, high."""
-        from scipy.stats import norm
-
-        half = norm.ppf(0.5 + level / 2) * self.gains["gain_se"]
-        low, high = self.gains["gain"] - half, self.gains["gain"] + half
-        return self.gains[["course", "gain"]].assign(low=low, high=high)
-
-    def summary(self) -> str:
-        """What was calibrated, in a few lines."""
-        f, linked = self.facts, self.courses["is_linked"]
-        return (
-            f"{len(self.bank.items)} questions of {len(self.courses)} courses ({int(linked.sum())} linked), "
-            f"{int(self.bank.groups['n'].sum())} persons\n"
-            f"gain of a completed course {f['gain_mean']:.3f} (sd between courses {f['gain_sd']:.3f}), courses within a "
-            f"level sd {f['course_sd']:.3f}, median error of a location {self.courses['location_se'].median():.3f}\n"
-            f"log likelihood {f['log_likelihood']:.1f} after {f['passes']} passes, "
-            f"{'converged' if f['converged'] else 'not converged'}"
-        )
-
-    def _course_of_row(self, data: Histories) -> np.ndarray:
-        """Place in ``courses`` of every table row's item."""
-        import pandas as pd
-
-        course = self.bank.items["course"] if "course" in self.bank.items else None
-        if course is None:
-            raise ValueError("the bank's items have no course")
-        return pd.Index(self.courses["course"]).get_indexer(course)[data.item_of_row].astype(np.int64)
-
-    def _tables(self, data: Histories, grid: Grid):
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        _, parameters = self.bank.parameters()
-        gain = self.gains["shrunken_gain"].to_numpy(float)
-        offset = np.empty(len(data.row))
-        kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
-        kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
-        place, share, low, high = _places(offset, grid.spacing)
-        return _Tables(parameters.slope, parameters.step, data.layout, grid, low, high), place, share
-
-    def _informations(self, data: Histories, mean: np.ndarray) -> np.ndarray:
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
-        w = np.empty(len(data.row), np.float32)
-        kernels.at_mean(data.start, data.row, place, share, tables.information, mean, grid.node, w)
-        return w
-
-
-def _completed_groups(completed: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Place of each person's group by completed courses; of a group that is too small, the one with fewer courses."""
-    at = {name: k for k, name in enumerate(names)}
-    place = np.zeros(len(completed), int)
-    found = 0
-    for low, high, name in GROUPS:
-        found = at.get(name, found)
-        place[(completed >= low) & (completed <= high)] = found
-    return place
-
-
-def _places(offset: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Offsets on the grid of phases: place and share (see the kernels), and the room below and above in nodes."""
-    position = offset * (PHASES / spacing)
-    place = np.floor(position)
-    share = (position - place).astype(np.float32)
-    share[share < 1e-6] = 0.0
-    low = int(np.ceil(max(0.0, -place.min(initial=0.0)) / PHASES))
-    high = int(np.ceil(max(0.0, place.max(initial=0.0) + 1) / PHASES)) + 1
-    return (place + low * PHASES).astype(np.int16), share, low, high
-
-
-class _Tables:
-    """Log probabilities, their derivative by ability, and the information about ability, by phase, row and node."""
-
-    def __init__(self, slope, step, layout: Layout, grid: Grid, low: int, high: int, *, derivatives: bool = True):
-        from dagster_project.stats.item_response import item_kernels
-
-        nodes = grid.nodes + low + high
-        fine = grid.spacing / PHASES
-        self.room = low * grid.spacing
-        self.node = grid.node[0] - low * grid.spacing + np.arange(nodes * PHASES) * fine
-        self.shape = (layout.rows, nodes, PHASES)
-        flat = np.empty((layout.rows, nodes * PHASES))
-        item_kernels.category_log_probabilities(slope, step, layout.step_start, self.node, len(self.node), flat)
-        self.flat = flat
-        self.log_p = self._by_phase(flat)
-        if not derivatives:
-            return
-        below, above = np.empty_like(flat), np.empty_like(flat)
-        item_kernels.category_scores(slope, step, layout.step_start, self.node, len(self.node), below, above)
-        items = np.arange(len(layout.items))
-        row_item = np.repeat(items, np.diff(layout.step_start) + 1)
-        score = slope[row_item][:, None] * (below + above)
-        information = np.add.reduceat(np.exp(flat) * score**2, layout.step_start[:-1] + items, axis=0)[row_item]
-        self.score, self.information = self._by_phase(score), self._by_phase(information)
-
-    def _by_phase(self, flat: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(flat.reshape(self.shape).transpose(2, 0, 1))
-
-    def by_node(self, counts: np.ndarray) -> np.ndarray:
-        """Counts by phase, row and node as (rows, all nodes)."""
-        return np.ascontiguousarray(counts.transpose(1, 2, 0).reshape(self.shape[0], -1))
 
 
 @dataclass
@@ -562,7 +154,7 @@ def _design(data: Histories, covariates, taken) -> tuple[csr_array, np.ndarray]:
             raise ValueError(f"taken has {taken.shape[0]} rows; expected {n}, one per person")
         parts.append(csr_array(taken, dtype=float))
         kind += [TAKEN] * taken.shape[1]
-    piece = _pieces(data)[0]
+    piece = pieces(data)[0]
     if piece.max(initial=0) > 0:
         own = np.flatnonzero(piece > 0)
         parts.append(csr_array((np.ones(len(own)), (own, piece[own] - 1)), shape=(n, piece.max())))
@@ -570,25 +162,6 @@ def _design(data: Histories, covariates, taken) -> tuple[csr_array, np.ndarray]:
     x = csr_array(hstack(parts)) if parts else csr_array((n, 0))
     x.sort_indices()
     return x, np.array(kind, int)
-
-
-def _pieces(data: Histories) -> tuple[np.ndarray, np.ndarray]:
-    """Connected piece of each person and each course: 0 is the one with most answers."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    course = data.course_of_item[data.item_of_row][data.row]
-    who = np.repeat(np.arange(len(data.persons)), data.answers)
-    n = len(data.persons)
-    pair = np.unique(who * np.int64(len(data.courses)) + course)
-    graph = csr_array(
-        (np.ones(len(pair)), (pair // len(data.courses), n + pair % len(data.courses))), shape=(n + len(data.courses),) * 2
-    )
-    _, part = connected_components(graph, directed=False)
-    weight = np.bincount(part[:n], data.answers, minlength=part.max() + 1)
-    rank = np.empty(len(weight), int)
-    rank[np.argsort(-weight, kind="stable")] = np.arange(len(weight))
-    return rank[part[:n]], rank[part[n:]]
 
 
 class _Estimation:
@@ -608,6 +181,7 @@ class _Estimation:
         self.w = np.empty(len(data.row), np.float32)
         self.passes, self.converged = 0, False
         self.covariance = np.zeros((self.size, self.size))
+        self.unknown_spread = 0.0
 
     def run(self, state: _State, *, tolerance: float = TOLERANCE) -> None:
         """Passes until nothing changes by more than ``tolerance`` standard errors."""
@@ -622,15 +196,15 @@ class _Estimation:
                 self.converged = True
                 break
 
-    def expect(self) -> _Tables:
+    def expect(self) -> MovedTables:
         """E-step; keeps posterior moments, scores and counts."""
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
         data, state = self.data, self.state
         offset = np.empty(len(data.row), np.float32)
         kernels.offsets(data.start, data.before, data.done_start, data.done, state.gain, offset)
-        place, share, low, high = _places(offset, self.grid.spacing)
-        tables = _Tables(state.slope, state.step, data.layout, self.grid, low, high)
+        place, share, low, high = places(offset, self.grid.spacing)
+        tables = MovedTables(state.slope, state.step, data.layout, self.grid, low, high)
         self.prior = self.x @ state.gamma
         counts = np.empty_like(tables.log_p)
         self.log_likelihood = kernels.expect(
@@ -643,7 +217,7 @@ class _Estimation:
 
     def _pass(self, fresh: bool) -> tuple[float, float]:
         from scipy.linalg import cho_factor, cho_solve
-        from scipy.linalg.lapack import dpotri
+        from scipy.linalg.lapack import get_lapack_funcs
 
         from dagster_project.stats.item_response import item_kernels
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
@@ -667,7 +241,8 @@ class _Estimation:
         change = cho_solve((factor, lower), gradient - precision * (phi - centre), check_finite=False)
         change = np.clip(change, -LARGEST_STEP, LARGEST_STEP)
         if fresh:
-            inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
+            (invert,) = get_lapack_funcs(("potri",), (factor,))
+            inverse, _ = invert(factor, lower=1, overwrite_c=1)
             self.covariance = np.tril(inverse) + np.tril(inverse, -1).T
             self.errors = np.sqrt(self.covariance.diagonal())
 
@@ -685,10 +260,11 @@ class _Estimation:
         new.gain, new.gamma = state.gain + change[g], state.gamma + change[r]
         # Parameter expansion: the unit is the residual sd, whatever the slopes just did.
         # What is not known of γ is part of the spread around it, or many columns would make the unit too small.
-        open_part = np.maximum(1.0 - self.variance, 0.0)
-        weighted = self.x.multiply(open_part[:, None])
-        unknown = (self.covariance[r, r] * (weighted.T @ weighted).toarray()).sum()
-        spread = np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2) + unknown / len(self.mean)
+        if fresh:
+            weighted = self.x.multiply(np.maximum(1.0 - self.variance, 0.0)[:, None]).tocsr()
+            unknown = (self.covariance[r, r] * (weighted.T @ weighted).toarray()).sum()
+            self.unknown_spread = float(unknown) / len(self.mean)
+        spread = np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2) + self.unknown_spread
         scale = float(np.clip(np.sqrt(spread), 0.7, 1.4))
         new.slope, new.gain, new.gamma = new.slope * scale, new.gain / scale, new.gamma / scale
         new.location = self._locations(new, weight)
@@ -821,7 +397,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
         turn[0, 0] = unit
         turn[1:, 0] = shift
         covariances[i, : m + 1, : m + 1] = turn @ inverse @ turn.T
-    frame = _item_frame(data, slope, step, covariances)
+    frame = item_frame(data, slope, step, covariances)
     frame.insert(1, "course", data.courses[data.course_of_item])
 
     weight = by_item / np.maximum(by_course[data.course_of_item], 1e-9)
@@ -839,7 +415,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
             "location": (np.bincount(data.course_of_item, weight * estimation._difficulties(state)) - shift) / unit,
             "location_se": np.sqrt(errors[: estimation.courses] + of_slopes) / unit,
             "shared_se": np.sqrt(shared) / unit,
-            "is_linked": _pieces(data)[1] == 0,
+            "is_linked": pieces(data)[1] == 0,
         }
     )
     facts = {
@@ -905,7 +481,7 @@ def _gains(estimation: _Estimation, data: Histories, variance: np.ndarray, unit:
     )
 
 
-def _item_fit(estimation: _Estimation, data: Histories, tables: _Tables) -> pd.DataFrame:
+def _item_fit(estimation: _Estimation, data: Histories, tables: MovedTables) -> pd.DataFrame:
     import pandas as pd
 
     first = data.layout.step_start[:-1] + np.arange(len(data.items))
@@ -920,63 +496,11 @@ def _item_fit(estimation: _Estimation, data: Histories, tables: _Tables) -> pd.D
     return pd.DataFrame({"item": data.items, "rmsd": rmsd, "n": data.counts.sum(axis=1)})
 
 
-def with_groups(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
-    """The bank with the distribution of ability at the last answer by number of completed courses (EM)."""
-    import pandas as pd
-
-    from dagster_project.stats.item_response import kernels
-
-    size = [int(((data.last >= low) & (data.last <= high)).sum()) for low, high, _ in GROUPS]
-    names = [name for (_, _, name), n in zip(GROUPS, size, strict=True) if n >= SMALLEST_GROUP] or ["all"]
-    place = _completed_groups(data.last, np.array(names, object))
-    n = np.bincount(place, minlength=len(names))
-    likelihood = replace(found, bank=replace(found.bank, groups=_standard(names))).likelihood(data)
-    mean, variance = np.empty(len(place)), np.empty(len(place))
-    mu, sd = np.zeros(len(names)), np.ones(len(names))
-    for _ in range(500):
-        kernels.moments_under_normal_priors(
-            likelihood.value, likelihood.node, mu[place], sd[place], mean, variance, np.empty((0, 0), np.float32)
-        )
-        new = np.bincount(place, mean, len(names)) / n
-        spread = np.sqrt(np.bincount(place, variance + (mean - new[place]) ** 2, len(names)) / n)
-        change = max(np.abs(new - mu).max(), np.abs(spread - sd).max())
-        mu, sd = new, np.maximum(spread, 0.05)
-        if change < 1e-5:
-            break
-    groups = pd.DataFrame({"group": names, "mean": mu, "sd": sd, "n": n})
-    return replace(found, bank=replace(found.bank, groups=groups))
-
-
-def _standard(names: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"group": names, "mean": 0.0, "sd": 1.0})
-
-
-def on_scale(found: LongitudinalBank, scale: float, shift: float) -> LongitudinalBank:
-    """The bank with abilities ``scale`` × ability + ``shift``; errors of a link are not added."""
-    from dagster_project.stats.item_response import linking
-
-    gains, courses = found.gains.copy(), found.courses.copy()
-    for name in ("gain", "gain_se", "shrunken_gain", "shrunken_se"):
-        gains[name] = scale * gains[name]
-    courses["location"] = scale * courses["location"] + shift
-    courses["location_se"], courses["shared_se"] = scale * courses["location_se"], scale * courses["shared_se"]
-    facts = {name: scale * value if name in _LENGTHS else value for name, value in found.facts.items()}
-    return replace(
-        found, bank=linking.on_scale(found.bank, scale, shift), courses=courses, gains=gains, facts=facts,
-        covariance=scale**2 * found.covariance,
-    )  # fmt: skip
-
-
-_LENGTHS = {"gain_mean", "gain_sd", "course_sd", "item_sd", "taken_sd", "residual_sd"}
-
-
 def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
     """Put new items of known courses on the scale of a bank, whose own items, courses and gains stay as they are.
 
-    Fixed-parameter calibration (Kim 2006, multiple EM cycles): persons keep the prior of their group. A new item has its
-    course's location and the spread of items around it as a prior.
+    Fixed-parameter calibration (Kim 2006, multiple EM cycles): persons keep the prior of their group. A new item has
+    its course's location and the spread of items around it as a prior.
 
     Args:
         data: from `histories` with ``items`` the bank and ``with_new``; its new items belong to courses of the bank.
@@ -1009,12 +533,12 @@ def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
     group = found.groups_of(data)
     mean, sd = (found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
     grid = Grid(found.bank.nodes)
-    spot, share, low, high = _places(offset, grid.spacing)
+    spot, share, low, high = places(offset, grid.spacing)
     n = len(data.persons)
     windows = np.zeros(n, np.int16), np.full(n, grid.nodes, np.int16)
     moments, scores = (np.empty(n), np.empty(n)), np.empty(len(data.row), np.float32)
     for _ in range(MOST_PASSES):
-        tables = _Tables(slope, step, data.layout, grid, low, high)
+        tables = MovedTables(slope, step, data.layout, grid, low, high)
         counts = np.empty_like(tables.log_p)
         kernels.expect(
             data.start, data.row, spot, share, tables.log_p, tables.score, mean, sd, grid.node, *windows, counts,
@@ -1029,35 +553,15 @@ def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
             break
     widest = int(steps.max())
     gradient, hessian = np.zeros((len(items), widest + 1)), np.zeros((len(items), widest + 1, widest + 1))
-    item_kernels.item_derivatives(
-        slope, step, data.layout.step_start, prior, by_node, tables.node, gradient, hessian
-    )
+    item_kernels.item_derivatives(slope, step, data.layout.step_start, prior, by_node, tables.node, gradient, hessian)
     covariances = np.full((len(items), widest + 1, widest + 1), np.nan)
     for i in np.flatnonzero(new):
         m = steps[i]
         inverse = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
         inverse[1:, 1:] += (slope[i] * error[i]) ** 2
         covariances[i, : m + 1, : m + 1] = inverse
-    frame = _item_frame(data, slope, step, covariances)
+    frame = item_frame(data, slope, step, covariances)
     frame.insert(1, "course", data.courses[data.course_of_item])
     added = frame[new]
     together = pd.concat([found.bank.items, added], ignore_index=True).sort_values("item", ignore_index=True)
     return replace(found, bank=replace(found.bank, items=together))
-
-
-def _item_frame(data: Histories, slope: np.ndarray, step: np.ndarray, covariances: np.ndarray) -> pd.DataFrame:
-    """Items as `ItemBank` has them, from the covariance of (slope, steps) of each."""
-    import pandas as pd
-
-    observed = data.layout.observed
-    frame = {"item": data.items, "slope": slope, "slope_se": np.sqrt(covariances[:, 0, 0])}
-    # A graded item's steps keep the numbers of the categories that they lead to.
-    for k in range(1, max(int(seen[-1]) for seen in observed) + 1):
-        at = np.array([np.flatnonzero(seen[1:] == k)[0] if (seen[1:] == k).any() else -1 for seen in observed])
-        has = np.flatnonzero(at >= 0)
-        value = np.full((3, len(observed)), np.nan)
-        value[0, has] = step[data.layout.step_start[:-1][has] + at[has]]
-        value[1, has] = np.sqrt(covariances[has, at[has] + 1, at[has] + 1])
-        value[2, has] = covariances[has, 0, at[has] + 1]
-        frame[f"intercept_{k}"], frame[f"intercept_{k}_se"], frame[f"slope_intercept_{k}_cov"] = value
-    return pd.DataFrame(frame | {"n": data.counts.sum(axis=1)})

@@ -60,7 +60,7 @@ def _add_answers(first, last, row, place, share, table, low, weight):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _posterior(first, last, row, place, share, table, mean, sd, node, low, high, weight):
-    """Posterior of one person into ``weight[low:high]``; returns low, high, log likelihood (windows as in `kernels`)."""
+    """Posterior of one person into ``weight[low:high]``; returns low, high, log likelihood, as in `kernels`."""
     nodes = node.size
     precision = 0.5 / (sd * sd)
     while True:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.stats.item_response.longitudinal import Histories, LongitudinalBank
+from dagster_project.stats.item_response.histories import Histories
+from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +45,11 @@ def abilities_by_quarter(
     total = np.r_[0.0, np.cumsum(gain[data.done])]
     first = data.done_start[who]
     ability = mean[who] - (total[first + data.last[who]] - total[first + completed])
-    variance = np.empty(len(at))
+    # The k-th quarters of all persons together.
     number = np.arange(len(at)) - np.searchsorted(who, who)
-    for k in range(int(number.max(initial=-1)) + 1):
-        rows = np.flatnonzero(number == k)
-        then = data.last.copy()
-        then[who[rows]] = completed[rows]
-        variance[rows] = bank.error_variance(data, mean, prior_sd, at=then)[who[rows]]
+    then = np.tile(data.last, (int(number.max(initial=-1)) + 1, 1))
+    then[number, who] = completed
+    variance = bank.error_variance(data, mean, prior_sd, at=then)[number, who]
     return pd.DataFrame(
         {
             "person": who,
@@ -91,7 +90,7 @@ def organization_gains(
     if not len(both):
         return pd.DataFrame(columns=columns)
     member, names = pd.factorize(of[kept].to_numpy(object), sort=True)
-    sides = [_measured(bank, data.select(np.flatnonzero(np.isin(data.persons, both)))) for data in (before, after)]
+    sides = [_Measured(bank, data.select(np.flatnonzero(np.isin(data.persons, both)))) for data in (before, after)]
     weight = 1.0 / (sides[0].variance + sides[1].variance)
     change = sides[1].mean - sides[0].mean
     total = np.bincount(member, weight, len(names))
@@ -107,7 +106,7 @@ def organization_gains(
     )
 
 
-class _measured:
+class _Measured:
     """Abilities at the last of some answers as the answers alone have them."""
 
     def __init__(self, bank: LongitudinalBank, data: Histories):

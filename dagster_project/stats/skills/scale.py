@@ -1,9 +1,9 @@
-"""One skill: from answers, completions and enrolments to a scale, and from a scale to what is said about its questions.
+"""One skill: from answers, completions and enrolments to a scale, and from it to what is said about its questions.
 
-Who takes a course is not drawn by lot. The regression of the calibration therefore knows of each learner how many courses
-of which level they took, which ones, how they answered in other skills, and how those answered in other skills who took
-the same courses. It knows no country, education or employer: these would explain ability, not who answers what, and a
-score must not rest on them.
+Who takes a course is not drawn by lot. The regression of the calibration therefore knows of each learner how many
+courses of which level they took, which ones, how they answered in other skills, and how those answered in other skills
+who took the same courses. It knows no country, education or employer: these would explain ability, not who answers
+what, and a score must not rest on them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from dagster_project.stats.item_response.fit import (
     differential_functioning,
     residual_correlations,
 )
-from dagster_project.stats.item_response.longitudinal import (
-    Histories,
-    LongitudinalBank,
-    add_items,
-    calibrate_longitudinal,
-    histories,
-)
+from dagster_project.stats.item_response.histories import Histories, histories
+from dagster_project.stats.item_response.longitudinal import add_items, calibrate_longitudinal
+from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +73,9 @@ class SkillAnswers:
 class OtherScores:
     """How learners answer beside one skill: residuals of share = learner + question, summed by learner and skill."""
 
-    def __init__(self, learner: np.ndarray, question: np.ndarray, skill: np.ndarray, share: np.ndarray, passes: int = 8):
+    def __init__(
+        self, learner: np.ndarray, question: np.ndarray, skill: np.ndarray, share: np.ndarray, passes: int = 8
+    ):
         """Arrays of shape (answers,): numbers from 0 of learners, questions and skills; share of the points, 0 to 1."""
         learners, questions = int(learner.max()) + 1, int(question.max()) + 1
         asked = np.maximum(np.bincount(question, minlength=questions), 1)
@@ -194,7 +192,7 @@ def build_scale(skill: SkillAnswers, *, largest_error: float = LARGEST_LOCATION_
     loose = "standard error " + courses["location_se"].map("{:.2f}".format)
     loose += f" of the course's location: at most {largest_error:.2f} is needed"
     apart = "no learner answered here and in the courses on the scale"
-    courses["reason"] = np.where(courses["is_on_scale"], None, np.where(courses["is_linked"], loose, apart))
+    courses["reason"] = loose.where(courses["is_linked"], apart).astype(object).where(~courses["is_on_scale"], None)
     if not courses["is_on_scale"].any():
         best = courses["location_se"].min()
         return Scale(

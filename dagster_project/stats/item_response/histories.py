@@ -1,0 +1,206 @@
+"""Answers and completed courses of each person, by day: what a scale of abilities that move is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dagster_project.stats.item_response.bank import ItemBank
+from dagster_project.stats.item_response.responses import Layout, count_categories, label, lay_out, whole_numbers
+
+ALL_EQUAL = "all answers are equal: they say nothing about difficulty"
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Answers and completed courses of each person, by day.
+
+    Attributes:
+        persons, items, courses, learned: labels, ascending; ``learned``: courses that can have a gain.
+        layout: table rows of the items.
+        start (persons + 1,), row (answers,): rows of each person's answers.
+        before (answers,): how many of the person's completions lie on an earlier day than the answer.
+        day (answers,): days.
+        done_start (persons + 1,), done (completions,): completed courses of each person by day, as places in
+            ``learned``.
+        last (persons,): completions that lie before the person's last answer.
+        course_of_item (items,): places in ``courses``: where most answers to the item were given.
+        notes: lines of a report: what was left out.
+    """
+
+    persons: np.ndarray
+    items: np.ndarray
+    courses: np.ndarray
+    learned: np.ndarray
+    layout: Layout
+    start: np.ndarray
+    row: np.ndarray
+    before: np.ndarray
+    day: np.ndarray
+    done_start: np.ndarray
+    done: np.ndarray
+    last: np.ndarray
+    course_of_item: np.ndarray
+    counts: np.ndarray
+    notes: tuple = ()
+
+    @property
+    def item_of_row(self) -> np.ndarray:
+        """Item of each table row."""
+        return np.repeat(np.arange(len(self.items)), np.diff(self.layout.step_start) + 1)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Answers of each person."""
+        return np.diff(self.start)
+
+    def select(self, persons: np.ndarray) -> Histories:
+        """Only the persons at these places, ascending."""
+        chosen = np.zeros(len(self.persons), bool)
+        chosen[persons] = True
+        n, d = np.repeat(chosen, self.answers), np.repeat(chosen, np.diff(self.done_start))
+        return replace(
+            self,
+            persons=self.persons[chosen],
+            start=np.r_[0, np.cumsum(self.answers[chosen])],
+            row=self.row[n],
+            before=self.before[n],
+            day=self.day[n],
+            done_start=np.r_[0, np.cumsum(np.diff(self.done_start)[chosen])],
+            done=self.done[d],
+            last=self.last[chosen],
+        )
+
+
+def histories(
+    person, item, response, course, day, done_person, done_course, done_day, *, items: ItemBank | None = None,
+    learned=None, with_new: bool = False,
+) -> Histories:  # fmt: skip
+    """Arrange answers and completions.
+
+    Args:
+        person, item, response, course, day (arrays of shape (answers,)): as for `calibration.calibrate`; the course
+            that asked, and whole days.
+        done_person, done_course, done_day (arrays of shape (completions,)): who completed which course when. It counts
+            for answers of later days: the quiz that completes a course is still part of it. Of several completions of
+            a course the first one counts; persons without answers do not.
+        items: the bank whose items are known, to score; others are left out, or follow behind them (``with_new``).
+            Without it, the items of the answers.
+        learned: courses that can have a gain; those of the completions if not given.
+
+    Raises:
+        ValueError: unusable input; a person who answered an item twice.
+    """
+    import pandas as pd
+
+    people, asked, where = label(person, "person"), label(item, "item"), label(course, "course")
+    n = len(people.codes)
+    answer = whole_numbers(response, n)
+    if not len(asked.codes) == len(where.codes) == n:
+        raise ValueError(f"person has {n} elements, item {len(asked.codes)}, course {len(where.codes)}")
+    counts = count_categories(asked, answer)
+    notes = []
+    layout, position = lay_out(asked.values[:0], counts[:0]), np.full(len(asked.values), -1)
+    if items is not None:
+        layout, _ = items.parameters()
+        position = pd.Index(layout.items).get_indexer(asked.values)
+    if items is None or with_new:
+        fresh = np.flatnonzero(position < 0)
+        single = (counts[fresh] > 0).sum(axis=1) < 2
+        notes = [("item", asked.values[i], int(counts[i].sum()), ALL_EQUAL) for i in fresh[single]]
+        usable = fresh[~single]
+        added = lay_out(asked.values[usable], counts[usable])
+        position[usable] = len(layout.items) + np.arange(len(usable))
+        layout = added if items is None else _behind(layout, added)
+    kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
+    kept_counts[position[position >= 0]] = counts[position >= 0]
+    row = layout.row_of(position, counts.shape[1])[asked.codes, answer]
+    kept = row >= 0
+    day = np.asarray(day).astype(np.int32)
+    order = np.lexsort((row[kept], day[kept], people.codes[kept]))
+    at = np.flatnonzero(kept)[order]
+    who, row, day = people.codes[at], row[at], day[at]
+    present = np.zeros(len(people.values), bool)
+    present[who] = True
+    place_of = np.cumsum(present) - 1
+    who = place_of[who]
+    persons = people.values[present]
+    twice = _first_twice(who, position[asked.codes[at]])
+    if twice is not None:
+        raise ValueError(
+            f"person {persons[who[twice]]} has more than one response to item {asked.values[asked.codes[at][twice]]}; "
+            "keep one, usually the first attempt"
+        )
+    start = np.searchsorted(who, np.arange(len(persons) + 1))
+    course_of_item = _home(position[asked.codes], where.codes, len(layout.items))
+    homes = np.unique(course_of_item[course_of_item >= 0])
+    course_of_item = np.searchsorted(homes, course_of_item)
+
+    done = pd.DataFrame({"course": np.asarray(done_course, object), "day": np.asarray(done_day, np.int64)})
+    done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person, object)))
+    done = done[done["person"] >= 0].sort_values(["person", "day", "course"], kind="stable")
+    done = done.drop_duplicates(["person", "course"])
+    learned = np.unique(done["course"].to_numpy(object)) if learned is None else np.asarray(learned, object)
+    done["gain"] = pd.Index(learned).get_indexer(done["course"])
+    done = done[done["gain"] >= 0]
+    by = done["person"].to_numpy(np.int64)
+    done_start = np.searchsorted(by, np.arange(len(persons) + 1))
+    low = min(int(day.min(initial=0)), int(done["day"].min()) if len(done) else 0)
+    span = 2 + max(int(day.max(initial=0)), int(done["day"].max()) if len(done) else 0) - low
+    keys = by * span + (done["day"].to_numpy(np.int64) - low)
+    before = np.searchsorted(keys, who.astype(np.int64) * span + (day - low), side="left") - done_start[who]
+    last = np.zeros(len(persons), np.int64)
+    last[who] = before  # the last of each person's answers is written last
+    return Histories(
+        persons, layout.items, where.values[homes], learned, layout, start.astype(np.int64), row.astype(np.int32),
+        before.astype(np.int16), day, done_start.astype(np.int64), done["gain"].to_numpy(np.int32), last,
+        course_of_item, kept_counts, tuple(notes),
+    )  # fmt: skip
+
+
+def _behind(first: Layout, second: Layout) -> Layout:
+    """The items of both layouts, one behind the other."""
+    return Layout(
+        np.concatenate([first.items, second.items]),
+        first.observed + second.observed,
+        np.concatenate([first.step_start, first.step_start[-1] + second.step_start[1:]]),
+    )
+
+
+def _first_twice(who: np.ndarray, item: np.ndarray) -> int | None:
+    key = who.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    order = np.argsort(key, kind="stable")
+    same = np.flatnonzero(np.diff(key[order]) == 0)
+    return int(order[same[0] + 1]) if len(same) else None
+
+
+def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
+    """Course with most answers of each item, the first of equals; items without answers: -1."""
+    known = item >= 0
+    courses = int(course.max(initial=0)) + 1
+    pair, n = np.unique(item[known].astype(np.int64) * courses + course[known], return_counts=True)
+    home = np.full(items, -1)
+    order = np.lexsort((-pair, n))
+    home[pair[order] // courses] = pair[order] % courses
+    return home
+
+
+def pieces(data: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Connected piece of each person and each course: 0 is the one with most answers."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    course = data.course_of_item[data.item_of_row][data.row]
+    who = np.repeat(np.arange(len(data.persons)), data.answers)
+    n = len(data.persons)
+    pair = np.unique(who * np.int64(len(data.courses)) + course)
+    graph = csr_array(
+        (np.ones(len(pair)), (pair // len(data.courses), n + pair % len(data.courses))),
+        shape=(n + len(data.courses),) * 2,
+    )
+    _, part = connected_components(graph, directed=False)
+    weight = np.bincount(part[:n], data.answers, minlength=part.max() + 1)
+    rank = np.empty(len(weight), int)
+    rank[np.argsort(-weight, kind="stable")] = np.arange(len(weight))
+    return rank[part[:n]], rank[part[n:]]
