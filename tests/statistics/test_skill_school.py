@@ -16,7 +16,7 @@ from scipy.stats import norm
 from dagster_project.contracts.source import read_contracts
 from dagster_project.settings import REPOSITORY
 from tests.skill_school import CHECK, PARTNER_COURSE, PARTNER_LEARNERS, make_school, write_landing
-from tests.skill_school_oracle import FEWEST_MEMBERS, agreement, in_planted_unit, oracle
+from tests.skill_school_oracle import FEWEST_ANSWERS, agreement, in_planted_unit, oracle
 from tests.skill_school_product import by_slopes, measured
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -200,6 +200,21 @@ def test_the_product_comes_as_near_as_who_knows_the_questions(product):
     assert (by_skill["r_organizations"] >= 0.97).all()
     assert by_skill["held"].between(0.88, 0.93).all()
     assert (ratio["on_scale"] > 0.85).all()
+
+
+@pytest.mark.parametrize("learners", [1000, 300])
+def test_bands_of_a_small_school_are_honest(learners):
+    """All four skills have a scale; what it is less certain of, it says."""
+    parts = []
+    for seed in SEEDS:
+        made = make_school(seed, learners)
+        scores = by_slopes(made, measured(made))
+        parts.append(scores[scores["answers"] >= FEWEST_ANSWERS])
+    scores = pd.concat(parts)
+    assert scores["skill"].nunique() == 4
+    held = ((scores["mean"] - scores["at_last_answer"]).abs() <= 1.645 * scores["sd"]).mean()
+    print(f"\n{learners} learners: bands hold {held:.3f} of {len(scores)}")
+    assert 0.88 <= held <= 0.93
 
 
 def test_the_course_whose_learners_took_nothing_else_is_apart(school):

@@ -63,9 +63,10 @@ def test_order_of_the_rows_does_not_matter():
 
 def test_people_who_share_no_course_are_pieces_of_their_own():
     apart = pd.DataFrame([("di", "q8", 0, "Z", 3), ("ed", "q8", 1, "Z", 3)], columns=ANSWERS.columns)
-    persons, courses = pieces(arranged(pd.concat([ANSWERS, apart])))
+    persons, courses, taken_by = pieces(arranged(pd.concat([ANSWERS, apart])))
     assert persons.tolist() == [0, 0, 0, 1, 1]
     assert courses.tolist() == [0, 0, 1]
+    assert taken_by.tolist() == [3, 2, 2]
 
 
 def bank(gain=0.4, covariance=None):

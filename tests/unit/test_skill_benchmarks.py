@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank
+from dagster_project.analyses.skills.banks import StoredBank, latest_bank, save_bank, unused_version
 from dagster_project.base.errors import StoreError
 from dagster_project.report import skill_benchmarks
 from dagster_project.settings import Settings
@@ -146,12 +146,14 @@ def test_a_frozen_bank_is_never_changed_and_never_from_the_future(tmp_path):
     settings = Settings(home=tmp_path)
     items = pd.DataFrame({"item": ["q"], "slope": [1.0]})
     for version, day in (("2025-01-31", date(2025, 1, 31)), ("2025-03-02", date(2025, 3, 2))):
-        save_bank(settings, "uni", "uni:S/1", StoredBank(version, day, day, {"iterations": 3}, {"items": items}))
+        save_bank(settings, "uni", "uni:S/1", StoredBank(version, day, day, 49, {"iterations": 3}, {"items": items}))
     assert latest_bank(settings, "uni", "uni:S/1", date(2025, 3, 1)).version == "2025-01-31"
     assert latest_bank(settings, "uni", "uni:S/1", date(2025, 3, 2)).facts == {"iterations": 3}
     assert latest_bank(settings, "uni", "uni:S/1", date(2024, 12, 31)) is None
+    assert unused_version(settings, "uni", "uni:S/1", date(2025, 3, 2)) == "2025-03-02.1"
+    assert unused_version(settings, "uni", "uni:S/1", date(2025, 3, 3)) == "2025-03-03"
     with pytest.raises(StoreError, match="never changed"):
-        save_bank(settings, "uni", "uni:S/1", StoredBank("2025-03-02", date(2025, 3, 2), date(2025, 3, 2)))
+        save_bank(settings, "uni", "uni:S/1", StoredBank("2025-03-02", date(2025, 3, 2), date(2025, 3, 2), 49))
 
 
 def test_a_recommended_course_suits_the_members_has_a_gain_and_is_not_taken_yet():

@@ -94,6 +94,8 @@ def histories(
     """
     import pandas as pd
 
+    from dagster_project.stats.item_response.response_kernels import first_duplicate
+
     people, asked, where = label(person, "person"), label(item, "item"), label(course, "course")
     n = len(people.codes)
     answer = whole_numbers(response, n)
@@ -126,13 +128,14 @@ def histories(
     place_of = np.cumsum(present) - 1
     who = place_of[who]
     persons = people.values[present]
-    twice = _first_twice(who, position[asked.codes[at]])
-    if twice is not None:
+    start = np.searchsorted(who, np.arange(len(persons) + 1))
+    item_of_row = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
+    twice = first_duplicate(start, row, item_of_row, np.full(len(layout.items), -1, np.int64))
+    if twice[0] >= 0:
         raise ValueError(
-            f"person {persons[who[twice]]} has more than one response to item {asked.values[asked.codes[at][twice]]}; "
+            f"person {persons[twice[0]]} has more than one response to item {layout.items[twice[1]]}; "
             "keep one, usually the first attempt"
         )
-    start = np.searchsorted(who, np.arange(len(persons) + 1))
     course_of_item = _home(position[asked.codes], where.codes, len(layout.items))
     homes = np.unique(course_of_item[course_of_item >= 0])
     course_of_item = np.searchsorted(homes, course_of_item)
@@ -168,13 +171,6 @@ def _behind(first: Layout, second: Layout) -> Layout:
     )
 
 
-def _first_twice(who: np.ndarray, item: np.ndarray) -> int | None:
-    key = who.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(np.diff(key[order]) == 0)
-    return int(order[same[0] + 1]) if len(same) else None
-
-
 def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
     """Course with most answers of each item, the first of equals; items without answers: -1."""
     known = item >= 0
@@ -186,21 +182,16 @@ def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
     return home
 
 
-def pieces(data: Histories) -> tuple[np.ndarray, np.ndarray]:
-    """Connected piece of each person and each course: 0 is the one with most answers."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
+def pieces(data: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Connected piece of each person and of each course, 0 the one with most answers; and persons of each course."""
+    from dagster_project.stats.item_response.longitudinal_kernels import join_courses
 
-    course = data.course_of_item[data.item_of_row][data.row]
-    who = np.repeat(np.arange(len(data.persons)), data.answers)
-    n = len(data.persons)
-    pair = np.unique(who * np.int64(len(data.courses)) + course)
-    graph = csr_array(
-        (np.ones(len(pair)), (pair // len(data.courses), n + pair % len(data.courses))),
-        shape=(n + len(data.courses),) * 2,
-    )
-    _, part = connected_components(graph, directed=False)
-    weight = np.bincount(part[:n], data.answers, minlength=part.max() + 1)
-    rank = np.empty(len(weight), int)
-    rank[np.argsort(-weight, kind="stable")] = np.arange(len(weight))
-    return rank[part[:n]], rank[part[n:]]
+    course_of_row = data.course_of_item[data.item_of_row].astype(np.int64)
+    part = np.arange(len(data.courses))
+    persons = np.zeros(len(data.courses), np.int64)
+    join_courses(data.start, data.row, course_of_row, part, persons)
+    of_person = part[course_of_row[data.row[data.start[:-1]]]]
+    weight = np.bincount(of_person, data.answers, minlength=len(part))
+    rank = np.empty(len(part), int)
+    rank[np.argsort(-weight, kind="stable")] = np.arange(len(part))
+    return rank[of_person], rank[part], persons

@@ -235,10 +235,10 @@ class _Estimation:
         )  # fmt: skip
         old_difficulty = self._difficulties(state)
         phi = np.concatenate([state.location, state.gain, state.gamma])
-        centre, precision = self._random_effects(state)
-        information[np.diag_indices(self.size)] += precision
+        prior_gradient, precision = self._prior(state, phi)
+        information += precision
         factor, lower = cho_factor(information, lower=True, overwrite_a=True, check_finite=False)
-        change = cho_solve((factor, lower), gradient - precision * (phi - centre), check_finite=False)
+        change = cho_solve((factor, lower), gradient + prior_gradient, check_finite=False)
         change = np.clip(change, -LARGEST_STEP, LARGEST_STEP)
         if fresh:
             (invert,) = get_lapack_funcs(("potri",), (factor,))
@@ -295,39 +295,38 @@ class _Estimation:
         prior[:, 3] = slope * np.sqrt(state.item_variance + graded)
         return prior
 
-    def _level_means(self, location: np.ndarray, variance: np.ndarray, state: _State) -> np.ndarray:
-        weight = 1.0 / (state.course_variance + variance)
-        return (np.bincount(self.levels, weight * location) / np.bincount(self.levels, weight))[self.levels]
+    def _prior(self, state: _State, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and precision matrix of the normal priors of locations, gains and regression.
 
-    def _random_effects(self, state: _State) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and precision of the normal priors of locations, gains and regression."""
-        known = self.covariance.diagonal()[: self.courses]
+        The means of levels (flat) and of the gains are integrated out: estimating them in turn with what they are the
+        means of would go on for long.
+        """
+        c, g = slice(self.courses), slice(self.courses, self.courses + self.gains)
         by_kind = np.array([DENSE_VARIANCE, state.taken_variance, PIECE_VARIANCE])
-        centre = np.concatenate(
-            [
-                self._level_means(state.location, known, state),
-                np.full(self.gains, state.gain_mean),
-                np.zeros(len(self.kind)),
-            ]
-        )
-        variance = np.concatenate(
-            [
-                np.full(self.courses, state.course_variance),
-                np.full(self.gains, state.gain_variance),
-                by_kind[self.kind] if len(self.kind) else np.empty(0),
-            ]
-        )
-        return centre, 1.0 / variance
+        precision = np.zeros((self.size, self.size))
+        same = self.levels[:, None] == self.levels[None, :]
+        precision[c, c] = (np.eye(self.courses) - same / same.sum(axis=1)) / state.course_variance
+        shared = GAIN_MEAN_VARIANCE / (state.gain_variance + GAIN_MEAN_VARIANCE * self.gains)
+        precision[g, g] = (np.eye(self.gains) - shared) / state.gain_variance
+        rest = np.arange(self.courses + self.gains, self.size)
+        precision[rest, rest] = 1.0 / by_kind[self.kind] if len(self.kind) else 0.0
+        centre = np.zeros(self.size)
+        centre[g] = GAIN_MEAN
+        return -precision @ (phi - centre), precision
 
     def _variances(self, state: _State, error: np.ndarray) -> None:
         """Empirical Bayes: between-effect variances from the effects and how well each is known."""
-        c, g, r = np.split(error, [self.courses, self.courses + self.gains])
-        centre = self._level_means(state.location, c, state)
-        several = np.bincount(self.levels)[self.levels] > 1
-        lost = (np.bincount(self.levels) > 1).sum()
+        _, g, r = np.split(error, [self.courses, self.courses + self.gains])
+        size = np.bincount(self.levels)
+        several = size[self.levels] > 1
+        same = (self.levels[:, None] == self.levels[None, :]) / size[self.levels][:, None]
+        from_mean = np.eye(self.courses) - same
+        known = self.covariance[: self.courses, : self.courses] * (error[0] / self.covariance[0, 0])
+        deviation = np.einsum("ij,jk,ik->i", from_mean, known, from_mean)
         state.course_variance = _between(
-            (state.location - centre)[several], c[several], state.course_variance, COURSE_PRIOR, lost
-        )
+            (from_mean @ state.location)[several], deviation[several], state.course_variance, COURSE_PRIOR,
+            int((size > 1).sum()),
+        )  # fmt: skip
         if self.gains:
             precision = self.gains / state.gain_variance
             state.gain_mean = (state.gain.sum() / state.gain_variance + GAIN_MEAN / GAIN_MEAN_VARIANCE) / (
@@ -402,10 +401,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
 
     weight = by_item / np.maximum(by_course[data.course_of_item], 1e-9)
     of_slopes = np.bincount(data.course_of_item, weight**2 * by_slope, len(data.courses))
-    persons = np.zeros(len(data.courses), np.int64)
-    who = np.repeat(np.arange(len(data.persons)), data.answers)
-    pair = np.unique(who * np.int64(len(data.courses)) + estimation.course_of_row[data.row])
-    np.add.at(persons, pair % len(data.courses), 1)
+    _, piece, persons = pieces(data)
     courses = pd.DataFrame(
         {
             "course": data.courses,
@@ -415,7 +411,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
             "location": (np.bincount(data.course_of_item, weight * estimation._difficulties(state)) - shift) / unit,
             "location_se": np.sqrt(errors[: estimation.courses] + of_slopes) / unit,
             "shared_se": np.sqrt(shared) / unit,
-            "is_linked": pieces(data)[1] == 0,
+            "is_linked": piece == 0,
         }
     )
     facts = {

@@ -352,3 +352,27 @@ def widen(weight, spacing, sd):
             for k in range(2 * reach + 1):
                 at = min(max(q + k - reach, 0), nodes - 1)
                 weight[j, at] += mix * old[q] * kernel[k] / total
+
+
+@njit(cache=True, nogil=True)
+def join_courses(start, row, course_of_row, parent, persons):
+    """Union of the courses that share a person into ``parent`` (courses,), and ``persons`` of each course."""
+    seen = np.full(parent.size, -1, np.int64)
+    for j in range(start.size - 1):
+        for t in range(start[j], start[j + 1]):
+            c = course_of_row[row[t]]
+            if seen[c] == j:
+                continue
+            seen[c] = j
+            persons[c] += 1
+            a = course_of_row[row[start[j]]]
+            while parent[a] != a:
+                a = parent[a]
+            while parent[c] != c:
+                c = parent[c]
+            parent[max(a, c)] = min(a, c)
+    for c in range(parent.size):
+        a = c
+        while parent[a] != a:
+            a = parent[a]
+        parent[c] = a
