@@ -102,6 +102,7 @@ class Rule:
 _WHOLE = Rule("true")
 _OPERATOR = Rule(None, "tells how the whole warehouse does, all consumers together")
 _EVERYWHERE = Rule(None, "tells of its learners what they did everywhere, other programs included")
+_ADMITS = Rule(None, "tells which programs admitted a learner: an employer learns what they can, not what they study")
 _TOGETHER = Rule(None, "counts the learners of all programs and organizations together")
 _OF_PROGRAMS = Rule(None, "is about programs, and an organization has none")
 _TOLD_TO_UNIVERSITY = (
@@ -145,6 +146,9 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     ),
     "marts.mart_learner_skill": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
     "analytics.skill_abilities": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
+    "analytics.skill_next_questions": (_EVERYWHERE, _ADMITS),
+    "analytics.skill_next_courses": (_EVERYWHERE, _ADMITS),
+    "learners.next_steps": (_EVERYWHERE, _ADMITS),
     "learners.learner_skills": (
         _EVERYWHERE,
         Rule(
