@@ -129,6 +129,26 @@ def test_nobody_is_sent_to_a_course_that_they_take_or_may_not_take(built):
     }
 
 
+def test_where_nobody_has_an_ability_the_tables_are_empty(built, settings):
+    settings.build_database.parent.mkdir(parents=True, exist_ok=True)
+    settings.build_database.write_bytes(built.build_database.read_bytes())
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("delete from analytics.skill_abilities")
+    assert dg.materialize([skill_next_steps, *CHECKS], resources={"warehouse": WarehouseResource()}).success
+    assert Warehouse(settings).row_counts([NEXT_QUESTIONS, NEXT_COURSES]) == {NEXT_QUESTIONS: 0, NEXT_COURSES: 0}
+
+
+def test_a_skill_without_questions_to_ask_or_courses_with_a_gain_still_has_reasons(built, settings):
+    settings.build_database.parent.mkdir(parents=True, exist_ok=True)
+    settings.build_database.write_bytes(built.build_database.read_bytes())
+    with duckdb.connect(str(settings.build_database)) as connection:
+        connection.execute("update analytics.skill_items set is_misfit = true")
+        connection.execute("delete from analytics.skill_course_gains")
+    assert dg.materialize([skill_next_steps, *CHECKS], resources={"warehouse": WarehouseResource()}).success
+    assert Warehouse(settings).row_count(NEXT_QUESTIONS) == 0
+    assert Warehouse(settings).read(NEXT_COURSES)["reason"].tolist() == ["no course with a known gain"] * 3
+
+
 def test_nothing_is_left_of_a_learner_who_was_erased(built, settings):
     settings.build_database.parent.mkdir(parents=True, exist_ok=True)
     settings.build_database.write_bytes(built.build_database.read_bytes())
