@@ -146,9 +146,6 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     ),
     "marts.mart_learner_skill": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
     "analytics.skill_abilities": (_EVERYWHERE, Rule("learner_key in (from scope_learner_key)")),
-    "analytics.skill_next_questions": (_EVERYWHERE, _ADMITS),
-    "analytics.skill_next_courses": (_EVERYWHERE, _ADMITS),
-    "learners.next_steps": (_EVERYWHERE, _ADMITS),
     "learners.learner_skills": (
         _EVERYWHERE,
         Rule(
@@ -156,6 +153,9 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
             emptied=("has_profile", "target_role", "education_level"),
         ),
     ),
+    "analytics.skill_next_questions": (_EVERYWHERE, _ADMITS),
+    "analytics.skill_next_courses": (_EVERYWHERE, _ADMITS),
+    "learners.next_steps": (_EVERYWHERE, _ADMITS),
     # The recommended course may be of any program: it is the catalogue's.
     "analytics.skill_gaps": (None, Rule("organization_key in (from scope_organization_key)")),
     "analytics.skill_scales": (_WHOLE, _WHOLE),
