@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from dagster_project.analyses.skills.practice import NEXT_COURSES, NEXT_QUESTIONS
-from dagster_project.analyses.tables import write_frames
+from dagster_project.analyses.tables import CONTRACTS, write_frames
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.defs.resources import WarehouseResource
 from dagster_project.defs.skills import checks
@@ -90,7 +90,8 @@ def built(tmp_path_factory) -> Iterator[Settings]:
             ("skill_items", items()),
             ("skill_course_gains", gains()),
         ):
-            write_frames(store, f"analytics.{table}", [frame])
+            required = [x.name for x in CONTRACTS[f"analytics.{table}"].columns if x.required and x.name not in frame]
+            write_frames(store, f"analytics.{table}", [frame.assign(**dict.fromkeys(required, 0))])
         result = dg.materialize([skill_next_steps, *CHECKS], resources={"warehouse": WarehouseResource()})
         assert result.success
         evaluations = result.get_asset_check_evaluations()
