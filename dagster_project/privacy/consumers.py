@@ -102,6 +102,7 @@ class Rule:
 _WHOLE = Rule("true")
 _OPERATOR = Rule(None, "tells how the whole warehouse does, all consumers together")
 _EVERYWHERE = Rule(None, "tells of its learners what they did everywhere, other programs included")
+_ADMITS = Rule(None, "tells which programs admitted a learner: an employer learns what they can, not what they study")
 _TOGETHER = Rule(None, "counts the learners of all programs and organizations together")
 _OF_PROGRAMS = Rule(None, "is about programs, and an organization has none")
 _TOLD_TO_UNIVERSITY = (
@@ -153,6 +154,9 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
             emptied=("has_profile", "target_role", "education_level"),
         ),
     ),
+    "analytics.skill_next_questions": (_EVERYWHERE, _ADMITS),
+    "analytics.skill_next_courses": (_EVERYWHERE, _ADMITS),
+    "learners.next_steps": (_EVERYWHERE, _ADMITS),
     # The recommended course may be of any program: it is the catalogue's.
     "analytics.skill_gaps": (None, Rule("organization_key in (from scope_organization_key)")),
     "analytics.skill_scales": (_WHOLE, _WHOLE),

@@ -60,6 +60,10 @@ WHOLLY = {
         "courses for skill gaps: none for {all} gaps",
         ("course_key is not null", "reason", "true"),
     ),
+    "analytics.skill_next_courses": (
+        "courses to take next: none for {all} learners by skill",
+        ("course_key is not null", "reason", "true"),
+    ),
 }
 """Told where no row of a source holds an answer."""
 ABSENT = {

@@ -33,6 +33,9 @@ def published():
             "create table analytics.skill_abilities (source text, is_shown boolean, withheld_reason text)",
             "insert into analytics.skill_abilities values ('a', true, null), ('a', false, 'few answers'), "
             "('b', false, 'few answers'), ('b', false, 'uncertain')",
+            "create table analytics.skill_next_courses (source text, course_key text, reason text)",
+            "insert into analytics.skill_next_courses values ('a', 'a:C', null), ('a', null, 'too hard'), "
+            "('b', null, 'too hard'), ('b', null, 'too hard')",
             "create table analytics.at_risk_scores (source text, outcome text, scored_at timestamp)",
             "insert into analytics.at_risk_scores values ('a', 'not_retained', '2026-03-01 09:00'), "
             "('a', 'failed_or_withdrawn', '2026-02-28 09:00')",
@@ -52,6 +55,7 @@ def test_what_came_out_empty_is_told_by_source_with_every_reason(published):
         "  b: drivers of retention: none was analysed",
         "  b: skills: 2 of 2 without a scale, so that nobody has an ability in them\n      no ties: S1, S2",
         "  b: abilities: none of 2 is certain enough to be shown\n      few answers\n      uncertain",
+        "  b: courses to take next: none for 2 learners by skill\n      too hard",
         "  b: learners at risk (failed or withdrawn): nobody is scored\n      no model yet; too few learners with a "
         "matured outcome",
         "  b: learners at risk (not retained): nobody is scored\n      no learner of the source can have this outcome "

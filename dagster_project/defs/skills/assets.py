@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.analyses.skills import gaps
+from dagster_project.analyses.skills import gaps, practice
 from dagster_project.analyses.skills.analysis import READS, TABLES, analyse_skills
 from dagster_project.analyses.skills.gaps import GAPS, find_gaps
 from dagster_project.analyses.tables import write_frames
@@ -38,3 +38,16 @@ def skill_gaps(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
         count = write_frames(store, GAPS, find_gaps(store))
     metadata = {"dagster/row_count": count}
     return dg.MaterializeResult(metadata=metadata, data_version=data_versions[asset_key(GAPS)])
+
+
+@dg.multi_asset(specs=[analytics_spec(table, practice.READS) for table in practice.TABLES], pool=WRITER_POOL)
+def skill_next_steps(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    """Questions to practise and courses to take next for each learner, from what the tables of the skills say."""
+    with making(context, warehouse) as (settings, data_versions):
+        store = Warehouse(settings)
+        frames = practice.find_next_steps(store, context.log.info)
+        for table in practice.TABLES:
+            count = write_frames(store, table, frames[table])
+            key = asset_key(table)
+            metadata = {"dagster/row_count": count}
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=data_versions[key])

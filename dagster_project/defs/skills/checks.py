@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_project.analyses.skills.practice import NEXT_COURSES, NEXT_QUESTIONS, SERVED, TAKEN
 from dagster_project.defs.analytics import asset_key
 from dagster_project.defs.resources import WarehouseResource
+from dagster_project.stats.skills.practice import exposure_limit
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -124,3 +126,63 @@ def skill_benchmarks_are_within_bounds_and_hide_small_groups(warehouse: Warehous
         "hidden, and yet a figure": int(hidden[figures].notna().any(axis=1).sum()),
     }
     return _result([f"{count} rows: {what}" for what, count in found.items() if count], shown=len(shown))
+
+
+@dg.asset_check(asset=asset_key(NEXT_QUESTIONS), blocking=True)
+def skill_next_questions_are_new_to_the_learner_and_not_overexposed(
+    warehouse: WarehouseResource,
+) -> dg.AssetCheckResult:
+    """Ranks run from 1 without holes, nobody is asked what they answered in any version, no question goes to many."""
+    store = Warehouse(warehouse.settings)
+    errors = _holes(store, NEXT_QUESTIONS)
+    answered = (
+        f"select count(*) as n from {NEXT_QUESTIONS} as next inner join core.dim_question as questions "
+        "on next.question_key = questions.question_key semi join marts.mart_skill_response as responses "
+        "on next.source = responses.source and next.skill_key = responses.skill_key "
+        "and next.learner_key = responses.learner_key and questions.question_id = responses.question_id"
+    )
+    if count := _rows(store, answered)[0]["n"]:
+        errors.append(f"{count} rows: the learner has answered the question")
+    exposed = (
+        f"with served as ({SERVED}), learners as (select skill_key, count(*) as n from served group by skill_key) "
+        f"select next.skill_key, question_key, count(*) as exposed, any_value(n) as n from {NEXT_QUESTIONS} as next "
+        "left join learners on next.skill_key = learners.skill_key group by next.skill_key, question_key order by all"
+    )
+    rows = _rows(store, exposed)
+    for row in rows:
+        limit = exposure_limit(row["n"] or 0)
+        if row["exposed"] > limit:
+            errors.append(f"{row['question_key']}: for {row['exposed']} learners of {row['n']}, not at most {limit}")
+    return _result(errors, questions=len(rows))
+
+
+@dg.asset_check(asset=asset_key(NEXT_COURSES), blocking=True)
+def skill_next_courses_are_not_taken_yet(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Ranks run from 1 without holes, nobody is sent to what they completed or take, none is left without a reason."""
+    store = Warehouse(warehouse.settings)
+    errors = _holes(store, NEXT_COURSES)
+    # TAKEN asks for one skill; with all of them, a course completed for one is taken for the others too.
+    taken = (
+        f"with served as ({SERVED}), taken as ({TAKEN}) select count(*) as n from {NEXT_COURSES} as next "
+        "semi join taken on next.learner_key = taken.learner and next.course_key = taken.course"
+    )
+    if count := _rows(store, taken)[0]["n"]:
+        errors.append(f"{count} rows: the learner has completed the course, or is taking it")
+    unsaid = f"select count(*) as n from {NEXT_COURSES} where (course_key is null) <> (reason is not null)"
+    if count := _rows(store, unsaid)[0]["n"]:
+        errors.append(f"{count} rows: a course and a reason against it, or neither")
+    return _result(errors)
+
+
+def _holes(store: Warehouse, table: str) -> list[str]:
+    """Whose ranks do not run from 1 without holes."""
+    query = (
+        f"select count(*) as n from (select 1 from {table} group by skill_key, learner_key "
+        "having min(rank) <> 1 or max(rank) <> count(*) or count(distinct rank) <> count(*))"
+    )
+    count = _rows(store, query)[0]["n"]
+    return [f"{count} learners and skills: ranks do not run from 1 without holes"] if count else []
+
+
+def _rows(store: Warehouse, query: str) -> list[dict]:
+    return [row for batch in store.batches(query) for row in batch.to_pylist()]
