@@ -202,12 +202,14 @@ def test_the_score_of_a_shared_structure_is_that_of_a_likelihood_written_out(mad
     run.expect()
     from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
-    gradient, information = np.zeros(5), np.zeros((5, 5))
+    gradient, information = np.zeros(6), np.zeros((6, 6))
     kernels.structure(
-        data.start, data.row, data.before, data.done_start, data.done, x.indptr.astype(np.int64), x.indices, x.data,
-        run.scores, run.w, run.mean - run.prior, 1.0, run.course_of_row, run.item_of_row, 3, 1, gradient, information,
+        data.start, data.row, data.before, data.done_start, data.done, run.x.indptr.astype(np.int64), run.x.indices,
+        run.x.data, run.scores, run.w, run.mean - run.prior, 1.0, run.course_of_row, run.item_of_row, 3, 1, gradient, information,
         np.zeros(len(items)),
     )  # fmt: skip
+
+    gradient, _ = run._reduced(gradient, information)
 
     node = np.linspace(-7, 7, 1401)
     hard_of = dict(enumerate(takes_hard))
@@ -221,7 +223,7 @@ def test_the_score_of_a_shared_structure_is_that_of_a_likelihood_written_out(mad
             item = rows["item"].to_numpy()
             logit = slope[item] * (node[:, None] + vector[3] * after - difficulty[item] - shift)
             p = 1 / (1 + np.exp(-np.where(rows["response"] == 1, logit, -logit)))
-            prior = np.exp(-0.5 * (node - vector[4] * hard_of[person]) ** 2)
+            prior = np.exp(-0.5 * (node - vector[4] * (hard_of[person] - takes_hard[:n].mean())) ** 2)
             total += np.log(prior @ np.prod(p, axis=1))
         return total
 

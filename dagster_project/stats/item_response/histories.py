@@ -94,7 +94,8 @@ def histories(
     """
     import pandas as pd
 
-    from dagster_project.stats.item_response.response_kernels import first_duplicate
+    from dagster_project.stats.item_response import longitudinal_kernels as kernels
+    from dagster_project.stats.item_response import response_kernels
 
     people, asked, where = label(person, "person"), label(item, "item"), label(course, "course")
     n = len(people.codes)
@@ -117,48 +118,40 @@ def histories(
         layout = added if items is None else _behind(layout, added)
     kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
     kept_counts[position[position >= 0]] = counts[position >= 0]
-    row = layout.row_of(position, counts.shape[1])[asked.codes, answer]
-    kept = row >= 0
-    day = np.asarray(day).astype(np.int32)
-    order = np.lexsort((row[kept], day[kept], people.codes[kept]))
-    at = np.flatnonzero(kept)[order]
-    who, row, day = people.codes[at], row[at], day[at]
-    present = np.zeros(len(people.values), bool)
-    present[who] = True
-    place_of = np.cumsum(present) - 1
-    who = place_of[who]
-    persons = people.values[present]
-    start = np.searchsorted(who, np.arange(len(persons) + 1))
+    row_of = layout.row_of(position, counts.shape[1])
+    when = np.asarray(day)
+    size = np.zeros(len(people.values) + 1, np.int64)
+    response_kernels.sizes(people.codes, asked.codes, answer, row_of, size)
+    start = np.cumsum(size)
+    row, day = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
+    kernels.place_by_day(people.codes, asked.codes, answer, when, row_of, start[:-1].copy(), row, day)
+    present = size[1:] > 0
+    persons, start = people.values[present], np.r_[0, start[1:][present]]
     item_of_row = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
-    twice = first_duplicate(start, row, item_of_row, np.full(len(layout.items), -1, np.int64))
+    twice = response_kernels.first_duplicate(start, row, item_of_row, np.full(len(layout.items), -1, np.int64))
     if twice[0] >= 0:
         raise ValueError(
             f"person {persons[twice[0]]} has more than one response to item {layout.items[twice[1]]}; "
             "keep one, usually the first attempt"
         )
-    course_of_item = _home(position[asked.codes], where.codes, len(layout.items))
-    homes = np.unique(course_of_item[course_of_item >= 0])
-    course_of_item = np.searchsorted(homes, course_of_item)
+    asked_by = np.zeros((len(layout.items), len(where.values)), np.int32)
+    kernels.count_courses(asked.codes, where.codes, position, asked_by)
+    home = asked_by.argmax(axis=1)  # the first of those with most answers
+    homes, course_of_item = np.unique(home, return_inverse=True)
 
     done = pd.DataFrame({"course": np.asarray(done_course, object), "day": np.asarray(done_day, np.int64)})
-    done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person, object)))
+    done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person)))
     done = done[done["person"] >= 0].sort_values(["person", "day", "course"], kind="stable")
     done = done.drop_duplicates(["person", "course"])
     learned = np.unique(done["course"].to_numpy(object)) if learned is None else np.asarray(learned, object)
     done["gain"] = pd.Index(learned).get_indexer(done["course"])
     done = done[done["gain"] >= 0]
-    by = done["person"].to_numpy(np.int64)
-    done_start = np.searchsorted(by, np.arange(len(persons) + 1))
-    low = min(int(day.min(initial=0)), int(done["day"].min()) if len(done) else 0)
-    span = 2 + max(int(day.max(initial=0)), int(done["day"].max()) if len(done) else 0) - low
-    keys = by * span + (done["day"].to_numpy(np.int64) - low)
-    before = np.searchsorted(keys, who.astype(np.int64) * span + (day - low), side="left") - done_start[who]
-    last = np.zeros(len(persons), np.int64)
-    last[who] = before  # the last of each person's answers is written last
+    done_start = np.searchsorted(done["person"].to_numpy(), np.arange(len(persons) + 1))
+    before, last = np.empty(len(row), np.int16), np.empty(len(persons), np.int64)
+    kernels.count_completed(start, day, done_start, done["day"].to_numpy(), before, last)
     return Histories(
-        persons, layout.items, where.values[homes], learned, layout, start.astype(np.int64), row.astype(np.int32),
-        before.astype(np.int16), day, done_start.astype(np.int64), done["gain"].to_numpy(np.int32), last,
-        course_of_item, kept_counts, tuple(notes),
+        persons, layout.items, where.values[homes], learned, layout, start, row, before, day, done_start,
+        done["gain"].to_numpy(np.int32), last, course_of_item, kept_counts, tuple(notes),
     )  # fmt: skip
 
 
@@ -169,17 +162,6 @@ def _behind(first: Layout, second: Layout) -> Layout:
         first.observed + second.observed,
         np.concatenate([first.step_start, first.step_start[-1] + second.step_start[1:]]),
     )
-
-
-def _home(item: np.ndarray, course: np.ndarray, items: int) -> np.ndarray:
-    """Course with most answers of each item, the first of equals; items without answers: -1."""
-    known = item >= 0
-    courses = int(course.max(initial=0)) + 1
-    pair, n = np.unique(item[known].astype(np.int64) * courses + course[known], return_counts=True)
-    home = np.full(items, -1)
-    order = np.lexsort((-pair, n))
-    home[pair[order] // courses] = pair[order] % courses
-    return home
 
 
 def pieces(data: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

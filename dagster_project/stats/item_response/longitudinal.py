@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 MOST_PASSES = 150
-TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression
+TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression;
+SMALLEST_ERROR = 0.05  # sds of ability: smaller errors are judged by this one
 ITEM_TOLERANCE = 0.005  # sds of ability, of the last change of a difficulty
 LARGEST_STEP = 0.5
 SUBSET_ANSWERS = 1_500_000
@@ -168,12 +169,19 @@ class _Estimation:
     """One run of the estimation on given data and grid; `run` leaves the result in the attributes."""
 
     def __init__(self, data: Histories, x: csr_array, kind: np.ndarray, levels: np.ndarray, grid: Grid):
-        self.data, self.x, self.kind, self.levels, self.grid = data, x, kind, levels, grid
+        from scipy.sparse import csr_array, hstack
+
+        self.data, self.kind, self.levels, self.grid = data, kind, levels, grid
+        # Columns are taken from their means, or one that nearly everybody has could not be told from the zero point of
+        # the scale. So that rows stay sparse, a column of ones has the coefficient -mean'γ.
+        self.column_means = np.asarray(x.mean(axis=0)).ravel()
+        self.x = csr_array(hstack([x, np.ones((len(data.persons), 1))]))
+        self.x.sort_indices()
         self.item_of_row = data.item_of_row
         self.course_of_row = data.course_of_item[self.item_of_row].astype(np.int64)
         self.step_item = np.repeat(np.arange(len(data.items)), np.diff(data.layout.step_start))
         self.courses, self.gains = len(data.courses), len(data.learned)
-        self.size = self.courses + self.gains + x.shape[1]
+        self.size = self.courses + self.gains + len(kind)
         persons = len(data.persons)
         self.low, self.high = np.zeros(persons, np.int16), np.full(persons, grid.nodes, np.int16)
         self.mean, self.variance = np.empty(persons), np.empty(persons)
@@ -205,7 +213,7 @@ class _Estimation:
         kernels.offsets(data.start, data.before, data.done_start, data.done, state.gain, offset)
         place, share, low, high = places(offset, self.grid.spacing)
         tables = MovedTables(state.slope, state.step, data.layout, self.grid, low, high)
-        self.prior = self.x @ state.gamma
+        self.prior = self._expected(state.gamma)
         counts = np.empty_like(tables.log_p)
         self.log_likelihood = kernels.expect(
             data.start, data.row, place, share, tables.log_p, tables.score, self.prior, np.ones(len(data.persons)),
@@ -226,13 +234,14 @@ class _Estimation:
         c, g = slice(self.courses), slice(self.courses, self.courses + self.gains)
         r = slice(self.courses + self.gains, None)
         tables = self.expect()
-        gradient, information = np.zeros(self.size), np.zeros((self.size, self.size))
+        gradient, information = np.zeros(self.size + 1), np.zeros((self.size + 1, self.size + 1))
         self.item_information = np.zeros(len(data.items))
         kernels.structure(
             data.start, data.row, data.before, data.done_start, data.done, self.x.indptr.astype(np.int64),
             self.x.indices, self.x.data, self.scores, self.w, self.mean - self.prior, 1.0, self.course_of_row,
             self.item_of_row, self.courses, self.gains, gradient, information, self.item_information,
         )  # fmt: skip
+        gradient, information = self._reduced(gradient, information)
         old_difficulty = self._difficulties(state)
         phi = np.concatenate([state.location, state.gain, state.gamma])
         prior_gradient, precision = self._prior(state, phi)
@@ -262,18 +271,34 @@ class _Estimation:
         # What is not known of γ is part of the spread around it, or many columns would make the unit too small.
         if fresh:
             weighted = self.x.multiply(np.maximum(1.0 - self.variance, 0.0)[:, None]).tocsr()
-            unknown = (self.covariance[r, r] * (weighted.T @ weighted).toarray()).sum()
-            self.unknown_spread = float(unknown) / len(self.mean)
-        spread = np.mean(self.variance + (self.mean - self.x @ new.gamma) ** 2) + self.unknown_spread
+            products = self._reduced(None, (weighted.T @ weighted).toarray())[1]
+            self.unknown_spread = float((self.covariance[r, r] * products).sum()) / len(self.mean)
+        spread = np.mean(self.variance + (self.mean - self._expected(new.gamma)) ** 2) + self.unknown_spread
         scale = float(np.clip(np.sqrt(spread), 0.7, 1.4))
         new.slope, new.gain, new.gamma = new.slope * scale, new.gain / scale, new.gamma / scale
         new.location = self._locations(new, weight)
         if fresh:
             self._variances(new, self.covariance.diagonal() / scale**2)
         self.state = new
-        moved = np.abs(np.concatenate([new.location, new.gain, new.gamma]) - phi) / self.errors
+        moved = np.abs(np.concatenate([new.location, new.gain, new.gamma]) - phi) / np.maximum(
+            self.errors, SMALLEST_ERROR
+        )
         difficulty = self._difficulties(new)
         return float(moved.max(initial=0.0)), float(np.abs(difficulty - old_difficulty).max())
+
+    def _expected(self, gamma: np.ndarray) -> np.ndarray:
+        """Mean ability that the regression expects of each person; its mean over all of them is zero."""
+        return self.x @ np.append(gamma, -self.column_means @ gamma)
+
+    def _reduced(self, gradient: np.ndarray | None, information: np.ndarray):
+        """Derivatives without the column of ones, whose coefficient the others determine."""
+        own = np.zeros(len(information) - 1)
+        own[len(own) - len(self.column_means) :] = -self.column_means
+        last = information[:-1, -1]
+        reduced = (
+            information[:-1, :-1] + np.outer(own, last) + np.outer(last, own) + information[-1, -1] * np.outer(own, own)
+        )
+        return None if gradient is None else gradient[:-1] + own * gradient[-1], reduced
 
     def _difficulties(self, state: _State) -> np.ndarray:
         """Mean difficulty of each item's steps."""
@@ -351,6 +376,7 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     import pandas as pd
 
     from dagster_project.stats.item_response import item_kernels
+    from dagster_project.stats.item_response import longitudinal_kernels as kernels
     from dagster_project.stats.item_response.bank import report_frame
 
     state, grid = estimation.state, estimation.grid
@@ -366,7 +392,8 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     unit = float(np.sqrt(np.mean(estimation.variance + (at_last - shift) ** 2)))
 
     # Errors of locations from their mean by information, of gains, and of each question.
-    by_item = np.bincount(estimation.item_of_row[data.row], estimation.w, len(data.items))
+    by_item = np.zeros(len(data.items))
+    kernels.sum_by_item(data.row, estimation.w, estimation.item_of_row, by_item)
     by_course = np.bincount(data.course_of_item, by_item, len(data.courses))
     size = estimation.courses + estimation.gains
     centred = np.eye(size)
@@ -523,7 +550,7 @@ def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
     prior[:, 2] = -mean_slope * location
     prior[:, 3] = mean_slope * np.sqrt(found.facts["item_sd"] ** 2 + error**2 + (steps > 1))
     gain = found.gains["shrunken_gain"].to_numpy(float)
-    offset = np.empty(len(data.row))
+    offset = np.empty(len(data.row), np.float32)
     kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
     kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
     group = found.groups_of(data)

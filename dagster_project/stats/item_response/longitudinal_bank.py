@@ -190,7 +190,7 @@ class LongitudinalBank:
 
         _, parameters = self.bank.parameters()
         gain = self.gains["shrunken_gain"].to_numpy(float)
-        offset = np.empty(len(data.row))
+        offset = np.empty(len(data.row), np.float32)
         kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
         kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
         place, share, low, high = places(offset, grid.spacing)

@@ -376,3 +376,70 @@ def join_courses(start, row, course_of_row, parent, persons):
         while parent[a] != a:
             a = parent[a]
         parent[c] = a
+
+
+@njit(cache=True, nogil=True)
+def place_by_day(person, item, response, day, row_of, position, row, when):
+    """Put each response's row and day at its person's next ``position``, then sort each person's by day and row."""
+    start = position.copy()
+    for t in range(person.size):
+        r = row_of[item[t], response[t]]
+        if r >= 0:
+            j = person[t]
+            row[position[j]] = r
+            when[position[j]] = day[t]
+            position[j] += 1
+    for j in range(start.size):
+        a, b = start[j], position[j]
+        ordered = True
+        for t in range(a + 1, b):
+            if when[t] < when[t - 1] or (when[t] == when[t - 1] and row[t] < row[t - 1]):
+                ordered = False
+                break
+        if ordered:
+            continue
+        keys = np.empty(b - a, np.int64)
+        for t in range(a, b):
+            keys[t - a] = np.int64(when[t]) * (1 << 32) + row[t]
+        keys.sort()
+        for t in range(a, b):
+            when[t] = keys[t - a] >> 32
+            row[t] = keys[t - a] & 0xFFFFFFFF
+
+
+@njit(cache=True, nogil=True)
+def count_completed(start, when, done_start, done_day, before, last):
+    """Completions on an earlier day than each answer (answers,), and than each person's last one (persons,)."""
+    for j in range(start.size - 1):
+        d = done_start[j]
+        for t in range(start[j], start[j + 1]):
+            while d < done_start[j + 1] and done_day[d] < when[t]:
+                d += 1
+            before[t] = d - done_start[j]
+        last[j] = d - done_start[j]
+
+
+@njit(cache=True, nogil=True)
+def count_courses(item, course, position, counts):
+    """Answers by place of the item (-1: none) and course, added to ``counts`` (items, courses)."""
+    for t in range(item.size):
+        if position[item[t]] >= 0:
+            counts[position[item[t]], course[t]] += 1
+
+
+@njit(cache=True, nogil=True)
+def sum_by_item(row, value, item_of_row, out):
+    """Add each answer's value to that of its item, ``out`` (items,)."""
+    for t in range(row.size):
+        out[item_of_row[row[t]]] += value[t]
+
+
+@njit(cache=True, nogil=True)
+def place_offsets(offset, steps, lowest, place, share):
+    """Offsets on the grid of phases: ``place`` from the phase ``lowest`` on, and ``share`` of the next one."""
+    for t in range(offset.size):
+        position = offset[t] * steps
+        k = np.floor(position)
+        f = position - k
+        place[t] = k - lowest
+        share[t] = f if f > 1e-6 else 0.0

@@ -11,13 +11,14 @@ from dagster_project.stats.item_response.responses import Layout
 
 def places(offset: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Offsets on the grid of phases: place and share (see the kernels), and the room below and above in nodes."""
-    position = offset * (PHASES / spacing)
-    place = np.floor(position)
-    share = (position - place).astype(np.float32)
-    share[share < 1e-6] = 0.0
-    low = int(np.ceil(max(0.0, -place.min(initial=0.0)) / PHASES))
-    high = int(np.ceil(max(0.0, place.max(initial=0.0) + 1) / PHASES)) + 1
-    return (place + low * PHASES).astype(np.int16), share, low, high
+    from dagster_project.stats.item_response.longitudinal_kernels import place_offsets
+
+    steps = PHASES / spacing
+    low = int(np.ceil(max(0.0, -np.floor(offset.min(initial=0.0) * steps)) / PHASES))
+    high = int(np.ceil(max(0.0, np.floor(offset.max(initial=0.0) * steps) + 1) / PHASES)) + 1
+    place, share = np.empty(len(offset), np.int16), np.empty(len(offset), np.float32)
+    place_offsets(offset, steps, -low * PHASES, place, share)
+    return place, share, low, high
 
 
 class MovedTables:
