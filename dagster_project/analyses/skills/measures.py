@@ -181,17 +181,17 @@ def benchmark_rows(
     import pandas as pd
 
     bank, data = measured.bank, measured.data
-    likelihood = bank.likelihood(data)
+    persons = data.persons
     # What selects learners into questions, and what they have learned since.
     group = (
         pd.Series(highest_levels(answers, data)).astype(str) + " " + np.minimum(data.last, MOST_COMPLETED).astype(str)
     )
     group = group.where(group.groupby(group).transform("size") >= SMALLEST_GROUP, "other")
-    country = people.traits["country"].reindex(likelihood.persons)
+    country = people.traits["country"].reindex(persons)
     covariates = pd.DataFrame({"group": group.to_numpy(), "country": country.to_numpy()})
-    organization = people.organization.reindex(likelihood.persons).astype(object)
+    organization = people.organization.reindex(persons).astype(object)
     organization = organization.where(organization.notna(), None).to_numpy()
-    now = pd.DataFrame({"organization": organization, "learner": likelihood.persons}).dropna()
+    now = pd.DataFrame({"organization": organization, "learner": persons}).dropna()
 
     names = {"organization_key": "organization", "learner_key": "learner"}
     old_rows = benchmarks.rows[benchmarks.rows["skill_key"] == skill.skill_key]
@@ -203,7 +203,7 @@ def benchmark_rows(
     rows = [old_rows[~old_rows["organization_key"].isin(due)]]
     if due:
         figures, _ = benchmark(
-            likelihood, organization, covariates, benchmarks.traits, minimum=minimum,
+            bank.likelihood(data), organization, covariates, benchmarks.traits, minimum=minimum,
             scale_variance=lambda member: bank.mean_error_variance(data, measured.mean, measured.prior_sd, member),
         )  # fmt: skip
         gained = gains_of_year(bank, answers, skill.as_of, people.organization, minimum)

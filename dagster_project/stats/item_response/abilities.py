@@ -147,7 +147,8 @@ def expected_percentiles(
     size = np.bincount(code, minlength=groups)
     mass = np.zeros((groups, len(node)))
     for at in chunks(n):
-        np.add.at(mass, code[at], posterior.weight[at])
+        for group in np.unique(code[at]):
+            mass[group] += posterior.weight[at][code[at] == group].sum(axis=0, dtype=float)
     mass /= size[:, None]
     below = np.cumsum(mass, axis=1) - 0.5 * mass  # F at the nodes, half of a node's mass lying below it
     edge = node + 0.5 * (node[1] - node[0])

@@ -136,8 +136,9 @@ def histories(
         )
     asked_by = np.zeros((len(layout.items), len(where.values)), np.int32)
     kernels.count_courses(asked.codes, where.codes, position, asked_by)
-    home = asked_by.argmax(axis=1)  # the first of those with most answers
-    homes, course_of_item = np.unique(home, return_inverse=True)
+    home = asked_by.argmax(axis=1) if n else np.empty(0, int)  # the first of those with most answers
+    homes, of_item = np.unique(home, return_inverse=True)
+    course_of_item = of_item if n else np.zeros(len(layout.items), int)
 
     done = pd.DataFrame({"course": np.asarray(done_course, object), "day": np.asarray(done_day, np.int64)})
     done["person"] = pd.Index(persons).get_indexer(pd.Index(np.asarray(done_person)))

@@ -49,6 +49,7 @@ class LongitudinalBank:
     facts: dict = field(default_factory=dict)
     fit: pd.DataFrame | None = None
     report: pd.DataFrame | None = None
+    _last: list = field(default_factory=list, init=False, repr=False, compare=False)
 
     def histories(self, person, item, response, course, day, done_person, done_course, done_day) -> Histories:
         """Answers and completions as this bank knows items and gains (see `histories`)."""
@@ -185,16 +186,21 @@ class LongitudinalBank:
         place = pd.Index(self.courses["course"]).get_indexer(self.bank.items["course"])
         return place[data.item_of_row].astype(np.int64)
 
-    def _tables(self, data: Histories, grid: Grid):
+    def _tables(self, data: Histories, grid: Grid) -> tuple[MovedTables, np.ndarray, np.ndarray]:
+        """Tables of the bank, and where each answer's offset from the last one lies on them; of the last data asked."""
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
+        if self._last and self._last[0] is data:
+            return self._last[1]
         _, parameters = self.bank.parameters()
         gain = self.gains["shrunken_gain"].to_numpy(float)
         offset = np.empty(len(data.row), np.float32)
         kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
         kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
         place, share, low, high = places(offset, grid.spacing)
-        return MovedTables(parameters.slope, parameters.step, data.layout, grid, low, high), place, share
+        tables = MovedTables(parameters.slope, parameters.step, data.layout, grid, low, high)
+        self._last[:] = [data, (tables, place, share)]
+        return tables, place, share
 
     def _informations(self, data: Histories, mean: np.ndarray) -> np.ndarray:
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
