@@ -201,6 +201,45 @@ def test_all_three_courses_have_their_place_on_the_scale(built):
     assert courses.loc["basic", "location"] < courses.loc["middle", "location"] < courses.loc["hard", "location"]
 
 
+def test_a_new_question_is_added_the_next_day_and_a_month_later_everything_is_linked(settings):
+    """The scale stays where it is: the new question enters on it, and so does the next calibration."""
+    made, _ = tables()
+    fill(settings, made)
+    run = [skills]
+    assert dg.materialize(run, resources={"warehouse": WarehouseResource()}).success
+    store = Warehouse(settings)
+    first = store.read("analytics.skill_abilities", where="is_shown").set_index("learner_key")["ability"]
+    known = store.read("analytics.skill_items").set_index("question_key")["difficulty"]
+
+    # A question of the easy course like basic0, answered as basic0 was: right by the same learners but for noise.
+    answers = made["marts.mart_skill_response"]
+    copied = answers[answers["question_key"] == "basic0"].assign(question_key="basic99")
+    flipped = np.random.default_rng(3).random(len(copied)) < 0.05
+    copied["category"] = np.where(flipped, 1 - copied["category"], copied["category"])
+    more = {"marts.mart_skill_response": pd.concat([answers, copied], ignore_index=True)}
+    day = {"core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-07-01")]})}
+    fill(settings, made | more | day)
+    assert dg.materialize(run, resources={"warehouse": WarehouseResource()}).success
+    items = store.read("analytics.skill_items").set_index("question_key")
+    assert items.loc["basic99", "status"] == "added"
+    assert items.loc["basic99", "bank_version"] == "2025-06-30.1"
+    assert items.loc["basic99", "difficulty"] == pytest.approx(known["basic0"], abs=0.3)
+    assert items["difficulty"].drop("basic99").equals(known)
+
+    later = {"core.dim_source": pd.DataFrame({"source": ["uni"], "last_data_on": [pd.Timestamp("2025-08-10")]})}
+    fill(settings, made | more | later)
+    assert dg.materialize(run, resources={"warehouse": WarehouseResource()}).success
+    (scale,) = store.read("analytics.skill_scales").to_dict("records")
+    assert scale["bank_version"] == "2025-08-10"
+    assert scale["anchor_count"] == 3 * QUESTIONS + 1
+    assert abs(scale["link_shift"]) < 0.05
+    assert scale["link_scale"] == pytest.approx(1.0, abs=0.05)
+    again = store.read("analytics.skill_abilities", where="is_shown").set_index("learner_key")["ability"]
+    both = pd.concat([first, again], axis=1, keys=["first", "again"]).dropna()
+    assert both.corr().iloc[0, 1] > 0.98
+    assert abs((both["again"] - both["first"]).mean()) < 0.03
+
+
 @pytest.mark.parametrize(
     ("statement", "check", "words"),
     [
