@@ -10,11 +10,12 @@ from pyarrow import csv
 
 from dagster_project.simulate.dirt import Dirt
 from dagster_project.simulate.employers import Employers
+from dagster_project.simulate.second_marks import SecondMarks
 
 
 @dataclass
 class Report:
-    """What was written and planted: rows by table, dirt, employers, abilities at the last answer, graduates."""
+    """What was written and planted: rows, dirt, employers, abilities at the last answer, graduates, severities."""
 
     rows: dict[str, int]
     dirt: Dirt
@@ -22,6 +23,7 @@ class Report:
     learner: pa.Array
     ability: np.ndarray  # (learners, skills); NaN: no answer
     graduation: dict[str, int]  # learners, by how
+    second_marks: SecondMarks
 
     def add(self, table: str, rows: int) -> None:
         """Counts rows of a table."""

@@ -14,10 +14,13 @@ FEWEST_OF_A_CATEGORY = 10
 NODES = 9
 MARKS_TO_BEGIN_WITH = 100_000  # of more, a part of the learners comes first
 MOST_ITERATIONS = 200
-SETTLED = 0.05  # of the last step of the unit: what else may move when it is moved again
-MOST_SETTLING = 10  # iterations until it is moved anyway
-STEP = 1e-3  # logits, and logarithms of the sds: what may be left
+SETTLED = 0.03  # of the last step of the unit: what else may move when it is moved again
+MOST_SETTLING = 12  # iterations until it is moved anyway, if no more moves than
+UNSETTLED = 0.1
+STEP = 2e-3  # logits, and logarithms of the sds: what may be left
+USUAL_SPACING = 1.4  # of thresholds, to begin with
 SMALL = 1e-6  # information that holds cells where nothing else does
+LARGEST_STEP = 0.5
 TOLERANCE = 1e-3  # of conjugate gradients, relative
 GRID = LOWEST + SPACING * np.arange(POINTS)
 
@@ -36,7 +39,7 @@ def estimate(data: Marks) -> tuple[Model, int, bool]:
 class Marks:
     """Marks sorted by learner and hand-in, with codes instead of labels."""
 
-    def __init__(self, learner, hand_in, item, kind, share, grader, period, steps) -> None:
+    def __init__(self, learner, hand_in, item, kind, share, grader, period, steps, group) -> None:
         import pandas as pd
 
         share = np.asarray(share, float)
@@ -47,7 +50,9 @@ class Marks:
         for name, values in (("learner", learner), ("hand_in", hand_in), ("item", item), ("kind", kind)):
             if len(values) != n:
                 raise ValueError(f"{name} has {len(values)} elements, share has {n}; expected one per mark in each")
-        for name, values in (("grader", grader), ("period", period), ("steps", steps)):
+        for name, values in (("grader", grader), ("period", period), ("steps", steps), ("group", group)):
+            if values is None:
+                continue
             if len(values) != n:
                 raise ValueError(f"{name} has {len(values)} elements, share has {n}; expected one per mark in each")
         wrong = np.flatnonzero(~((share >= 0) & (share <= 1)))
@@ -59,9 +64,9 @@ class Marks:
         if not n:
             raise ValueError("no marks; expected at least one")
 
-        learners, _ = pd.factorize(np.asarray(learner, object))
-        hand_ins, self.hand_ins = pd.factorize(np.asarray(hand_in, object))
-        items, self.items = pd.factorize(np.asarray(item, object))
+        learners, _ = pd.factorize(np.asarray(learner))
+        hand_ins, self.hand_ins = pd.factorize(np.asarray(hand_in))
+        items, self.items = pd.factorize(np.asarray(item))
         order = np.lexsort((hand_ins, learners))
         self.share, self.learner, of_hand_in = share[order], learners[order], hand_ins[order]
         self.item = items[order].astype(np.int64)
@@ -83,6 +88,7 @@ class Marks:
         self.learner_start = np.r_[np.flatnonzero(np.r_[True, np.diff(of_learner) != 0]), len(begins)]
         self.cell = self.kind * len(self.periods) + self.period
         self.cell_count = len(self.kinds) * len(self.periods)
+        self.group = self.cell if group is None else pd.factorize(np.asarray(group)[order], sort=True)[0]
         self._cut(steps[order].astype(np.int64))
 
     def some(self, every: int) -> Marks:
@@ -91,7 +97,7 @@ class Marks:
         chosen = np.arange(0, len(self.learner_start) - 1, every)
         hand_ins = _ranges(self.learner_start[chosen], self.learner_start[chosen + 1])
         marks = _ranges(self.hand_in_start[hand_ins], self.hand_in_start[hand_ins + 1])
-        for name in ("share", "learner", "item", "kind", "grader", "period", "cell", "scale", "category"):
+        for name in ("share", "learner", "item", "kind", "grader", "period", "cell", "group", "scale", "category"):
             setattr(kept, name, getattr(self, name)[marks])
         sizes = np.diff(self.hand_in_start)[hand_ins]
         kept.hand_in_start = np.r_[0, np.cumsum(sizes)]
@@ -150,22 +156,28 @@ class Model:
         # One mark does not tell what is the hand-in's own and what is chance.
         self.has_second_marks = int((np.diff(data.hand_in_start) > 1).sum()) >= FEWEST_SECOND_MARKS
         if not self.has_second_marks:
-            self.hand_in_variance = 1e-4
+            self.hand_in_variance = SMALL
         self.site = np.zeros((hand_ins, 2))
         self.centre, self.width = np.zeros(hand_ins), np.ones(hand_ins)
-        self.unit_variance = 0.0
+        # Of marks with one step the unit is that of the logit alone.
+        self.has_unit, self.unit_variance = bool((data.most > 1).any()), 0.0
         self.learner_moment = np.zeros((learners, 2))
         self.residual, self.weight = np.zeros(marks), np.ones(marks)
         self.counts = np.zeros((len(data.scales), POINTS))
         node, weight = np.polynomial.hermite_e.hermegauss(NODES)
         self.node, self.log_weight = node, np.log(weight) + 0.5 * node**2
-        # Difficulties of a scale are normal around a mean of those items that one kind of grader marks most.
-        by_kind = np.zeros((items, len(data.kinds)))
-        np.add.at(by_kind, (data.item, data.kind), 1)
+        # Difficulties are normal around a mean of their group: with one mean for all, items that one kind alone marks
+        # would seem to tell its severity.
+        count = np.unique(data.item * (data.group.max() + 1) + data.group, return_counts=True)
+        order = np.argsort(count[1], kind="stable")[::-1]
+        item_of_pair, group_of_pair = np.divmod(count[0][order], data.group.max() + 1)
+        which, first = np.unique(item_of_pair, return_index=True)
+        most = np.zeros(items, np.int64)
+        most[which] = group_of_pair[first]
         scale_of_item = np.zeros(items, np.int64)
         scale_of_item[data.item] = data.scale
         self.scale_of_item = scale_of_item
-        _, self.group = np.unique(by_kind.argmax(axis=1) * len(data.scales) + scale_of_item, return_inverse=True)
+        _, self.group = np.unique(most * len(data.scales) + scale_of_item, return_inverse=True)
         self.in_group = np.bincount(self.group)
         self.is_begun = start is not None
         if start:
@@ -204,44 +216,40 @@ class Model:
     def maximize(self) -> tuple[int, bool]:
         """Estimate everything; returns iterations and whether the last one moved nothing."""
         self._begin()
-        unit, since, step, moved = _Unit(), 0, 0.0 if self.is_begun else np.inf, np.inf
+        unit, since, step, moved = _Unit(self._usual_slope()), 0, 0.0 if self.is_begun else np.inf, np.inf
         for iteration in range(1, MOST_ITERATIONS + 1):
             scores = self.sweep()
-            if since >= MOST_SETTLING or moved < max(SETTLED * abs(step), STEP):
+            if self.has_unit and (
+                (since >= MOST_SETTLING and moved < UNSETTLED) or moved < max(SETTLED * abs(step), STEP)
+            ):
                 step = unit.step(self._unit(), self._derivative_by_unit(scores))
-                if (self.data.most > 1).any():
-                    self.unit_variance = unit.variance()
+                self.unit_variance = unit.variance()
                 if max(moved, abs(step)) < 2 * STEP:
                     return iteration, True
                 self._stretch(float(np.exp(step)))
                 since, moved = 0, np.inf
                 continue
-            before, size = self._shape(), self._unit()
+            before = self._shape()
             moved = self._move_effects()
             self._move_thresholds()
             self._move_variances(scores)
-            self._keep_unit(size)
-            moved = max(moved, float(np.abs(self._shape() - before).max()))
             since += 1
+            if not self.has_unit:
+                # Sds may be known badly then; what is asked for does not hang on them.
+                if moved < STEP / 2 and since >= MOST_SETTLING:
+                    return iteration, True
+                continue
+            moved = max(moved, float(np.abs(self._shape() - before).max()))
         return MOST_ITERATIONS, False
 
     def _derivative_by_unit(self, scores: np.ndarray) -> float:
-        """Of the log likelihood by the logarithm of the unit of thresholds and sds."""
+        """Of the log likelihood by the logarithm of the unit: all else settles soon, and the unit would creep."""
         total = 2 * scores[2] + (2 * scores[0] if self.has_second_marks else 0.0)
         for s, threshold in enumerate(self.threshold):
             if len(threshold):
                 expected, observed, _ = self._above(s)
                 total += threshold @ (expected - observed)
         return float(total)
-
-    def _keep_unit(self, unit: float) -> None:
-        """Thresholds and sds back in the unit: what moves it is `_derivative_by_unit`."""
-        factor = float(np.exp(unit - self._unit()))
-        for threshold in self.threshold:
-            threshold *= factor
-        self.learner_variance *= factor**2
-        if self.has_second_marks:
-            self.hand_in_variance *= factor**2
 
     def _above(self, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Marks in or above each category but the first: expected, observed, and their probability by point."""
@@ -251,10 +259,11 @@ class Model:
         return above @ self.counts[scale], count[::-1].cumsum()[::-1][1:], above
 
     def _unit(self) -> float:
-        thresholds = np.concatenate(self.threshold)
-        if (self.data.most > 1).any():
-            return 0.5 * float(np.log(np.mean(thresholds**2)))
-        return 0.5 * float(np.log(self.learner_variance + self.hand_in_variance))
+        return 0.5 * float(np.log(np.mean(np.concatenate(self.threshold) ** 2)))
+
+    def _usual_slope(self) -> float:
+        """Of the derivative by the unit, which second marks tell above all."""
+        return -0.6 * max(float((np.diff(self.data.hand_in_start) > 1).sum()), 50.0)
 
     def _stretch(self, factor: float) -> None:
         """Everything in another unit."""
@@ -295,9 +304,13 @@ class Model:
                 start = np.log(count[:-1] / count[1:])
                 self.threshold[s] = start - start.mean()
                 self.item[self.scale_of_item == s] = start.mean()
+        if self.has_unit:
+            usual = USUAL_SPACING * np.sqrt((data.most.max() ** 2 - 1) / 12)
+            self._stretch(float(usual / np.exp(self._unit())))
+            self.learner_variance, self.hand_in_variance = 0.25, 2.0 if self.has_second_marks else SMALL
 
     def _shape(self) -> np.ndarray:
-        sds = 0.5 * np.log([self.learner_variance, self.hand_in_variance, self.item_variance, self.grader_variance])
+        sds = np.sqrt([self.learner_variance, self.hand_in_variance, self.item_variance, self.grader_variance])
         return np.concatenate([sds, *self.threshold])
 
     def _move_effects(self) -> float:
@@ -313,7 +326,7 @@ class Model:
             ]
         )
         step = self.solve(gradient[:, None], TOLERANCE)[:, 0]
-        step = np.clip(step, -2, 2)
+        step = np.clip(step, -LARGEST_STEP, LARGEST_STEP)
         items, cells = len(self.item), data.cell_count
         self.item += step[:items]
         self.cell += step[items : items + cells]
@@ -327,15 +340,14 @@ class Model:
         self.site[:, 1] += self.site[:, 0] * by_hand_in
         of_item, _, of_grader = self._diagonal()
         if len(self.grader):
-            left = np.mean(1 / (of_grader + 1 / self.grader_variance))
-            self.grader_variance = max(float(np.mean(self.grader**2) + left), 1e-4)
+            self.grader_variance = _variance(self.grader, of_grader, self.grader_variance, 0)
         deviation = self.item - self._group_mean(self.item)[self.group]
-        left = np.mean(1 / (of_item + 1 / self.item_variance))
-        self.item_variance = max(float(np.mean(deviation**2) + left), 1e-3)
+        self.item_variance = _variance(deviation, of_item, self.item_variance, len(self.in_group))
         return float(np.sqrt(np.mean(moved**2)))
 
     def _move_thresholds(self) -> None:
-        data = self.data
+        """A Newton step within the unit."""
+        data, unit = self.data, self._unit() if self.has_unit else 0.0
         for s, most in enumerate(data.most):
             if not most:
                 continue
@@ -346,13 +358,21 @@ class Model:
             threshold = self.threshold[s] + np.clip(step, -1, 1)
             self.item[self.scale_of_item == s] += threshold.mean()
             self.threshold[s] = threshold - threshold.mean()
+        if self.has_unit:
+            factor = np.exp(unit - self._unit())
+            for threshold in self.threshold:
+                threshold *= factor
 
     def _move_variances(self, scores: np.ndarray) -> None:
-        """Scoring steps by the sums of squared derivatives (Berndt, Hall, Hall and Hausman 1974)."""
+        """Scoring steps by the sums of squared derivatives (Berndt, Hall, Hall and Hausman 1974).
+
+        Shortened: of learners with one hand-in both variances say the same.
+        """
         hand_in = scores[0] / max(scores[1], 1e-9) if self.has_second_marks else 0.0
         learner = scores[2] / max(scores[3], 1e-9)
-        self.hand_in_variance = float(np.clip(self.hand_in_variance * np.exp(np.clip(hand_in, -0.7, 0.7)), 1e-4, 400))
-        self.learner_variance = float(np.clip(self.learner_variance * np.exp(np.clip(learner, -0.7, 0.7)), 1e-4, 400))
+        steps = np.exp(np.clip(0.7 * np.array([hand_in, learner]), -0.7, 0.7))
+        self.hand_in_variance = float(np.clip(self.hand_in_variance * steps[0], SMALL, 400))
+        self.learner_variance = float(np.clip(self.learner_variance * steps[1], SMALL, 400))
 
     # Linear algebra
 
@@ -365,9 +385,11 @@ class Model:
     def _diagonal(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Information of each effect were the others known: items, cells, graders."""
         data, free = self.data, self._free_weight()
+        # Beside other marks of the hand-in, one tells more of its grader than alone.
+        own = self.weight - self.hand_in_variance * self.weight * free
         known = data.grader >= 0
-        grader = np.bincount(data.grader[known], free[known], len(self.grader)) if len(self.grader) else np.zeros(0)
-        return np.bincount(data.item, free, len(self.item)), np.bincount(data.cell, free, data.cell_count), grader
+        grader = np.bincount(data.grader[known], own[known], len(self.grader))[: len(self.grader)]
+        return np.bincount(data.item, free, len(self.item)), np.bincount(data.cell, own, data.cell_count), grader
 
     def _free_weight(self) -> np.ndarray:
         """Information of each mark about an effect, the hand-in's own quality unknown."""
@@ -418,22 +440,29 @@ class Model:
         return solution
 
 
+def _variance(effects: np.ndarray, information: np.ndarray, variance: float, means: int) -> float:
+    """Next variance of random effects, by those degrees of freedom that the data determine (MacKay 1992)."""
+    freedom = np.sum(information / (information + 1 / variance)) - means
+    found = float(effects @ effects / max(freedom, 1.0))
+    return max(found, variance / 2, 1e-3)
+
+
 class _Unit:
     """Secant steps towards the zero of a falling derivative."""
 
-    def __init__(self) -> None:
+    def __init__(self, slope: float) -> None:
         self._points: list[tuple[float, float]] = []
-        self._slope: float | None = None
+        self._slope = slope
 
     def step(self, place: float, derivative: float) -> float:
         for earlier, before in self._points[-1:]:
             slope = (derivative - before) / (place - earlier) if place != earlier else 0.0
-            self._slope = slope if slope < 0 else self._slope
+            if slope < 0:
+                # What has not settled yet bends a short secant.
+                self._slope = -float(np.sqrt(self._slope * np.clip(slope, 4 * self._slope, self._slope / 4)))
         self._points.append((place, derivative))
-        if self._slope is None:
-            return 0.2 * float(np.sign(derivative))
         return float(np.clip(-derivative / self._slope, -0.3, 0.3))
 
     def variance(self) -> float:
         """Of the logarithm of the unit."""
-        return -1 / self._slope if self._slope else 0.0
+        return -1 / self._slope

@@ -15,7 +15,7 @@ work, say): the mean difference of two marks is then biased, what is estimated h
 Estimated by marginal maximum likelihood: expectation propagation over learners with Gauss-Hermite quadrature over the
 quality of each hand-in (Minka 2001), Newton steps for the effects by conjugate gradients with the information of the
 working linear mixed model (Breslow and Clayton 1993). Difficulties are normal around a free mean of each kind of
-grader: of items that one kind alone marks, nothing is learned about severity.
+grader and period (`group`): of items that one kind alone marks, nothing is learned about severity.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class Facets:
 
         In points of 100; ``marked`` is the mean of the marks. A mark is moved by the difference of expected scores at
         the level at which its own kind (and grader) is expected to give it (the fair average of Linacre 1989): equal
-        marks of one kind, grader and period on one scale get one adjusted grade, whoever handed in. ``std_error`` has the
-        chance of so many marks at that level and the error of the severity in it. Hand-ins with a mark of a severity that
-        is withheld are left out, and those that only the reference kind marked, once: theirs is the mark as it is.
+        marks of one kind, grader and period on one scale get one adjusted grade, whoever handed in. ``std_error`` has
+        the chance of so many marks at that level and the error of the severity in it. Hand-ins with a mark of a
+        severity that is withheld are left out, and those that only the reference kind marked, once: theirs is the mark
+        as it is.
         """
         return self._adjust()
 
@@ -109,7 +110,18 @@ class Facets:
 
 
 def fit_facets(
-    learner, hand_in, item, kind, share, *, grader=None, period=None, steps=None, reference=None, fewest: int = FEWEST
+    learner,
+    hand_in,
+    item,
+    kind,
+    share,
+    *,
+    grader=None,
+    period=None,
+    steps=None,
+    group=None,
+    reference=None,
+    fewest: int = FEWEST,
 ) -> Facets:
     """Severity of kinds of graders, and of single graders, by marginal maximum likelihood.
 
@@ -121,6 +133,9 @@ def fit_facets(
         period (array of shape (marks,), optional): when, as a number of years, such as 2024.5 for its second half.
         steps (array of shape (marks,), constant within an item, optional): steps of the item's scale, 1 to 10: of an
             item of 4 points that gives whole points, 4. 10 if not given: tenths.
+        group (array of shape (marks,), constant within an item, optional): items whose difficulties are normal around
+            one mean; give the kind that grades the item by rule, and the period, where second marks are asked for by
+            the look of the first. If not given, the kind and period of most marks of the item.
         reference: kind that the others are compared with; the most frequent if not given or absent.
         fewest: marks of linked items without which a severity is withheld.
 
@@ -129,16 +144,17 @@ def fit_facets(
 
     Notes:
         Severity and difficulty are told apart by items with marks of both kinds, of the same hand-in or of others;
-        marks of learners with no other mark are no link, since nothing else tells how able they are. Cells (kind ×
+        marks of learners with no other mark are no link, since nothing else tells how able they are. An item whose
+        difficulty may change is an item of its own in each period. Cells (kind ×
         period) are compared where such items connect them, directly or over others. Memory is proportional to the
         marks; single thread.
     """
-    data = Marks(learner, hand_in, item, kind, share, grader, period, steps)
-    model, iterations, converged = estimate(data)
+    data = Marks(learner, hand_in, item, kind, share, grader, period, steps, group)
     kinds = list(data.kinds)
     if reference not in kinds:
         reference = kinds[int(np.bincount(data.kind, minlength=len(kinds)).argmax())]
-    return _Report(data, model, kinds.index(reference), fewest).facets(iterations, converged)
+    report = _Report(data, kinds.index(reference), fewest)
+    return report.facets(*(estimate(data) if report.can_tell else (Model(data), 0, True)))
 
 
 def agreement(hand_in, item, learner, kind, share, *, fewest: int = FEWEST) -> pd.DataFrame:
@@ -197,11 +213,19 @@ def _agreement_of(one: np.ndarray, other: np.ndarray, learner: pd.Series) -> dic
 class _Report:
     """Severities with errors and reasons, and adjusted grades."""
 
-    def __init__(self, data: Marks, model: Model, reference: int, fewest: int) -> None:
-        self.data, self.model, self.reference, self.fewest = data, model, reference, fewest
+    model: Model
+
+    def __init__(self, data: Marks, reference: int, fewest: int) -> None:
+        self.data, self.reference, self.fewest = data, reference, fewest
         self.periods, self.kinds = len(data.periods), list(data.kinds)
-        self._points = [self._points_table(s) for s in range(len(data.scales))]
         self._link()
+        self._compared = self._find_compared()
+        self._shown_graders, self._linked = self._find_graders()
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is anything that a model could tell apart from difficulty."""
+        return bool(self._compared or len(self._shown_graders))
 
     def _points_table(self, scale: int) -> np.ndarray:
         """Expected points of 100 by point of the grid."""
@@ -235,11 +259,12 @@ class _Report:
         ]
         self.item_kinds = np.column_stack(of_kind)  # (items, kinds)
 
-    def facets(self, iterations: int, converged: bool) -> Facets:
+    def facets(self, model: Model, iterations: int, converged: bool) -> Facets:
         import pandas as pd
 
-        model = self.model
-        self.contrasts, self.covariance = self._contrasts()
+        self.model = model
+        self._points = [self._points_table(s) for s in range(len(self.data.scales))]
+        self.contrasts, self.covariance = self._compared, self._covariance()
         rows = [*self._kind_rows(), *self._grader_rows()]
         columns = ["kind", "grader", "period", "severity", "std_error", "points", "points_error", "n", "linked_count"]
         frame = pd.DataFrame(rows).reindex(columns=[*columns, "drift", "drift_error", "reason"])
@@ -282,9 +307,9 @@ class _Report:
             )
         return pd.concat(frames, ignore_index=True)
 
-    def _contrasts(self) -> tuple[list[tuple[int, int]], np.ndarray]:
-        """Cells (kind, period) that can be compared with the reference in their period, and the covariance of that."""
-        data, model = self.data, self.model
+    def _find_compared(self) -> list[tuple[int, int]]:
+        """Kinds and periods that can be compared with the reference in the period."""
+        data = self.data
         seen = np.bincount(data.cell, minlength=data.cell_count) > 0
         found = []
         for k in range(len(self.kinds)):
@@ -292,6 +317,11 @@ class _Report:
                 own, other = k * self.periods + t, self.reference * self.periods + t
                 if k != self.reference and seen[own] and seen[other] and self.piece[own] == self.piece[other]:
                     found.append((k, t))
+        return found
+
+    def _covariance(self) -> np.ndarray:
+        """Of the contrasts with the reference."""
+        data, model, found = self.data, self.model, self._compared
         items, effects = len(model.item), len(model.item) + data.cell_count + len(model.grader)
         right = np.zeros((effects, len(found)))
         for c, (k, t) in enumerate(found):
@@ -301,7 +331,17 @@ class _Report:
             model.solve(right[:, c : c + COLUMNS_AT_ONCE], TOLERANCE) for c in range(0, len(found), COLUMNS_AT_ONCE)
         ]
         covariance = right.T @ np.concatenate(solved, axis=1) if solved else np.zeros((0, 0))
-        return found, (covariance + covariance.T) / 2
+        return (covariance + covariance.T) / 2
+
+    def _find_graders(self) -> tuple[np.ndarray, np.ndarray]:
+        """Graders who are compared with others, and how many marks of each are of items that others marked too."""
+        data = self.data
+        known = np.flatnonzero(data.grader >= 0)
+        marks_of_item = np.bincount(data.item, minlength=len(data.items))
+        pair, size = np.unique(data.grader[known] * len(data.items) + data.item[known], return_counts=True)
+        others = marks_of_item[pair % len(data.items)] - size
+        linked = np.bincount(pair // len(data.items), np.where(others > 0, size, 0), len(data.graders)).astype(int)
+        return np.flatnonzero(linked[: len(data.graders)] >= self.fewest), linked
 
     def _kind_rows(self) -> list[dict]:
         data, model = self.data, self.model
@@ -310,8 +350,9 @@ class _Report:
             inside = data.kind == k
             row = {"kind": kind, "n": int(inside.sum())}
             if k == self.reference:
-                others = np.delete(self.item_kinds, k, axis=1).any(axis=1)[data.item]
-                rows.append(row | {"severity": 0.0, "points": 0.0, "linked_count": int((inside & others).sum())})
+                others = np.delete(self.item_kinds, k, axis=1).sum(axis=1)[data.item] > 0
+                linked = np.count_nonzero(inside & others)
+                rows.append(row | {"severity": 0.0, "points": 0.0, "linked_count": linked})
                 continue
             shared = self.item_kinds[:, self.reference] & self.item_kinds[:, k]
             row["linked_count"] = int((inside & shared[data.item]).sum())
@@ -421,11 +462,7 @@ class _Report:
         n = np.bincount(data.grader[known], minlength=len(data.graders))
         kind = np.zeros(len(data.graders), np.int64)
         kind[data.grader[known]] = data.kind[known]
-        marks_of_item = np.bincount(data.item, minlength=len(data.items))
-        pair, size = np.unique(data.grader[known] * len(data.items) + data.item[known], return_counts=True)
-        others = marks_of_item[pair % len(data.items)] - size
-        linked = np.bincount(pair // len(data.items), np.where(others > 0, size, 0), len(data.graders)).astype(int)
-        shown = np.flatnonzero((n >= self.fewest) & (linked >= self.fewest))
+        shown, linked = self._shown_graders, self._linked
         error = np.full(len(data.graders), np.nan)
         base = len(model.item) + data.cell_count
         for begin in range(0, len(shown), COLUMNS_AT_ONCE):
