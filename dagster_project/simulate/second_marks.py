@@ -64,7 +64,7 @@ class SecondMarks:
         released = half_year(rows["released"] // DAY)
         first_severity = np.where(is_peer, peer_severity(released), 0.0)
         spread = self.own * np.sqrt(1 - OWN_SHARE)
-        quality = standing + OWN_SHARE * (level + first_severity - standing) + rng.normal(0, spread, n)
+        quality = standing + first_severity + OWN_SHARE * (level - standing) + rng.normal(0, spread, n)
         second = quality + rng.normal(0, self.chance, n)
         self._note("peer", released, second, first_severity, is_peer)
         self._note("automatic", released, second, np.full(n, AUTOMATIC_SEVERITY), is_staff)

@@ -21,7 +21,8 @@ STEP = 2e-3  # logits, and logarithms of the sds: what may be left
 USUAL_SPACING = 1.4  # of thresholds, to begin with
 SMALL = 1e-6  # information that holds cells where nothing else does
 LARGEST_STEP = 0.5
-TOLERANCE = 1e-3  # of conjugate gradients, relative
+TOLERANCE = 0.03  # of conjugate gradients, relative, for a step; 0.01 for standard errors
+TOLERANCE_OF_ERRORS = 0.01
 GRID = LOWEST + SPACING * np.arange(POINTS)
 
 

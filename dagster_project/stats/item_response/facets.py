@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.stats.item_response.facet_model import GRID, TOLERANCE, Marks, Model, estimate
+from dagster_project.stats.item_response.facet_model import GRID, TOLERANCE_OF_ERRORS, Marks, Model, estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -328,7 +328,8 @@ class _Report:
             right[items + k * self.periods + t, c] = 1
             right[items + self.reference * self.periods + t, c] = -1
         solved = [
-            model.solve(right[:, c : c + COLUMNS_AT_ONCE], TOLERANCE) for c in range(0, len(found), COLUMNS_AT_ONCE)
+            model.solve(right[:, c : c + COLUMNS_AT_ONCE], TOLERANCE_OF_ERRORS)
+            for c in range(0, len(found), COLUMNS_AT_ONCE)
         ]
         covariance = right.T @ np.concatenate(solved, axis=1) if solved else np.zeros((0, 0))
         return (covariance + covariance.T) / 2
@@ -469,7 +470,7 @@ class _Report:
             which = shown[begin : begin + COLUMNS_AT_ONCE]
             right = np.zeros((base + len(model.grader), len(which)))
             right[base + which, np.arange(len(which))] = 1
-            error[which] = np.sqrt((right * model.solve(right, TOLERANCE)).sum(axis=0))
+            error[which] = np.sqrt((right * model.solve(right, TOLERANCE_OF_ERRORS)).sum(axis=0))
         self.grader_error = error
         slope = self._slope_of_marks(known)
         slope = np.bincount(data.grader[known], slope, len(data.graders)) / np.maximum(n, 1)
