@@ -52,7 +52,7 @@ SETTINGS_OF_RUNS = {
     *("erase_from_landing", "raw_retention_days"),
 }
 """Settings that decide how a run goes, or that the ledger knows of, and not what a table holds."""
-RHYTHMS = {"drivers": timedelta(days=7)}
+RHYTHMS = {"drivers": timedelta(days=7), "grading": timedelta(days=7)}
 """How long what a step computes is kept though more data have come."""
 
 

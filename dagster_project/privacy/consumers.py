@@ -109,6 +109,7 @@ _TOLD_TO_UNIVERSITY = (
     Rule("learner_key in (from scope_learner_key)"),
     Rule(None, "is what a learner told their university: an employer learns skills, not age or disability"),
 )
+_GRADERS = Rule(None, "tells who graded whom: grades are in core.fct_submission")
 _IN_MEMBERSHIP = (
     "course_key in (from scope_open_course_key) and exists (from scope_membership as times where "
     "times.learner_key = rows.learner_key and rows.{day} >= times.from_on "
@@ -160,6 +161,9 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     # The recommended course may be of any program: it is the catalogue's.
     "analytics.skill_gaps": (None, Rule("organization_key in (from scope_organization_key)")),
     "analytics.skill_scales": (_WHOLE, _WHOLE),
+    "core.fct_submission_mark": (_GRADERS, _GRADERS),
+    "analytics.grader_severities": (Rule("grader_key is null"), _OF_PROGRAMS),
+    "analytics.grader_agreement": (_WHOLE, _OF_PROGRAMS),
     # Of all programs together, or of the models: they name nobody.
     "marts.driver_catalogue": (_WHOLE, _OF_PROGRAMS),
     "marts.driver_control_groups": (_WHOLE, _OF_PROGRAMS),

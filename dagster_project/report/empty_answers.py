@@ -56,6 +56,10 @@ WHOLLY = {
         "gains of courses: none of {all} is estimated",
         ("gain is not null", "reason", "true"),
     ),
+    "analytics.grader_severities": (
+        "severity of graders: none of {all} can be told from difficulty",
+        ("is_shown", "withheld_reason", "half_year_on is null and graded_by <> compared_with"),
+    ),
     "analytics.skill_gaps": (
         "courses for skill gaps: none for {all} gaps",
         ("course_key is not null", "reason", "true"),

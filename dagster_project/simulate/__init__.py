@@ -12,6 +12,7 @@ Modules, in the order in which to read them:
     engagement   who does less and less before they drop, fail or leave, without a change of any driver
     variants     other worlds of skills, harder for the skill models
     skills       questions, answers and gains; employers: whose people are abler; trajectories: abilities day by day
+    second_marks hand-ins that a second kind of grader marks, and who is severe
     landing      the landing files of the contract `campus`; places, events and dirt are its parts, delivery
                  writes them
 
@@ -37,6 +38,10 @@ from dagster_project.simulate.skills import describe as _describe_skills
 from dagster_project.simulate.truth import STUDENTS
 from dagster_project.simulate.variants import VARIANTS
 
+GRADING = (
+    "Second marks stand beside the grades and change none. Severity in points against staff, before grades are cut to "
+    "0 to 100; points: what that makes of grades between 0 and 100; graders: members of staff against each other."
+)
 MANIFEST = "simulated.json"
 GRADUATION = (
     "Drawn by lot, apart from every driver and from the outcome. Who graduates within the first year comes on top of "
@@ -118,6 +123,7 @@ def write(
     content = _truth.describe(population) | _describe_skills(population) | report.employers.describe()
     content |= _describe_engagement() if disengagement else {}
     content |= {"graduation": {"about": GRADUATION, **report.graduation}}
+    content |= {"grading": {"about": GRADING, **report.second_marks.describe()}}
     content |= {"rows": report.rows, "dirt": report.dirt.nested()}
     truth.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(report.abilities(), truth.with_name(f"{truth.stem}-abilities.parquet"))

@@ -10,11 +10,12 @@ from pyarrow import csv
 
 from dagster_project.simulate.dirt import Dirt
 from dagster_project.simulate.employers import Employers
+from dagster_project.simulate.second_marks import SecondMarks
 
 
 @dataclass
 class Report:
-    """What was written and planted: rows by table, dirt, employers, abilities at the last answer, graduates.
+    """What was written and planted: rows, dirt, employers, abilities at the last answer, graduates, severities.
 
     `quarters` has abilities of some learners at the end of each quarter: learner_id, skill_id, quarter_end, ability.
     """
@@ -25,6 +26,7 @@ class Report:
     learner: pa.Array
     ability: np.ndarray  # (learners, skills); NaN: no answer
     graduation: dict[str, int]  # learners, by how
+    second_marks: SecondMarks
     quarters: pa.Table | None = None
 
     def add(self, table: str, rows: int) -> None:

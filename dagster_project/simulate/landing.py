@@ -2,8 +2,8 @@
 
 Events are Parquet in files by the day on which they were received: a file a month for the history and a file a day for
 the newest month. A file for every day would mean about 1,500 files, whose opening costs the loader more than their
-rows; the newest days are what arrives daily, and what a replay of single days needs. Other tables are CSV: submissions
-and responses a file a month, the rest one file each.
+rows; the newest days are what arrives daily, and what a replay of single days needs. Other tables are CSV: submissions,
+their second marks and responses a file a month, the rest one file each.
 
 The months are worked through in order. Day plans are drawn when an enrollment begins; a month's plans are expanded to
 events chunk by chunk and written, so memory depends on the learners active in a month and not on the number of days.
@@ -38,6 +38,7 @@ from dagster_project.simulate.history import (
 )
 from dagster_project.simulate.places import Directory, write_directory
 from dagster_project.simulate.population import Population
+from dagster_project.simulate.second_marks import GRADERS, SecondMarks, grader_id
 from dagster_project.simulate.skills import Bank, abilities, bank, checks, score
 from dagster_project.simulate.tables import assignments_of
 from dagster_project.simulate.trajectories import Trajectories
@@ -77,7 +78,8 @@ def write(folder: Path, population: Population, *, disengagement: bool = True) -
         "then_began_another_program": len(others.learner),
     }
     unanswered = np.full(theta.shape, np.nan, np.float32)
-    report = Report({}, Dirt(), employers, directory.learner, unanswered, graduation)
+    second_marks = SecondMarks(population.seed, SCORE_DEVIATION)
+    report = Report({}, Dirt(), employers, directory.learner, unanswered, graduation, second_marks)
     opened = open_content(population, directory.registered, of_open)
     if disengagement:
         later = engagement.fade_later_terms(population, later)
@@ -183,6 +185,9 @@ class _Months:
         self.pool = ThreadPoolExecutor(1)
         self.submissions: list[dict[str, np.ndarray]] = []
         self.responses: list[dict[str, np.ndarray]] = []
+        self.marks: list[dict[str, np.ndarray]] = []
+        self.second_marks = report.second_marks
+        self.next_mark = 1
 
     def run(self) -> None:
         months = np.arange(
@@ -199,6 +204,7 @@ class _Months:
             self._begin(order[cuts[number] : cuts[number + 1]])
             self._check(first, last)
             self._flush("submissions", self.submissions, month, last)
+            self._flush("submission_marks", self.marks, month, last)
             self._flush("responses", self.responses, month, last)
             self._events(month, first, last)
 
@@ -315,7 +321,8 @@ class _Months:
         n = len(of)
         enrollment = which[of]
         submitted = (self.start[enrollment] + day[use]) * DAY + 13 * 3600 + self.rng.integers(0, 9 * 3600, n)
-        points = np.round(np.clip(batch.standing[of] + self.rng.normal(0, SCORE_DEVIATION, n), 0, 100), 1)
+        level = batch.standing[of] + self.rng.normal(0, SCORE_DEVIATION, n)
+        points = np.round(np.clip(level, 0, 100), 1)
         again = self.rng.random(n) < dirt.RESUBMISSION_RATE
         again &= (submitted // DAY + 1) <= EPOCH_LAST
         rows = {
@@ -337,6 +344,8 @@ class _Months:
         )
         rows["released"] = rows["at"] + wait
         self.submissions.append(rows)
+        first = {name: rows[name][:n] for name in ("enrollment", "item", "at", "released", "score")}
+        self.marks.append(self.second_marks.of(kind[:n], first, level, batch.standing[of]))
 
     def _answer(self, which: np.ndarray, batch: Enrollments, day: np.ndarray, begin: np.ndarray) -> None:
         first = self.questions.first
@@ -399,7 +408,12 @@ class _Months:
             return
         order = np.lexsort((rows["score"], rows["at"]))
         rows = {name: column[order] for name, column in rows.items()}
-        text = self._submission_table(rows) if table == "submissions" else self._response_table(rows)
+        written = {
+            "submissions": self._submission_table,
+            "submission_marks": self._mark_table,
+            "responses": self._response_table,
+        }
+        text = written[table](rows)
         path = self.folder / table / f"{table}-{month}.csv"
         path.parent.mkdir(exist_ok=True)
         write_csv(path, text)
@@ -430,6 +444,29 @@ class _Months:
                 "maximum_score": np.full(len(keep), 100.0),
                 "grade_released_at": pa.array(rows["released"], mask=~released).cast(pa.timestamp("s")),
                 "graded_by": pa.array(by.astype(object)),
+            }
+        )
+
+    def _mark_table(self, rows: dict[str, np.ndarray]) -> pa.Table:
+        n, d = len(rows["at"]), self.directory
+        term = self.every.term[rows["enrollment"]]
+        graders = pa.array([grader_id(number) for number in range(GRADERS)])
+        number = pa.array(rows["grader"], mask=rows["grader"] < 0)
+        ids = np.arange(self.next_mark, self.next_mark + n)
+        self.next_mark += n
+        return pa.table(
+            {
+                "mark_id": [f"M{i:07d}" for i in ids],
+                "learner_id": d.learner.take(self.every.learner[rows["enrollment"]]),
+                "course_id": d.course.take(self.every.course[rows["enrollment"]]),
+                "term_id": d.term.take(term),
+                "item_id": d.item_ids(rows["item"], term),
+                "attempt_number": rows["attempt"],
+                "graded_by": pa.array(["staff", "automatic"]).take(rows["by"]),
+                "grader_id": graders.take(number),
+                "score": rows["score"],
+                "maximum_score": np.full(n, 100.0),
+                "marked_at": stamp(rows["at"]),
             }
         )
 

@@ -131,7 +131,7 @@ def _owners(columns: Sequence[str]) -> dict[str, str]:
     owners = {}
     for column in columns:
         name = identifier(column)
-        if column == "learner_key":
+        if column in ("learner_key", "grader_key"):
             owners[column] = name
         elif column == "learner_id" and "source" in columns:
             owners[column] = f"source || ':' || {name}"

@@ -44,6 +44,8 @@ def learner_keys(catalog: str, tables: Iterable[Table]) -> str:
     for table in tables:
         columns = {column.name for column in table.columns}
         name = ".".join(map(identifier, (catalog, table.schema, table.name)))
+        if "grader_key" in columns:
+            queries.append(f"select grader_key from {name}")
         if table.full_name == "core.dim_learner" or (table.schema == "analytics" and "learner_key" in columns):
             queries.append(f"select learner_key from {name}")
         elif table.full_name == "core.fct_held_rows":

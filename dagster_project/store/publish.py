@@ -93,7 +93,7 @@ in which tables were carried over has another size than one that was written who
 SNAPSHOT_MARK = '<span class="snapshot">not published yet</span>'
 """Where a page has the id of the snapshot that it lies in; a page that no publication took keeps these words."""
 
-_OF_A_LEARNER = re.compile(r"^learner_(key|id)$|enrollment_key$|membership_key$")
+_OF_A_LEARNER = re.compile(r"^(learner|grader)_(key|id)$|^submission_key$|enrollment_key$|membership_key$")
 _NAMES_IN_HISTORY = {
     "run_id", "job_name", "source", "status", "snapshot_id", "problem", "step", "table_name", "check_name",
 }  # fmt: skip

@@ -88,8 +88,8 @@ def make_campus() -> dict[str, list[dict]]:
         "question_skills": [{"question_id": f"q{k}", "skill_id": "sql"} for k in range(4)],
     }
     for name in (
-        "learners", "organization_members", "program_enrollments", "course_enrollments", "submissions", "responses",
-        "events", "support_tickets", "interventions", "profiles", "credentials",
+        "learners", "organization_members", "program_enrollments", "course_enrollments", "submissions",
+        "submission_marks", "responses", "events", "support_tickets", "interventions", "profiles", "credentials",
     ):  # fmt: skip
         tables[name] = []
     for learner in range(LEARNERS):
@@ -192,6 +192,11 @@ def _enroll(
                 {**place, "item_id": f"i{k}", "attempt_number": 1, "score": 6.0 + number % 4, "maximum_score": 10.0}
                 | {"submitted_at": datetime.combine(handed_in, time(20)), "graded_by": "staff"}
                 | {"grade_released_at": datetime.combine(handed_in, time(20)) + timedelta(3)}
+            )
+            tables["submission_marks"].append(
+                {**place, "item_id": f"i{k}", "attempt_number": 1, "score": 5.0 + number % 4, "maximum_score": 10.0}
+                | {"mark_id": f"m{len(tables['submission_marks'])}", "graded_by": "automatic", "grader_id": None}
+                | {"marked_at": datetime.combine(handed_in, time(21))}
             )
     if course == "bsc-algebra" and term == "bsc-24f":
         tables["responses"] += [

@@ -205,8 +205,8 @@ def test_the_score_of_a_shared_structure_is_that_of_a_likelihood_written_out(mad
     gradient, information = np.zeros(6), np.zeros((6, 6))
     kernels.structure(
         data.start, data.row, data.before, data.done_start, data.done, run.x.indptr.astype(np.int64), run.x.indices,
-        run.x.data, run.scores, run.w, run.mean - run.prior, 1.0, run.course_of_row, run.item_of_row, 3, 1, gradient, information,
-        np.zeros(len(items)),
+        run.x.data, run.scores, run.w, run.mean - run.prior, 1.0, run.course_of_row, run.item_of_row, 3, 1,
+        gradient, information, np.zeros(len(items)),
     )  # fmt: skip
 
     gradient, _ = run._reduced(gradient, information)

@@ -455,6 +455,34 @@ def test_the_truth_tells_of_graduates_as_the_files_do(files: duckdb.DuckDBPyConn
     assert len(truth["calendars"]) == 19
 
 
+def test_second_marks_show_the_planted_severity_where_their_choice_is_allowed_for(
+    landing: Path, files: duckdb.DuckDBPyConnection, truth: dict
+) -> None:
+    # Staff mark again 35 % of what peers gave less than 70 points, and 12 % of the rest; weighted by that, the mean
+    # difference of the two marks is the severity. Not weighted, regression to the mean hides it.
+    pairs = files.execute(f"""
+        select marks.graded_by, first.score::double as given, marks.score::double as again, marks.grader_id
+        from read_csv('{landing}/submission_marks/*.csv', all_varchar = true, nullstr = '') as marks
+        join submissions as first using (learner_id, course_id, term_id, item_id, attempt_number)
+        where first.score is not null
+    """).df()
+    planted = truth["grading"]["kinds"]
+    for kind, again_by in (("peer", "staff"), ("automatic", "automatic")):
+        rows = pairs[pairs["graded_by"] == again_by]
+        poor, rest = (0.35, 0.12) if kind == "peer" else (1, 1)
+        weight = 1 / np.where(rows["given"] < 70, poor, rest)
+        fewer = (rows["again"] - rows["given"]) * (1 if kind == "peer" else -1)
+        mean = np.average(fewer, weights=weight)
+        error = np.sqrt(np.sum((weight * (fewer - mean)) ** 2)) / weight.sum()
+        points = np.average(
+            [x["points"] for x in planted[kind].values()], weights=[x["hand_ins"] for x in planted[kind].values()]
+        )
+        assert len(rows) > 150
+        assert abs(mean - points) < 3 * error
+    assert set(pairs["grader_id"].dropna()) <= set(truth["grading"]["graders"])
+    assert abs(np.mean(list(truth["grading"]["graders"].values()))) < 1e-3
+
+
 def test_the_truth_lies_outside_and_no_file_tells_it(landing: Path, truth: dict) -> None:
     assert {name: d["planted_percent"] for name, d in truth["drivers"].items()} == {
         d.name: d.planted for d in drivers.DRIVERS

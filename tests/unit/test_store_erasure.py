@@ -30,6 +30,8 @@ def settings(tmp_path):
             create table core.fct_submission as
                 select learner_key || ':c1:t1' as course_enrollment_key, learner_key || ':c1:t1:q:1' as submission_key
                 from core.dim_learner;
+            create table core.fct_submission_mark as
+                select 'other:ann:c1:t1:q:1' as submission_key, learner_key as grader_key from core.dim_learner;
             create table marts.mart_course as select 'uni:ann' as course_key, 3 as learner_count;
             create table analytics.at_risk_reasons as select '{ANN}:c1:t1' as enrollment_key;
             create view marts.mart_learner_course as from core.fct_submission;
@@ -74,6 +76,7 @@ def test_only_the_learner_is_removed_and_the_receipt_tells_it_without_naming_him
         "raw.learners": 1,
         "core.dim_learner": 1,
         "core.fct_submission": 1,
+        "core.fct_submission_mark": 1,
         "analytics.at_risk_reasons": 1,
         "files of analytics.at_risk_scores": 1,
     }

@@ -76,6 +76,19 @@ submissions as (
     where missing_reference is not null
 ),
 
+submission_marks as (
+    select
+        marks.source,
+        'submission_marks' as entity,
+        'submissions' as missing_reference,
+        1 as row_count,
+        {{ entity_key(["learner_id", "item_id"], "marks") }} as example_key
+    from ({{ union_contracts("submission_marks") }}) as marks
+    left join {{ ref("fct_submission_mark") }} as known
+        on {{ entity_key(["mark_id"], "marks") }} = known.submission_mark_key
+    where known.submission_mark_key is null
+),
+
 responses as (
     select
         source,
@@ -153,6 +166,8 @@ held as (
     select * from program_courses
     union all
     select * from submissions
+    union all
+    select * from submission_marks
     union all
     select * from responses
     union all

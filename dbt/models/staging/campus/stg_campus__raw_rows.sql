@@ -15,6 +15,7 @@ with final as (
         "shared_items",
         "course_enrollments",
         "submissions",
+        "submission_marks",
         "questions",
         "responses",
         "skills",
