@@ -10,8 +10,7 @@ import numpy as np
 from dagster_project.stats.item_response.abilities import AbilityLikelihood
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.histories import Histories, histories
-from dagster_project.stats.item_response.longitudinal_kernels import PHASES
-from dagster_project.stats.item_response.moved_tables import MovedTables, places
+from dagster_project.stats.item_response.moved_tables import PHASES, MovedTables, places
 from dagster_project.stats.item_response.quadrature import Grid
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import numpy as np
 from numba import njit
 
 from dagster_project.stats.item_response.kernels import CUT
+from dagster_project.stats.item_response.moved_tables import PHASES
 from dagster_project.stats.item_response.quadrature import LANES
-
-PHASES = 2
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 

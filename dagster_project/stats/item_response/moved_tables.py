@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dagster_project.stats.item_response.longitudinal_kernels import PHASES
 from dagster_project.stats.item_response.quadrature import Grid
 from dagster_project.stats.item_response.responses import Layout
+
+PHASES = 2  # steps of an offset in a node spacing
 
 
 def places(offset: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, int, int]:
