@@ -9,7 +9,8 @@ category) and ``variance`` its second; between two points of the grid they are c
 import numpy as np
 from numba import njit
 
-LOWEST, SPACING, POINTS = -30.0, 0.02, 3001
+from dagster_project.stats.item_response.facet_model import LOWEST, POINTS, SPACING
+
 MOVED = 0.3  # of a posterior, in its sds, from which on its nodes are laid anew
 
 

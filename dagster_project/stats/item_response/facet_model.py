@@ -6,8 +6,6 @@ from copy import copy
 
 import numpy as np
 
-from dagster_project.stats.item_response.facet_kernels import LOWEST, POINTS, SPACING, expect, information_times
-
 FEWEST_SECOND_MARKS = 10  # hand-ins with several, without which nothing tells their own part from chance
 MOST_STEPS = 10
 FEWEST_OF_A_CATEGORY = 10
@@ -23,6 +21,7 @@ SMALL = 1e-6  # information that holds cells where nothing else does
 LARGEST_STEP = 0.5
 TOLERANCE = 0.03  # of conjugate gradients, relative, for a step; 0.01 for standard errors
 TOLERANCE_OF_ERRORS = 0.01
+LOWEST, SPACING, POINTS = -30.0, 0.02, 3001  # of the grid of distances, logits
 GRID = LOWEST + SPACING * np.arange(POINTS)
 
 
@@ -279,6 +278,8 @@ class Model:
 
     def sweep(self) -> np.ndarray:
         """Moments of learners and hand-ins given the effects."""
+        from dagster_project.stats.item_response import facet_kernels as kernels
+
         data, scores = self.data, np.zeros(4)
         total, expected, variance = self.tables()
         # The difficulty by all hand-ins but the one in question: else it would agree with itself.
@@ -286,7 +287,7 @@ class Model:
         item = np.bincount(data.item, own, len(self.item)) + 1 / self.item_variance
         left = 1 / (item[data.item[begins]] - np.add.reduceat(own, begins))
         effect = self.effects() + (left * np.add.reduceat(self.residual, begins))[data.hand_in]
-        expect(
+        kernels.expect(
             data.learner_start, data.hand_in_start, data.category, data.scale, effect, total, expected, variance,
             self.node, self.log_weight, self.learner_variance, self.hand_in_variance, left, self.site, self.centre,
             self.width, self.learner_moment, self.residual, self.weight, self.counts, scores,
@@ -399,11 +400,13 @@ class Model:
 
     def times(self, vectors: np.ndarray) -> np.ndarray:
         """Information and penalties times vectors, (effects, vectors)."""
+        from dagster_project.stats.item_response import facet_kernels as kernels
+
         data = self.data
         items, cells = len(self.item), data.cell_count
         parts = [np.ascontiguousarray(x) for x in np.split(vectors, [items, items + cells])]
         out = [np.zeros_like(x) for x in parts]
-        information_times(
+        kernels.information_times(
             data.learner_start, data.hand_in_start, data.item, data.cell, data.grader, self.weight,
             self.learner_variance, self.hand_in_variance, *parts, *out,
         )  # fmt: skip
