@@ -164,6 +164,7 @@ DECIDED: dict[str, tuple[Rule | None, Rule | None]] = {
     "core.fct_submission_mark": (_GRADERS, _GRADERS),
     "analytics.grader_severities": (Rule("grader_key is null"), _OF_PROGRAMS),
     "analytics.grader_agreement": (_WHOLE, _OF_PROGRAMS),
+    "reporting.grader_severities": (_WHOLE, _OF_PROGRAMS),
     # Of all programs together, or of the models: they name nobody.
     "marts.driver_catalogue": (_WHOLE, _OF_PROGRAMS),
     "marts.driver_control_groups": (_WHOLE, _OF_PROGRAMS),

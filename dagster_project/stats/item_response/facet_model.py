@@ -6,7 +6,6 @@ from copy import copy
 
 import numpy as np
 
-LOWEST, SPACING, POINTS = -30.0, 0.02, 3001  # the even grid of the tables of a scale
 FEWEST_SECOND_MARKS = 10  # hand-ins with several, without which nothing tells their own part from chance
 MOST_STEPS = 10
 FEWEST_OF_A_CATEGORY = 10
@@ -22,6 +21,7 @@ SMALL = 1e-6  # information that holds cells where nothing else does
 LARGEST_STEP = 0.5
 TOLERANCE = 0.03  # of conjugate gradients, relative, for a step; 0.01 for standard errors
 TOLERANCE_OF_ERRORS = 0.01
+LOWEST, SPACING, POINTS = -30.0, 0.02, 3001  # of the grid of distances, logits
 GRID = LOWEST + SPACING * np.arange(POINTS)
 
 
