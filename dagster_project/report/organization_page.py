@@ -84,10 +84,23 @@ def _skill(rows: list[dict], courses: list[dict]) -> dict:
         "is_shown": bool(first["is_shown"]),
         "reason": first["withheld_reason"],
         "members": None if is_missing(first["member_count"]) else int(first["member_count"]),
+        "gain": _gain(first),
         "groups": groups,
         "bar": _bar(groups[0]),
         "courses": [course for course in courses if not is_missing(course["course_name"])],
         "no_course": next((row["reason"] for row in courses if not is_missing(row["reason"])), None),
+    }
+
+
+def _gain(row: dict) -> dict | None:
+    """What members gained in a year, with its interval; None: too few answered both before and in it."""
+    if is_missing(row.get("year_gain")):
+        return None
+    return {
+        "value": row["year_gain"],
+        "low": row["year_gain_low"],
+        "high": row["year_gain_high"],
+        "members": int(row["year_gain_member_count"]),
     }
 
 

@@ -50,8 +50,9 @@ def tables():
         for comparison, traits in COMPARISONS.items()
         if "size_band" in traits
     ]
+    gained = {"year_gain": 0.424, "year_gain_low": 0.3, "year_gain_high": 0.548, "year_gain_member_count": 14.0}
     benchmarks = [
-        row("SQL", "all", 82, "cutting-edge", others=40),
+        row("SQL", "all", 82, "cutting-edge", others=40) | gained,
         row("SQL", "industry", 60, "not yet clear"),
         row("SQL", "country", others=4, reason=FEW),
         row("SQL", "industry_country", others=6, reason=TELLS_OF_FEW),
@@ -145,3 +146,9 @@ def test_an_organization_of_which_nothing_is_shown_reads_why(tables):
     assert "In no skill ten of your people have answered questions" in words
     nothing = tables["organization_skills"].head(0)
     assert "nothing can be shown" in organization_page.make_page(Made(**tables | {"organization_skills": nothing}))
+
+
+def test_what_people_gained_in_the_year_is_told_where_it_is_known(tables):
+    words = text_of(organization_page.make_page(Made(**tables), About()))
+    assert words.count("In the last year your people gained") == 1
+    assert "gained +0.42 standard deviations of ability (95 % interval +0.30 to +0.55; 14 who answered" in words

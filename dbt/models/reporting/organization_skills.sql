@@ -61,6 +61,10 @@ select
     benchmarks.percentile_low,
     benchmarks.percentile_high,
     benchmarks.band,
+    benchmarks.year_gain,
+    benchmarks.year_gain_low,
+    benchmarks.year_gain_high,
+    benchmarks.year_gain_member_count,
     recommended.first_course_name,
     recommended.second_course_name,
     recommended.third_course_name
