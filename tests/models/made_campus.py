@@ -195,7 +195,11 @@ def _enroll(
             )
             tables["submission_marks"].append(
                 {**place, "item_id": f"i{k}", "attempt_number": 1, "score": 5.0 + number % 4, "maximum_score": 10.0}
-                | {"mark_id": f"m{len(tables['submission_marks'])}", "graded_by": "automatic", "grader_id": None}
+                | {
+                    "mark_id": f"m{len(tables['submission_marks'])}",
+                    "graded_by": "peer",
+                    "grader_id": f"l{number + 1:02}",
+                }
                 | {"marked_at": datetime.combine(handed_in, time(21))}
             )
     if course == "bsc-algebra" and term == "bsc-24f":
