@@ -60,9 +60,15 @@ def analyse_grading(store: Warehouse, settings: Settings, say: Callable[[str], N
 
     minimum = settings.minimum_group_size
     frames: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
-    sources = store.read("core.dim_source", columns=["source", "last_data_on"]).sort_values("source")
+    # Where nothing tells when a source's data end, they end with its last mark.
+    query = (
+        "select sources.source, coalesce(sources.last_data_on, max(marks.marked_on)) as last_on "
+        f"from core.dim_source as sources inner join {MARKS} as marks on sources.source = marks.source "
+        "group by sources.source, sources.last_data_on order by sources.source"
+    )
+    sources = [(row["source"], row["last_on"]) for batch in store.batches(query) for row in batch.to_pylist()]
     with threadpool_limits(1):
-        for source, last in sources.itertuples(index=False):
+        for source, last in sources:
             marks = read_marks(store, source)
             if not len(marks.share):
                 continue

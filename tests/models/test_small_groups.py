@@ -28,8 +28,8 @@ NOT_OF_GROUPS = {
     "a model's or a scale's quality over everybody": {
         "analytics.at_risk_backtest", "analytics.at_risk_calibration", "analytics.at_risk_drift",
         "analytics.at_risk_models", "analytics.at_risk_ranking", "analytics.driver_placebos", "analytics.skill_items",
-        "analytics.skill_scales", "analytics.skill_course_gains", "analytics.grader_severities",
-        "analytics.grader_agreement",
+        "analytics.skill_scales", "analytics.skill_courses", "analytics.skill_course_gains",
+        "analytics.grader_severities", "analytics.grader_agreement",
     },
     "rows of files and of tables, or what courses are made of, no persons": {
         "reporting.feature_coverage", "reporting.source_coverage", "reporting.course_designs",
