@@ -105,6 +105,8 @@ def test_the_calendar_is_no_drift():
     assert table.loc[0, "psi"] < 0.02
     assert table.loc[0, ["n_expected", "n_actual"]].tolist() == [2000, 3000]
     assert drift.drift_table(reference, {"clicks": rng.normal(1, 1, 3000)}, np.zeros(3000, int)).loc[0, "psi"] > 0.25
+    weeks = drift.drift_table(reference, {"clicks": rng.normal(9, 1, 3000)}, np.ones(3000, int), learners=90)
+    assert (weeks["level"] == "too few rows").all()  # thirty weeks of ninety learners
     few = drift.drift_table(reference, {"clicks": rng.normal(9, 1, 100)}, np.ones(100, int))
     assert few.loc[0, "level"] == "too few rows"
 

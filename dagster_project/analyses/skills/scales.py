@@ -337,6 +337,15 @@ def _all_questions(
     return pd.concat([described, rest], ignore_index=True).sort_values("item", ignore_index=True)
 
 
+def _misfit_share(items: pd.DataFrame) -> float | None:
+    """Share of the answers to questions with enough of them that are to misfitting ones."""
+    judged = items[items["is_misfit"].notna()] if len(items) else items
+    if not len(judged) or not judged["response_count"].sum():
+        return None
+    misfit = judged["is_misfit"].astype(bool)
+    return float(judged.loc[misfit, "response_count"].sum() / judged["response_count"].sum())
+
+
 def scale_row(skill: Skill, stored: StoredBank) -> dict:
     """The row of analytics.skill_scales."""
     import pandas as pd
@@ -363,7 +372,7 @@ def scale_row(skill: Skill, stored: StoredBank) -> dict:
         "has_converged": facts.get("has_converged"),
         "mean_course_gain": facts.get("model", {}).get("gain_mean"),
         "course_gain_sd": facts.get("model", {}).get("gain_sd"),
-        "misfit_share": float(n[usable["is_misfit"].fillna(False).astype(bool)].sum() / n.sum()) if n.sum() else None,
+        "misfit_share": _misfit_share(usable),
         "anchor_count": facts.get("anchor_count"),
         "moved_anchor_share": facts.get("moved_anchor_share"),
         "link_scale": facts.get("link_scale"),

@@ -264,7 +264,8 @@ def reference_of(scorer: RiskScorer, rows: Rows) -> Reference:
 def cohort_drift(scorer: RiskScorer, reference: Reference, now: Rows) -> pd.DataFrame:
     """How far rows are from the trained ones of the same weeks of term: `drift_table` of features and log-odds."""
     columns = _named(scorer, scorer.encoder.encode(now))
-    return drift_table(reference, columns, now.frame[scorer.columns.week].to_numpy(int))
+    learners = now.frame[scorer.columns.learner].nunique()
+    return drift_table(reference, columns, now.frame[scorer.columns.week].to_numpy(int), learners=learners)
 
 
 def _named(scorer: RiskScorer, matrix: np.ndarray) -> dict[str, np.ndarray]:

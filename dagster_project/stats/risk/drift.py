@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 WARN_ABOVE, BLOCK_ABOVE = 0.10, 0.25
 BINS = 10
-FEWEST_ROWS = 500  # on a side: with fewer, a difference tells mostly of chance
+FEWEST = 500  # rows on a side, and learners: with fewer, a difference tells mostly of chance
 DRIFTED_SHARE = 0.25  # of what moves the score: features beyond the limit that together weigh more make another cohort
 SCORE = "score"  # the row of a drift table that is no feature
 SMALLEST_SHARE = 1e-4  # stands for an empty bin: the logarithm of nothing would be infinite
@@ -72,11 +72,14 @@ def fit_reference(
     return Reference({name: inner.tolist() for name, inner in edges.items()}, counts, dict(importance))
 
 
-def drift_table(reference: Reference, columns: Mapping[str, np.ndarray], week: np.ndarray) -> pd.DataFrame:
+def drift_table(
+    reference: Reference, columns: Mapping[str, np.ndarray], week: np.ndarray, *, learners: int | None = None
+) -> pd.DataFrame:
     """PSI of rows against as many of the reference in each of their weeks, or the calendar would be the drift.
 
     Args:
         columns, week: as of `fit_reference`; a week that the reference does not know is compared with its nearest.
+        learners: whose rows they are; a learner's weeks are alike. As many as rows if not given.
 
     Returns:
         DataFrame: feature, psi, level ("fine", "warn", "block"), importance, n_expected, n_actual; largest PSI first.
@@ -97,7 +100,9 @@ def drift_table(reference: Reference, columns: Mapping[str, np.ndarray], week: n
     first = next(iter(reference.edges))
     table["n_expected"] = int(sum(sum(reference.counts[value][first]) for value in set(nearest)))
     table["n_actual"] = len(week)
-    table.loc[table[["n_expected", "n_actual"]].min(axis=1) < FEWEST_ROWS, "level"] = "too few rows"
+    few = min(int(table["n_expected"].iloc[0]), len(week), len(week) if learners is None else learners) < FEWEST
+    if few:
+        table["level"] = "too few rows"
     return table.sort_values("psi", ascending=False, ignore_index=True)
 
 

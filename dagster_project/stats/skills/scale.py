@@ -35,6 +35,7 @@ FEWEST_ENROLLED = 50  # in a course, to be a trait of its takers
 MOST_COUNTED = 6  # completed courses
 LEARNER_WEIGHT = 9.5  # answers: variance of an answer's score around what is expected, in variances between learners
 LARGEST_DIF_GROUPS = 3
+FEWEST_TO_FIT = 200  # answers to a question: with fewer, chance alone makes a misfit of .10
 LOCAL_DEPENDENCE = 0.2
 DIF_COLUMNS = {
     "country": ("dif_group", "dif_delta", "dif_class"),
@@ -262,14 +263,16 @@ def describe_questions(
     )
     largest = both.groupby("item")["correlation"].max()
     rmsd = fit.set_index("item")["rmsd"].reindex(bank.items["item"]).to_numpy()
+    answers = bank.items["item"].map(skill.answers["item"].value_counts()).fillna(0).astype(int)
+    judged = (answers >= FEWEST_TO_FIT).to_numpy() & np.isfinite(rmsd)
     out = pd.DataFrame(
         {
             "item": bank.items["item"],
             "course": bank.items["course"],
             "quiz": bank.items["item"].map(place["quiz"]),
-            "response_count": bank.items["item"].map(skill.answers["item"].value_counts()).fillna(0).astype(int),
+            "response_count": answers,
             "rmsd": rmsd,
-            "is_misfit": rmsd > MISFIT_RMSD,
+            "is_misfit": np.where(judged, rmsd > MISFIT_RMSD, np.array(None)),
             "largest_residual_correlation": bank.items["item"].map(largest),
         }
     )
