@@ -94,7 +94,7 @@ def course_wide_errors(items: pd.DataFrame, unit: dict[str, float], level: pd.Se
                 "level_alone": shared_error(mean - rows["planted_difficulty"], rows["course_key"]),
             }
         )
-    return pd.DataFrame(found).set_index("skill_key")
+    return pd.DataFrame(found, columns=["skill_key", "shared", "level_alone"]).set_index("skill_key").astype(float)
 
 
 def known_ability_errors(store: Warehouse, items: pd.DataFrame, truth: dict, planted: pd.Series) -> pd.Series:
@@ -127,7 +127,7 @@ def known_ability_errors(store: Warehouse, items: pd.DataFrame, truth: dict, pla
         right = (answers["category"] >= (answers["highest_category"] + 1) // 2).to_numpy(float)[usable]
         difficulty = _logistic_difficulties(answers["place"].to_numpy()[usable], theta[usable], right, len(rows))
         found[skill] = shared_error(pd.Series(difficulty - rows["planted_difficulty"].to_numpy()), rows["course_key"])
-    return pd.Series(found)
+    return pd.Series(found, dtype=float)
 
 
 def _logistic_difficulties(item: np.ndarray, theta: np.ndarray, right: np.ndarray, items: int) -> np.ndarray:
