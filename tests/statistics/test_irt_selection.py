@@ -8,10 +8,12 @@ not.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dagster_project.stats.item_response.calibration import calibrate
 from dagster_project.stats.item_response.scoring import score
+from dagster_project.stats.skills.scale import SkillAnswers, build_scale
 from tests.item_simulation import simulate
 
 POPULATIONS, LEARNERS, QUESTIONS = 40, 6000, 20
@@ -51,6 +53,28 @@ def errors(data, pattern, advanced, grouped):
         inside.mean(),
         person_inside.mean(),
     )
+
+
+def errors_of_production(data, advanced):
+    """Biases of basic and advanced questions on the scale that a skill gets: who took what is all that it is told."""
+    answers = pd.DataFrame(
+        {"learner": data.person, "item": data.item, "category": data.response, "quiz": "q", "day": 0}
+    )
+    answers["course"] = np.where(advanced[data.item], "advanced", "basic")
+    nobody = pd.DataFrame({"learner": np.array([], int), "course": np.array([], object), "day": np.array([], int)})
+    elsewhere = pd.DataFrame({"score": [], "answers": []})
+    taken = answers[["learner", "course"]].drop_duplicates()
+    scale = build_scale(SkillAnswers(answers, nobody, taken, elsewhere, pd.Series({"basic": 1, "advanced": 3})))
+    found = scale.bank.bank.difficulties()["difficulty_1"].to_numpy()
+    bias = found - (data.difficulty - data.ability.mean()) / data.ability.std()
+    return bias[~advanced].mean(), bias[advanced].mean()
+
+
+@pytest.mark.slow
+def test_the_scale_of_a_skill_has_no_bias_of_the_harder_course():
+    biases = np.mean([errors_of_production(*population(seed)[::2]) for seed in range(POPULATIONS)], axis=0)
+    print(f"\nas production makes groups: bias basic {biases[0]:+.4f}, advanced {biases[1]:+.4f}")
+    assert np.abs(biases).max() <= 0.03
 
 
 @pytest.mark.slow
