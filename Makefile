@@ -113,6 +113,7 @@ bench-statistics: setup  ## double lasso and item response theory against other 
 	$(BIN)/uv pip install --quiet --group peers
 	$(BIN)/python -m benchmarks.double_lasso
 	$(BIN)/python -m benchmarks.irt --peer $(BIN)/python
+	$(BIN)/python -m benchmarks.longitudinal
 
 lock:  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv lock --upgrade
