@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dagster_project.stats.skills.scale import OtherScores, Scale, SkillAnswers, build_scale, posterior
+from dagster_project.stats.skills.scale import OtherScores, Scale, SkillAnswers, build_scale
 from tests.skill_school import School
 
 
@@ -35,8 +35,8 @@ def measured(school: School) -> Measured:
         scale = scales[skill] = build_scale(known)
         assert scale.bank is not None, scale.reason
         data = known.histories(scale.bank)
-        mean, sd = posterior(scale.bank, data).moments()
-        prior_sd = scale.bank.bank.groups["sd"].to_numpy(float)[scale.bank.groups_of(data)]
+        mean, sd = scale.bank.posterior(data).moments()
+        _, prior_sd = scale.bank.prior(data)
         error = np.sqrt(sd**2 + scale.bank.error_variance(data, mean, prior_sd))
         frame = pd.DataFrame({"learner": data.persons, "mean": mean, "sd": error, "answers": data.answers})
         scores.append(frame.assign(skill=skill))

@@ -249,6 +249,11 @@ def test_a_new_question_is_added_the_next_day_and_a_month_later_everything_is_li
             f"{SKILL}: a course is placed with a standard error of 0.31",
         ),
         (
+            "update analytics.skill_scales set largest_course_error = 0.195, link_scale = 0.95",
+            checks.skill_scales_hold_courses_that_are_placed,
+            f"{SKILL}: a course is placed with a standard error of 0.21",
+        ),
+        (
             "update analytics.skill_scales set largest_course_error = null",
             checks.skill_scales_hold_courses_that_are_placed,
             SKILL,
@@ -311,3 +316,13 @@ def test_each_check_fails_where_its_claim_is_false(built, check_after, statement
     result = check_after(built.settings, statement, check)
     assert not result.passed
     assert any(words in error for error in result.metadata["found"].data), result.metadata["found"].data
+
+
+def test_the_error_of_a_course_is_judged_in_the_unit_that_chose_it(built, check_after):
+    """A standard error of .198 sd is .204 after a link that turns an sd of its calibration into 1.03 of the first's."""
+    result = check_after(
+        built.settings,
+        "update analytics.skill_scales set largest_course_error = 0.204, link_scale = 1.03",
+        checks.skill_scales_hold_courses_that_are_placed,
+    )
+    assert result.passed, result.metadata

@@ -245,16 +245,11 @@ def test_one_course_without_anything_else_is_the_plain_model(made):
 def test_scale_moves_as_a_whole(fitted):
     data, found = fitted
     moved = on_scale(found, 2.0, 1.0)
-    mean, sd = found.likelihood(data).posterior(*_prior(found, data)).moments()
-    there, wide = moved.likelihood(data).posterior(*_prior(moved, data)).moments()
+    mean, sd = found.posterior(data).moments()
+    there, wide = moved.posterior(data).moments()
     inside = np.abs(there) < 3  # further out, the nodes of the wider scale end
     assert there[inside] == pytest.approx(2 * mean[inside] + 1, abs=0.03)
     assert wide[inside] == pytest.approx(2 * sd[inside], abs=0.03)
-
-
-def _prior(found, data):
-    group = found.groups_of(data)
-    return tuple(found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
 
 
 def test_a_new_question_finds_its_place_and_the_others_keep_theirs(made, fitted):
@@ -273,7 +268,7 @@ def test_a_new_question_finds_its_place_and_the_others_keep_theirs(made, fitted)
 def test_equal_answers_and_completions_make_equal_scores(fitted, made):
     """Whatever else is known of two people: what they chose, and when, is in no score."""
     data, found = fitted
-    mean, _ = found.likelihood(data).posterior(*_prior(found, data)).moments()
+    mean, _ = found.posterior(data).moments()
     answers = made[0].sort_values("item")
     sheet = answers.groupby("person").agg(items=("item", tuple), responses=("response", tuple), days=("day", tuple))
     sheet["mean"] = mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from dagster_project.stats.item_response.histories import Histories
 from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank
 from dagster_project.stats.skills.benchmarks import benchmark, due_organizations
 from dagster_project.stats.skills.growth import YEAR, abilities_by_quarter, organization_gains
-from dagster_project.stats.skills.scale import WINDOW_DAYS, SkillAnswers, highest_levels, posterior
+from dagster_project.stats.skills.scale import WINDOW_DAYS, SkillAnswers, highest_levels
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def measure(
     told = f"bank {stored.version}, {int(stored.frames['items']['slope'].notna().sum())} questions"
     if bank is not None:
         data = answers.histories(bank)
-        known = posterior(bank, data)
-        measured = Measured(bank, data, known, *_errors(bank, data, known))
+        measured = Measured.of(bank, data)
         ability = abilities(measured)
         rows, members, due = benchmark_rows(skill, measured, answers, stored.version, people, benchmarks, minimum)
         gained, no_gain = gains(bank)
@@ -105,16 +105,17 @@ class Measured(NamedTuple):
     scale_error: np.ndarray
     prior_sd: np.ndarray
 
+    @classmethod
+    def of(cls, bank: LongitudinalBank, data: Histories) -> Measured:
+        """What the answers say on the bank."""
+        known, (_, prior_sd) = bank.posterior(data), bank.prior(data)
+        mean, sd = known.moments()
+        return cls(bank, data, known, mean, sd, np.sqrt(bank.error_variance(data, mean, prior_sd)), prior_sd)
+
     @property
     def std_error(self) -> np.ndarray:
         """Standard error of each ability, the scale's included."""
         return np.sqrt(self.sd**2 + self.scale_error**2)
-
-
-def _errors(bank: LongitudinalBank, data: Histories, known: Posterior):
-    mean, sd = known.moments()
-    prior_sd = bank.bank.groups["sd"].to_numpy(float)[bank.groups_of(data)]
-    return mean, sd, np.sqrt(bank.error_variance(data, mean, prior_sd)), prior_sd
 
 
 def item_rows(stored: StoredBank) -> pd.DataFrame:
@@ -227,11 +228,8 @@ def gains_of_year(
     """What members of each organization gained in the last year of the data: frame organization, GAIN_FIGURES."""
     a = answers.answers
     is_late = a["day"] > (as_of - date(1970, 1, 1)).days - YEAR
-    sides = [
-        SkillAnswers(a[part], answers.completions, answers.enrollments, answers.elsewhere, answers.level)
-        for part in (~is_late, is_late)
-    ]
-    found = organization_gains(bank, *(side.histories(bank) for side in sides), organization)
+    sides = [replace(answers, answers=a[part]).histories(bank) for part in (~is_late, is_late)]
+    found = organization_gains(bank, *sides, organization)
     found = found[found["members"] >= minimum]
     half = 1.96 * found["gain_se"]
     found = found.assign(low=found["gain"] - half, high=found["gain"] + half)

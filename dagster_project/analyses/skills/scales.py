@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,7 +73,7 @@ class Choices:
             if skill.source not in self._sources:
                 self._sources[skill.source] = self._read(skill.source)
         enrollments, learners, skills, scores = self._sources[skill.source]
-        score, answers = scores.without(skills.index(skill.skill_key))
+        score, answers = scores.without(skills.get_loc(skill.skill_key))
         return enrollments, pd.DataFrame({"score": score, "answers": answers}, index=learners)
 
     def _read(self, source: str):
@@ -95,14 +96,15 @@ class Choices:
             f"from marts.mart_skill_response {where} order by learner, question, skill",
             numbers,
         )
-        labels = [
-            _frame(self._store, f"select distinct {key} from marts.mart_skill_response {where} order by {key}", [key])[
-                key
-            ]
+        learners, skills = (
+            pd.Index(
+                _frame(
+                    self._store, f"select distinct {key} from marts.mart_skill_response {where} order by {key}", [key]
+                )[key]
+            )
             for key in ("learner_key", "skill_key")
-        ]
-        scores = OtherScores(*(answers[name].to_numpy() for name in numbers))
-        return enrollments, pd.Index(labels[0]), list(labels[1]), scores
+        )
+        return enrollments, learners, skills, OtherScores(*(answers[name].to_numpy() for name in numbers))
 
 
 def read_people(store: Warehouse) -> People:
@@ -174,7 +176,7 @@ def bring_up_to_date(
     old = latest_bank(settings, skill.source, skill.skill_key, skill.as_of)
     if old is None or skill.as_of - old.calibrated_on >= RECALIBRATED_AFTER or _is_of_another_model(old):
         enrollments, elsewhere = choices.of(skill)
-        known = SkillAnswers(answers.answers, answers.completions, enrollments, elsewhere, answers.level)
+        known = replace(answers, enrollments=enrollments, elsewhere=elsewhere)
         new = _calibrate(settings, skill, known, people, old)
     elif skill.as_of > old.known_on and (extended := _extend(skill, answers, people, old)):
         new = extended
@@ -268,7 +270,7 @@ def _calibrate(
     described = bank.bank.items.drop(columns="course").merge(
         describe_questions(bank, scale.fit, answers, people.traits), on="item"
     )
-    described = described.merge(_difficulty(bank.bank), on="item").assign(status="calibrated")
+    described = described.merge(bank.bank.mean_difficulties(), on="item").assign(status="calibrated")
     frames["items"] = _all_questions(answers, frames["courses"], described, bank)
     return StoredBank(version, skill.as_of, skill.as_of, bank.bank.nodes, facts, frames)
 
@@ -295,22 +297,12 @@ def _extend(skill: Skill, answers: SkillAnswers, people: People, old: StoredBank
     described = (
         items[new].drop(columns="course").merge(describe_questions(extended, fit, answers, people.traits), on="item")
     )
-    described = described.merge(_difficulty(extended.bank), on="item").assign(status="added")
+    described = described.merge(extended.bank.mean_difficulties(), on="item").assign(status="added")
     known = old.frames["items"][~old.frames["items"]["item"].isin(described["item"])]
     merged = pd.concat([known, described], ignore_index=True).sort_values("item", ignore_index=True)
     number = int(old.version.partition(".")[2] or 0) + 1
     version = f"{old.version.partition('.')[0]}.{number}"
     return StoredBank(version, old.calibrated_on, skill.as_of, old.nodes, old.facts, {**old.frames, "items": merged})
-
-
-def _difficulty(bank: ItemBank) -> pd.DataFrame:
-    import pandas as pd
-
-    by_step = bank.difficulties()
-    steps = by_step.filter(regex=r"^difficulty_\d+$")
-    errors = by_step.filter(regex=r"^difficulty_\d+_se$")
-    first = errors.bfill(axis=1).iloc[:, 0]  # nobody may have reached only the first step
-    return pd.DataFrame({"item": by_step["item"], "difficulty": steps.mean(axis=1), "difficulty_se": first})
 
 
 def _all_questions(

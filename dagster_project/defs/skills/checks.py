@@ -33,10 +33,12 @@ def skill_scales_hold_courses_that_are_placed(warehouse: WarehouseResource) -> d
     """It is known where every course on a scale lies among the others: without, its abilities would not compare."""
     most = warehouse.settings.largest_course_error
     scales = _scales(warehouse)
-    loose = scales[~(scales["largest_course_error"] <= most)]
+    # In sd of the calibration that chose the courses: a link turns it into those of the first one.
+    error = scales["largest_course_error"] / scales["link_scale"].fillna(1.0).astype(float)
+    loose = scales.assign(error=error)[~(error <= most)]
     return _result(
         [
-            f"{row.skill_key}: a course is placed with a standard error of {row.largest_course_error:.2f}, not {most}"
+            f"{row.skill_key}: a course is placed with a standard error of {row.error:.2f}, not {most}"
             for row in loose.itertuples()
         ],
         scales=len(scales),

@@ -124,6 +124,19 @@ class ItemBank:
             lines.append(f"{len(self.report)} remarks in report")
         return "\n".join(lines)
 
+    def mean_difficulties(self) -> pd.DataFrame:
+        """Mean difficulty of the steps of every item, with the standard error of the first step that it has.
+
+        Returns:
+            frame: item, difficulty, difficulty_se
+        """
+        import pandas as pd
+
+        by_step = self.difficulties()
+        mean = by_step.filter(regex=r"^difficulty(_\d+)?$").mean(axis=1)
+        error = by_step.filter(regex=r"^difficulty(_\d+)?_se$").bfill(axis=1).iloc[:, 0]
+        return pd.DataFrame({"item": by_step["item"], "difficulty": mean, "difficulty_se": error})
+
     def parameters(self) -> tuple[Layout, Parameters]:
         """Layout and parameters in the form of the kernels."""
         columns = intercept_columns(self.items)

@@ -164,11 +164,7 @@ def calibrate_new_items(bank: ItemBank, person, item, response, *, group=None, p
     fresh = np.setdiff1d(np.flatnonzero(is_new), [position for position, _ in notes])
     report = [("item", items.values[position], int(counts[position].sum()), reason) for position, reason in notes]
     new_layout = lay_out(items.values[fresh], counts[fresh])
-    layout = Layout(
-        np.concatenate([old_layout.items, new_layout.items]),
-        old_layout.observed + new_layout.observed,
-        np.concatenate([old_layout.step_start, old_layout.step_start[-1] + new_layout.step_start[1:]]),
-    )
+    layout = old_layout.followed_by(new_layout)
     position = known.copy()
     position[fresh] = len(old_layout.items) + np.arange(len(fresh))
     data = sort_by_person(
@@ -271,7 +267,7 @@ def _check_groups(data: Responses, layout: Layout, labels: np.ndarray, *, fixed_
         )
     if len(labels) == 1 and not fixed_items:
         return
-    row_item = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
+    row_item = layout.item_of_row
     answers = np.zeros((len(labels), len(layout.items)), bool)
     answers[np.repeat(data.group, np.diff(data.start)), row_item[data.row]] = True
     carried = answers[:, :fixed_items].any(axis=1) if fixed_items else np.arange(len(labels)) == 0

@@ -55,16 +55,21 @@ def item_fit(bank: ItemBank, person, item, response, *, group=None) -> pd.DataFr
     kernels.expected_counts(
         data.start, data.row, data.group, table, prior, grid.padded, low, high, counts, group_counts
     )
-    row_item = _row_item(layout)
-    by_item = _sum_by(row_item, counts, len(layout.items))
+    rmsd = curve_deviations(layout, counts, table)
+    n = np.bincount(layout.item_of_row[data.row], minlength=len(layout.items))
+    return pd.DataFrame({"item": layout.items, "rmsd": rmsd, "is_misfit": rmsd > MISFIT_RMSD, "n": n})
+
+
+def curve_deviations(layout: Layout, counts: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """RMSD of every item (`item_fit`), from expected answers and log probabilities by row and node."""
+    row_item = layout.item_of_row
+    by_item = layout.by_item(counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        difference = (counts / by_item[row_item] - np.exp(table)) ** 2
+        difference = (counts / by_item[row_item] - np.exp(log_p)) ** 2
         share = by_item / by_item.sum(axis=1, keepdims=True)
     difference[by_item[row_item] < 1e-8] = 0.0
     categories = np.diff(layout.step_start) + 1
-    rmsd = np.sqrt((_sum_by(row_item, difference, len(layout.items)) * share).sum(axis=1) / categories)
-    n = np.bincount(row_item[data.row], minlength=len(layout.items))
-    return pd.DataFrame({"item": layout.items, "rmsd": rmsd, "is_misfit": rmsd > MISFIT_RMSD, "n": n})
+    return np.sqrt((layout.by_item(difference) * share).sum(axis=1) / categories)
 
 
 def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group=None, ability=None) -> pd.DataFrame:
@@ -98,7 +103,7 @@ def residual_correlations(bank: ItemBank, person, item, response, quiz, *, group
     within = pd.Series(code).groupby(code).cumcount().to_numpy()
     base = np.concatenate([[0], np.cumsum(sizes**2)])
     sums = np.zeros((base[-1], 6))
-    row_item = _row_item(layout)
+    row_item = layout.item_of_row
     category = np.arange(layout.rows) - layout.step_start[row_item] - row_item
     kernels.residual_sums_of_pairs(
         data.start, data.row, ability, row_item, category, parameters.slope, parameters.step, layout.step_start,
@@ -161,7 +166,7 @@ def differential_functioning(bank: ItemBank, person, item, response, group, *, r
     layout, parameters = bank.parameters()
     grid = Grid(bank.nodes)
     n = np.zeros((len(layout.items), len(labels)), np.int64)
-    np.add.at(n, (_row_item(layout)[data.row], np.repeat(data.group, np.diff(data.start))), 1)
+    np.add.at(n, (layout.item_of_row[data.row], np.repeat(data.group, np.diff(data.start))), 1)
 
     anchors = np.ones(len(layout.items), bool)
     for _ in range(2):
@@ -206,7 +211,7 @@ def _shifts(
     """Intercept shift and its variance by item and group; abilities rest on the anchors."""
     from dagster_project.stats.item_response import kernels
 
-    row_item = _row_item(layout)
+    row_item = layout.item_of_row
     none = np.zeros(len(layout.items), bool)
     every = np.ones(groups, bool)
     answers = np.repeat(np.arange(len(data.persons)), np.diff(data.start))
@@ -238,7 +243,7 @@ def _shifts(
 def _shifted_tables(layout: Layout, parameters: Parameters, grid: Grid, shift: np.ndarray, used: np.ndarray):
     """By group, row and node: shifted P ÷ P used in the posterior; that × the derivatives of log P by the shift."""
     steps = np.diff(layout.step_start)
-    row_item = _row_item(layout)
+    row_item = layout.item_of_row
     tables = []
     for g in range(shift.shape[1]):
         moved = replace(parameters, step=parameters.step + np.repeat(shift[:, g], steps))
@@ -262,13 +267,3 @@ def _free_groups(group) -> pd.DataFrame:
     labels = pd.Series(group).unique() if not isinstance(group, np.ndarray) else np.unique(group)
     labels = np.sort(np.asarray(labels))
     return pd.DataFrame({"group": labels, "mean": 0.0, "sd": 1.0})
-
-
-def _row_item(layout: Layout) -> np.ndarray:
-    return np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
-
-
-def _sum_by(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    out = np.zeros((size, values.shape[1]))
-    np.add.at(out, index, values)
-    return out

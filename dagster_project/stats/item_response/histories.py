@@ -48,7 +48,7 @@ class Histories:
     @property
     def item_of_row(self) -> np.ndarray:
         """Item of each table row."""
-        return np.repeat(np.arange(len(self.items)), np.diff(self.layout.step_start) + 1)
+        return self.layout.item_of_row
 
     @property
     def answers(self) -> np.ndarray:
@@ -115,7 +115,7 @@ def histories(
         usable = fresh[~single]
         added = lay_out(asked.values[usable], counts[usable])
         position[usable] = len(layout.items) + np.arange(len(usable))
-        layout = added if items is None else _behind(layout, added)
+        layout = added if items is None else layout.followed_by(added)
     kept_counts = np.zeros((len(layout.items), counts.shape[1]), np.int64)
     kept_counts[position[position >= 0]] = counts[position >= 0]
     row_of = layout.row_of(position, counts.shape[1])
@@ -127,8 +127,7 @@ def histories(
     kernels.place_by_day(people.codes, asked.codes, answer, when, row_of, start[:-1].copy(), row, day)
     present = size[1:] > 0
     persons, start = people.values[present], np.r_[0, start[1:][present]]
-    item_of_row = np.repeat(np.arange(len(layout.items)), np.diff(layout.step_start) + 1)
-    twice = response_kernels.first_duplicate(start, row, item_of_row, np.full(len(layout.items), -1, np.int64))
+    twice = response_kernels.first_duplicate(start, row, layout.item_of_row, np.full(len(layout.items), -1, np.int64))
     if twice[0] >= 0:
         raise ValueError(
             f"person {persons[twice[0]]} has more than one response to item {layout.items[twice[1]]}; "
@@ -154,15 +153,6 @@ def histories(
         persons, layout.items, where.values[homes], learned, layout, start, row, before, day, done_start,
         done["gain"].to_numpy(np.int32), last, course_of_item, kept_counts, tuple(notes),
     )  # fmt: skip
-
-
-def _behind(first: Layout, second: Layout) -> Layout:
-    """The items of both layouts, one behind the other."""
-    return Layout(
-        np.concatenate([first.items, second.items]),
-        first.observed + second.observed,
-        np.concatenate([first.step_start, first.step_start[-1] + second.step_start[1:]]),
-    )
 
 
 def pieces(data: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

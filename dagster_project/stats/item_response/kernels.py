@@ -51,13 +51,36 @@ def _posterior(first, last, row, log_probability, log_prior, low, high, weight):
         if (low > 0 and w[0] > top - CUT) or (high < nodes and w[w.size - 1] > top - CUT):
             low, high = 0, nodes
             continue
-        total = 0.0
-        for q in range(w.size):
-            w[q] = np.exp(w[q] - top)
-            total += w[q]
-        for q in range(w.size):
-            w[q] /= total
-        return low, high, top + np.log(total)
+        return low, high, top + np.log(normalize(w, top))
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def normalize(weight, top):
+    """Turn log weights, ``top`` the largest, into weights that sum to 1; returns the sum that they had over e**top."""
+    total = 0.0
+    for q in range(weight.size):
+        weight[q] = np.exp(weight[q] - top)
+        total += weight[q]
+    for q in range(weight.size):
+        weight[q] /= total
+    return total
+
+
+@njit(cache=True, nogil=True)
+def next_window(weight, left, right):
+    """Ends of what lies above the cut between ``left`` and ``right``, with two nodes of slack, in whole lanes."""
+    nodes = weight.size
+    threshold = np.exp(-CUT)
+    while weight[left] < threshold:
+        left += 1
+    right -= 1
+    while weight[right] < threshold:
+        right -= 1
+    left = max(0, left - 2)
+    right = min(nodes, right + 3)
+    width = (right - left + LANES - 1) // LANES * LANES
+    left = max(0, min(left, nodes - width))
+    return left, min(left + width, nodes)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -69,11 +92,9 @@ def expected_counts(start, row, group, log_probability, log_prior, node, low, hi
     """
     counts[:] = 0.0
     group_counts[:] = 0.0
-    nodes = node.size
-    weight = np.empty(nodes)
+    weight = np.empty(node.size)
     log_likelihood = 0.0
     smallest = np.inf
-    threshold = np.exp(-CUT)
     for j in range(start.size - 1):
         g = group[j]
         a, b, value = _posterior(
@@ -95,19 +116,7 @@ def expected_counts(start, row, group, log_probability, log_prior, node, low, hi
             square += w[q] * x[q] * x[q]
         if start[j + 1] > start[j]:
             smallest = min(smallest, square - mean * mean)
-        # The next window: what is above the cut, two nodes of slack, a whole number of lanes.
-        left = a
-        while weight[left] < threshold:
-            left += 1
-        right = b - 1
-        while weight[right] < threshold:
-            right -= 1
-        left = max(0, left - 2)
-        right = min(nodes, right + 3)
-        width = (right - left + LANES - 1) // LANES * LANES
-        left = min(left, nodes - width)
-        low[j] = left
-        high[j] = left + width
+        low[j], high[j] = next_window(weight, a, b)
     return log_likelihood, smallest
 
 

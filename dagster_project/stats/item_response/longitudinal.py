@@ -17,8 +17,8 @@ estimated together, because whatever is left out goes into the difficulties:
 Growth by calendar time is not in the model: time, cohort and drifting questions cannot be told apart.
 
 Marginal maximum likelihood: EM for the questions (Bock and Aitkin 1981); Newton steps on the observed information
-(Louis 1982) of locations, gains and γ; variances of random effects by empirical Bayes (MacKay 1992, eq. 4.10, with a
-weak prior); σ by parameter expansion (Liu, Rubin and Wu 1998). Memory is proportional to the answers.
+(Louis 1982) of locations, gains and γ; variances of random effects by empirical Bayes (MacKay 1992, with a weak prior);
+σ by parameter expansion (Liu, Rubin and Wu 1998). Memory is proportional to the answers.
 """
 
 from __future__ import annotations
@@ -30,17 +30,19 @@ import numpy as np
 
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.estimation import LARGEST_SLOPE
+from dagster_project.stats.item_response.fit import curve_deviations
 from dagster_project.stats.item_response.histories import Histories, pieces
 from dagster_project.stats.item_response.longitudinal_bank import NODES, LongitudinalBank, item_frame, with_groups
 from dagster_project.stats.item_response.moved_tables import MovedTables, places
 from dagster_project.stats.item_response.quadrature import COARSEST_SPACING, Grid
+from dagster_project.stats.item_response.responses import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
 
 MOST_PASSES = 150
-TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression;
+TOLERANCE = 0.01  # standard errors, of the last change of locations, gains and regression
 SMALLEST_ERROR = 0.05  # sds of ability: smaller errors are judged by this one
 ITEM_TOLERANCE = 0.005  # sds of ability, of the last change of a difficulty
 LARGEST_STEP = 0.5
@@ -278,7 +280,7 @@ class _Estimation:
         new.slope, new.gain, new.gamma = new.slope * scale, new.gain / scale, new.gamma / scale
         new.location = self._locations(new, weight)
         if fresh:
-            self._variances(new, self.covariance.diagonal() / scale**2)
+            self._variances(new, self.covariance / scale**2)
         self.state = new
         moved = np.abs(np.concatenate([new.location, new.gain, new.gamma]) - phi) / np.maximum(
             self.errors, SMALLEST_ERROR
@@ -312,13 +314,8 @@ class _Estimation:
 
     def _item_prior(self, state: _State) -> np.ndarray:
         """Normal priors of `maximize_items`: slopes around their mean, questions around their course."""
-        slope = state.slope.mean()
-        graded = np.diff(self.data.layout.step_start) > 1
-        prior = np.empty((len(self.data.items), 4))
-        prior[:, 0], prior[:, 1] = slope, SLOPE_SPREAD * slope
-        prior[:, 2] = -slope * state.location[self.data.course_of_item]
-        prior[:, 3] = slope * np.sqrt(state.item_variance + graded)
-        return prior
+        location = state.location[self.data.course_of_item]
+        return _question_prior(float(state.slope.mean()), location, state.item_variance, self.data.layout)
 
     def _prior(self, state: _State, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and precision matrix of the normal priors of locations, gains and regression.
@@ -339,14 +336,14 @@ class _Estimation:
         centre[g] = GAIN_MEAN
         return -precision @ (phi - centre), precision
 
-    def _variances(self, state: _State, error: np.ndarray) -> None:
+    def _variances(self, state: _State, covariance: np.ndarray) -> None:
         """Empirical Bayes: between-effect variances from the effects and how well each is known."""
-        _, g, r = np.split(error, [self.courses, self.courses + self.gains])
+        _, g, r = np.split(covariance.diagonal(), [self.courses, self.courses + self.gains])
         size = np.bincount(self.levels)
         several = size[self.levels] > 1
         same = (self.levels[:, None] == self.levels[None, :]) / size[self.levels][:, None]
         from_mean = np.eye(self.courses) - same
-        known = self.covariance[: self.courses, : self.courses] * (error[0] / self.covariance[0, 0])
+        known = covariance[: self.courses, : self.courses]
         deviation = np.einsum("ij,jk,ik->i", from_mean, known, from_mean)
         state.course_variance = _between(
             (from_mean @ state.location)[several], deviation[several], state.course_variance, COURSE_PRIOR,
@@ -375,19 +372,15 @@ def _between(effect: np.ndarray, error: np.ndarray, variance: float, guess: floa
 def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBank:
     import pandas as pd
 
-    from dagster_project.stats.item_response import item_kernels
     from dagster_project.stats.item_response import longitudinal_kernels as kernels
     from dagster_project.stats.item_response.bank import report_frame
 
     state, grid = estimation.state, estimation.grid
     tables = estimation.expect()
     # The scale: ability of everybody at the last answer has mean 0 and sd 1.
-    total = np.bincount(
-        np.repeat(np.arange(len(data.persons)), data.last),
-        state.gain[data.done[_first_of(data.done_start, data.last)]] if len(data.done) else None,
-        len(data.persons),
-    )
-    at_last = estimation.mean + total
+    gained = np.r_[0.0, np.cumsum(state.gain[data.done])]
+    first = data.done_start[:-1]
+    at_last = estimation.mean + gained[first + data.last] - gained[first]
     shift = float(at_last.mean())
     unit = float(np.sqrt(np.mean(estimation.variance + (at_last - shift) ** 2)))
 
@@ -401,28 +394,23 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     covariance = centred @ estimation.covariance[:size, :size] @ centred.T
     errors = covariance.diagonal().copy()
     steps = np.diff(data.layout.step_start)
-    widest = int(steps.max(initial=1))
-    gradient, hessian = np.zeros((len(steps), widest + 1)), np.zeros((len(steps), widest + 1, widest + 1))
-    item_kernels.item_derivatives(
-        state.slope, state.step, data.layout.step_start, estimation._item_prior(state), estimation.counts, tables.node,
-        gradient, hessian,
-    )  # fmt: skip
+    covariances = _question_covariances(
+        state.slope, state.step, data.layout, estimation._item_prior(state), estimation.counts, tables.node
+    )
     shared = np.maximum(errors[: estimation.courses] - 1.0 / np.maximum(by_course, 1e-9), 0.0)
-    common = shared[data.course_of_item]
     slope, step = state.slope * unit, state.step + state.slope[estimation.step_item] * shift
-    covariances = np.full((len(steps), widest + 1, widest + 1), np.nan)
     by_slope = np.zeros(len(steps))
     for i, m in enumerate(steps):
-        inverse = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
+        own = covariances[i, : m + 1, : m + 1]
         a, d = state.slope[i], state.step[data.layout.step_start[i] : data.layout.step_start[i] + m]
         by_step = np.r_[d.mean() / a**2, np.full(m, -1.0 / (m * a))]
-        by_slope[i] = max(by_step @ inverse @ by_step - 1.0 / (by_item[i] + 1.0 / state.item_variance), 0.0)
-        inverse[1:, 1:] += a**2 * common[i]
+        by_slope[i] = max(by_step @ own @ by_step - 1.0 / (by_item[i] + 1.0 / state.item_variance), 0.0)
+        own[1:, 1:] += a**2 * shared[data.course_of_item[i]]
         # In the unit of the bank: slope × unit, step + slope × shift.
         turn = np.eye(m + 1)
         turn[0, 0] = unit
         turn[1:, 0] = shift
-        covariances[i, : m + 1, : m + 1] = turn @ inverse @ turn.T
+        own[:] = turn @ own @ turn.T
     frame = item_frame(data, slope, step, covariances)
     frame.insert(1, "course", data.courses[data.course_of_item])
 
@@ -472,12 +460,6 @@ def _to_bank(estimation: _Estimation, data: Histories, level) -> LongitudinalBan
     return with_groups(found, data)
 
 
-def _first_of(start: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Places of the first ``count`` elements of each segment that begins at ``start``."""
-    total = np.cumsum(count) - count
-    return np.repeat(start[:-1] - total, count) + np.arange(int(count.sum()))
-
-
 def _gains(estimation: _Estimation, data: Histories, variance: np.ndarray, unit: float) -> pd.DataFrame:
     import pandas as pd
 
@@ -488,8 +470,7 @@ def _gains(estimation: _Estimation, data: Histories, variance: np.ndarray, unit:
     # Takers that say something: an answer before, and one after.
     who = np.repeat(np.arange(len(data.persons)), np.diff(data.done_start))
     number = np.arange(len(data.done)) - data.done_start[who]
-    first_before = data.before[np.minimum(data.start[:-1], len(data.before) - 1)]
-    both = (number < data.last[who]) & (number >= first_before[who])
+    both = (number < data.last[who]) & (number >= data.before[data.start[:-1]][who])
     persons = np.bincount(data.done[both], minlength=len(data.learned))
     known = persons > 0
     return pd.DataFrame(
@@ -507,16 +488,31 @@ def _gains(estimation: _Estimation, data: Histories, variance: np.ndarray, unit:
 def _item_fit(estimation: _Estimation, data: Histories, tables: MovedTables) -> pd.DataFrame:
     import pandas as pd
 
-    first = data.layout.step_start[:-1] + np.arange(len(data.items))
-    row_item = estimation.item_of_row
-    by_item = np.add.reduceat(estimation.counts, first, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        difference = (estimation.counts / by_item[row_item] - np.exp(tables.flat)) ** 2
-        share = by_item / by_item.sum(axis=1, keepdims=True)
-    difference[by_item[row_item] < 1e-8] = 0.0
-    mean_square = (np.add.reduceat(difference, first, axis=0) * share).sum(axis=1)
-    rmsd = np.sqrt(mean_square / (np.diff(data.layout.step_start) + 1))
+    rmsd = curve_deviations(data.layout, estimation.counts, tables.flat)
     return pd.DataFrame({"item": data.items, "rmsd": rmsd, "n": data.counts.sum(axis=1)})
+
+
+def _question_prior(slope: float, location: np.ndarray, variance, layout: Layout) -> np.ndarray:
+    """Normal priors of `maximize_items` (items, 4): slopes around their mean, questions around their location."""
+    graded = np.diff(layout.step_start) > 1
+    spread = slope * np.sqrt(variance + graded)
+    return np.column_stack(
+        [np.full(len(location), slope), np.full(len(location), SLOPE_SPREAD * slope), -slope * location, spread]
+    )
+
+
+def _question_covariances(slope, step, layout: Layout, prior, counts, node) -> np.ndarray:
+    """Covariance of each item's (slope, steps) were abilities known, (items, most steps + 1, …); NaN beyond its own."""
+    from dagster_project.stats.item_response import item_kernels
+
+    steps = np.diff(layout.step_start)
+    size = len(steps), int(steps.max(initial=1)) + 1
+    gradient, hessian = np.zeros(size), np.zeros((*size, size[1]))
+    item_kernels.item_derivatives(slope, step, layout.step_start, prior, counts, node, gradient, hessian)
+    out = np.full_like(hessian, np.nan)
+    for i, m in enumerate(steps):
+        out[i, : m + 1, : m + 1] = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
+    return out
 
 
 def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
@@ -545,18 +541,10 @@ def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
     first = _first(data, 0)
     slope = np.concatenate([old.slope, np.full(new.sum(), mean_slope)])
     step = np.concatenate([old.step, first.step[data.layout.step_start[known] :]])
-    prior = np.empty((len(items), 4))
-    prior[:, 0], prior[:, 1] = mean_slope, SLOPE_SPREAD * mean_slope
-    prior[:, 2] = -mean_slope * location
-    prior[:, 3] = mean_slope * np.sqrt(found.facts["item_sd"] ** 2 + error**2 + (steps > 1))
-    gain = found.gains["shrunken_gain"].to_numpy(float)
-    offset = np.empty(len(data.row), np.float32)
-    kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
-    kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
-    group = found.groups_of(data)
-    mean, sd = (found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
-    grid = Grid(found.bank.nodes)
-    spot, share, low, high = places(offset, grid.spacing)
+    prior = _question_prior(mean_slope, location, found.facts["item_sd"] ** 2 + error**2, data.layout)
+    mean, sd = found.prior(data)
+    grid = found.grid
+    spot, share, low, high = places(found.offsets(data), grid.spacing)
     n = len(data.persons)
     windows = np.zeros(n, np.int16), np.full(n, grid.nodes, np.int16)
     moments, scores = (np.empty(n), np.empty(n)), np.empty(len(data.row), np.float32)
@@ -574,15 +562,8 @@ def add_items(found: LongitudinalBank, data: Histories) -> LongitudinalBank:
         )
         if np.abs((step - before) / slope[step_item]).max() < ITEM_TOLERANCE:
             break
-    widest = int(steps.max())
-    gradient, hessian = np.zeros((len(items), widest + 1)), np.zeros((len(items), widest + 1, widest + 1))
-    item_kernels.item_derivatives(slope, step, data.layout.step_start, prior, by_node, tables.node, gradient, hessian)
-    covariances = np.full((len(items), widest + 1, widest + 1), np.nan)
-    for i in np.flatnonzero(new):
-        m = steps[i]
-        inverse = np.linalg.inv(-hessian[i, : m + 1, : m + 1])
-        inverse[1:, 1:] += (slope[i] * error[i]) ** 2
-        covariances[i, : m + 1, : m + 1] = inverse
+    covariances = _question_covariances(slope, step, data.layout, prior, by_node, tables.node)
+    covariances[:, 1:, 1:] += ((slope * error) ** 2)[:, None, None]
     frame = item_frame(data, slope, step, covariances)
     frame.insert(1, "course", data.courses[data.course_of_item])
     added = frame[new]

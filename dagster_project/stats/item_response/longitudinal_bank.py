@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.stats.item_response.abilities import AbilityLikelihood
+from dagster_project.stats.item_response.abilities import AbilityLikelihood, Posterior
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.histories import Histories, histories
-from dagster_project.stats.item_response.moved_tables import PHASES, MovedTables, places
+from dagster_project.stats.item_response.intervals import with_intervals
+from dagster_project.stats.item_response.moved_tables import MovedTables, places
 from dagster_project.stats.item_response.quadrature import Grid
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class LongitudinalBank:
             mean difficulty of the course's questions, by information. ``shared_se``: of the error that all its
             questions have alike. ``is_linked``: shares people with the largest part.
         gains (frame: course, persons, gain, gain_se, shrunken_gain, shrunken_se): what a completed course adds;
-            ``gain`` is the estimate from its takers alone, ``shrunken_gain`` the posterior among all
-            courses. ``persons``: with answers before and after the completion.
+            ``gain`` is the estimate from its takers alone, ``shrunken_gain`` the posterior among all courses.
+            ``persons``: with answers before and after the completion.
         covariance (array of shape (courses + gains, courses + gains)): of the errors of locations (from their mean) and
             shrunken gains.
         facts: passes, converged, log_likelihood, gain_mean, gain_sd, course_sd, item_sd, taken_sd, residual_sd
@@ -50,26 +51,52 @@ class LongitudinalBank:
     report: pd.DataFrame | None = None
     _last: list = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def histories(self, person, item, response, course, day, done_person, done_course, done_day) -> Histories:
+    def histories(
+        self, person, item, response, course, day, done_person, done_course, done_day, *, with_new: bool = False
+    ) -> Histories:
         """Answers and completions as this bank knows items and gains (see `histories`)."""
         return histories(
             person, item, response, course, day, done_person, done_course, done_day, items=self.bank,
-            learned=self.gains["course"].to_numpy(object),
+            learned=self.gains["course"].to_numpy(object), with_new=with_new,
         )  # fmt: skip
 
     def likelihood(self, data: Histories) -> AbilityLikelihood:
         """Likelihood of each person's answers by the ability at the last of them."""
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
+        grid = self.grid
+        tables, place, share = self._tables(data)
         value = np.empty((len(data.persons), grid.nodes), np.float32)
         kernels.likelihoods(data.start, data.row, place, share, tables.log_p, value)
         return AbilityLikelihood(data.persons, grid.node, value, data.answers)
 
-    def groups_of(self, data: Histories) -> np.ndarray:
-        """Place in ``bank.groups`` of each person."""
-        return _completed_groups(data.last, self.bank.groups["group"].to_numpy(object))
+    @property
+    def grid(self) -> Grid:
+        """Abilities over which is integrated."""
+        return Grid(self.bank.nodes)
+
+    def prior(self, data: Histories) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and sd of each person's ability at the last answer, before it is known how they answered.
+
+        That of the persons with as many completed courses: nothing else about a person is in a score.
+        """
+        place = _completed_groups(data.last, self.bank.groups["group"].to_numpy(object))
+        mean, sd = (self.bank.groups[name].to_numpy(float)[place] for name in ("mean", "sd"))
+        return mean, sd
+
+    def posterior(self, data: Histories) -> Posterior:
+        """Posterior of each person's ability at the last answer."""
+        return self.likelihood(data).posterior(*self.prior(data))
+
+    def offsets(self, data: Histories) -> np.ndarray:
+        """Ability at each answer less that at the person's last one, shape (answers,): what was gained since."""
+        from dagster_project.stats.item_response import longitudinal_kernels as kernels
+
+        gain = self.gains["shrunken_gain"].to_numpy(float)
+        offset = np.empty(len(data.row), np.float32)
+        kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
+        kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
+        return offset
 
     def error_variance(
         self, data: Histories, mean: np.ndarray, prior_sd: np.ndarray, *, at: np.ndarray | None = None
@@ -106,22 +133,19 @@ class LongitudinalBank:
         """
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
+        tables, place, share = self._tables(data)
         score = np.empty(len(data.row), np.float32)
-        kernels.at_mean(data.start, data.row, place, share, tables.score, mean, grid.node, score)
+        kernels.at_mean(data.start, data.row, place, share, tables.score, mean, self.grid.node, score)
         items = self.bank.items
-        steps = self.bank.difficulties()
-        difficulty = steps.filter(regex=r"^difficulty(_\d+)?$").mean(axis=1).to_numpy()
-        total = steps.filter(regex=r"_se$").bfill(axis=1).iloc[:, 0].to_numpy() ** 2
+        known = self.bank.mean_difficulties()
+        difficulty, total = known["difficulty"].to_numpy(), known["difficulty_se"].to_numpy() ** 2
         shared = self.courses.set_index("course")["shared_se"].reindex(items["course"]).to_numpy() ** 2
         own = np.maximum(total - shared, 0.0)
         slope, by_slope = items["slope"].to_numpy(), items["slope_se"].to_numpy() ** 2
         covariances = items.filter(regex=r"^slope_intercept(_\d+)?_cov$").bfill(axis=1).iloc[:, 0].to_numpy()
         together = -(covariances + difficulty * by_slope) / slope
         i = data.item_of_row[data.row]
-        offset = (place + share) * (grid.spacing / PHASES) - tables.room
-        theta = np.repeat(mean, data.answers) + offset
+        theta = np.repeat(mean, data.answers) + self.offsets(data)
         from_slope = (score - w * (theta - difficulty[i])) / slope[i]
         value = np.nan_to_num(from_slope**2 * by_slope[i] + w**2 * own[i] + 2 * from_slope * w * together[i])
         information = np.add.reduceat(w, data.start[:-1])
@@ -158,12 +182,9 @@ class LongitudinalBank:
         return np.maximum(np.einsum("ij,jk,ik->i", b, self.covariance, b), 0.0)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
-        """Confidence limits of the gains: course, gain, low, high."""
-        from scipy.stats import norm
-
-        half = norm.ppf(0.5 + level / 2) * self.gains["gain_se"]
-        low, high = self.gains["gain"] - half, self.gains["gain"] + half
-        return self.gains[["course", "gain"]].assign(low=low, high=high)
+        """Confidence limits of the gains: course, estimate, std_error, low, high."""
+        names = {"gain": "estimate", "gain_se": "std_error"}
+        return with_intervals(self.gains[["course", *names]].rename(columns=names), level)
 
     def summary(self) -> str:
         """What was calibrated, in a few lines."""
@@ -185,29 +206,22 @@ class LongitudinalBank:
         place = pd.Index(self.courses["course"]).get_indexer(self.bank.items["course"])
         return place[data.item_of_row].astype(np.int64)
 
-    def _tables(self, data: Histories, grid: Grid) -> tuple[MovedTables, np.ndarray, np.ndarray]:
+    def _tables(self, data: Histories) -> tuple[MovedTables, np.ndarray, np.ndarray]:
         """Tables of the bank, and where each answer's offset from the last one lies on them; of the last data asked."""
-        from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
         if self._last and self._last[0] is data:
             return self._last[1]
         _, parameters = self.bank.parameters()
-        gain = self.gains["shrunken_gain"].to_numpy(float)
-        offset = np.empty(len(data.row), np.float32)
-        kernels.offsets(data.start, data.before, data.done_start, data.done, gain, offset)
-        kernels.to_last(data.start, data.done_start, data.done, gain, data.last, offset)
-        place, share, low, high = places(offset, grid.spacing)
-        tables = MovedTables(parameters.slope, parameters.step, data.layout, grid, low, high)
+        place, share, low, high = places(self.offsets(data), self.grid.spacing)
+        tables = MovedTables(parameters.slope, parameters.step, data.layout, self.grid, low, high)
         self._last[:] = [data, (tables, place, share)]
         return tables, place, share
 
     def _informations(self, data: Histories, mean: np.ndarray) -> np.ndarray:
         from dagster_project.stats.item_response import longitudinal_kernels as kernels
 
-        grid = Grid(self.bank.nodes)
-        tables, place, share = self._tables(data, grid)
+        tables, place, share = self._tables(data)
         w = np.empty(len(data.row), np.float32)
-        kernels.at_mean(data.start, data.row, place, share, tables.information, mean, grid.node, w)
+        kernels.at_mean(data.start, data.row, place, share, tables.information, mean, self.grid.node, w)
         return w
 
 

@@ -10,9 +10,8 @@ and room for the offsets), so that the log probabilities of an answer at all nod
 import numpy as np
 from numba import njit
 
-from dagster_project.stats.item_response.kernels import CUT
+from dagster_project.stats.item_response.kernels import CUT, next_window, normalize
 from dagster_project.stats.item_response.moved_tables import PHASES
-from dagster_project.stats.item_response.quadrature import LANES
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -74,13 +73,7 @@ def _posterior(first, last, row, place, share, table, mean, sd, node, low, high,
         if (low > 0 and w[0] > top - CUT) or (high < nodes and w[w.size - 1] > top - CUT):
             low, high = 0, nodes
             continue
-        total = 0.0
-        for q in range(w.size):
-            w[q] = np.exp(w[q] - top)
-            total += w[q]
-        for q in range(w.size):
-            w[q] /= total
-        return low, high, top + np.log(total) - np.log(sd)
+        return low, high, top + np.log(normalize(w, top)) - np.log(sd)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -94,10 +87,8 @@ def expect(
     likelihood, up to a constant of the grid.
     """
     counts[:] = 0.0
-    nodes = node.size
-    weight = np.empty(nodes)
+    weight = np.empty(node.size)
     log_likelihood = 0.0
-    threshold = np.exp(-CUT)
     for j in range(start.size - 1):
         a, b, value = _posterior(
             start[j], start[j + 1], row, place, share, table, prior_mean[j], prior_sd[j], node,
@@ -133,18 +124,7 @@ def expect(
             square += w[q] * x[q] * x[q]
         mean[j] = m
         variance[j] = max(square - m * m, 1e-8)
-        left = a
-        while weight[left] < threshold:
-            left += 1
-        right = b - 1
-        while weight[right] < threshold:
-            right -= 1
-        left = max(0, left - 2)
-        right = min(nodes, right + 3)
-        width = (right - left + LANES - 1) // LANES * LANES
-        left = max(0, min(left, nodes - width))
-        low[j] = left
-        high[j] = min(left + width, nodes)
+        low[j], high[j] = next_window(weight, a, b)
     return log_likelihood
 
 

@@ -25,26 +25,22 @@ def places(offset: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, 
 class MovedTables:
     """Log probabilities, their derivative by ability, and the information about ability, by phase, row and node."""
 
-    def __init__(self, slope, step, layout: Layout, grid: Grid, low: int, high: int, *, derivatives: bool = True):
+    def __init__(self, slope, step, layout: Layout, grid: Grid, low: int, high: int):
         from dagster_project.stats.item_response import item_kernels
 
         nodes = grid.nodes + low + high
         fine = grid.spacing / PHASES
-        self.room = low * grid.spacing
         self.node = grid.node[0] - low * grid.spacing + np.arange(nodes * PHASES) * fine
         self.shape = (layout.rows, nodes, PHASES)
         flat = np.empty((layout.rows, nodes * PHASES))
         item_kernels.category_log_probabilities(slope, step, layout.step_start, self.node, len(self.node), flat)
         self.flat = flat
         self.log_p = self._by_phase(flat)
-        if not derivatives:
-            return
         below, above = np.empty_like(flat), np.empty_like(flat)
         item_kernels.category_scores(slope, step, layout.step_start, self.node, len(self.node), below, above)
-        items = np.arange(len(layout.items))
-        row_item = np.repeat(items, np.diff(layout.step_start) + 1)
+        row_item = layout.item_of_row
         score = slope[row_item][:, None] * (below + above)
-        information = np.add.reduceat(np.exp(flat) * score**2, layout.step_start[:-1] + items, axis=0)[row_item]
+        information = layout.by_item(np.exp(flat) * score**2)[row_item]
         self.score, self.information = self._by_phase(score), self._by_phase(information)
 
     def _by_phase(self, flat: np.ndarray) -> np.ndarray:

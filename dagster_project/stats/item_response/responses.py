@@ -39,6 +39,23 @@ class Layout:
         """Rows of a table: one for each item and category."""
         return int(self.step_start[-1]) + len(self.items)
 
+    @property
+    def item_of_row(self) -> np.ndarray:
+        """Item of each row."""
+        return np.repeat(np.arange(len(self.items)), np.diff(self.step_start) + 1)
+
+    def by_item(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the rows of each item, (items, k), of values (rows, k)."""
+        return np.add.reduceat(values, self.step_start[:-1] + np.arange(len(self.items)), axis=0)
+
+    def followed_by(self, other: Layout) -> Layout:
+        """The items of both layouts, one behind the other."""
+        return Layout(
+            np.concatenate([self.items, other.items]),
+            self.observed + other.observed,
+            np.concatenate([self.step_start, self.step_start[-1] + other.step_start[1:]]),
+        )
+
     def row_of(self, item_position: np.ndarray, categories: int) -> np.ndarray:
         """Table (labels, categories) → row. A category without a row takes the next lower one; -1: no such item."""
         table = np.full((len(item_position), categories), -1, np.int32)

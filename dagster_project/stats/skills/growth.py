@@ -8,12 +8,12 @@ import numpy as np
 
 from dagster_project.stats.item_response.histories import Histories
 from dagster_project.stats.item_response.longitudinal_bank import LongitudinalBank
+from dagster_project.stats.item_response.organizations import FEWEST_MEMBERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 YEAR = 365
-FEWEST_MEMBERS = 10
 
 
 def abilities_by_quarter(
@@ -111,12 +111,11 @@ class _Measured:
 
     def __init__(self, bank: LongitudinalBank, data: Histories):
         self.bank, self.data = bank, data
-        group = bank.groups_of(data)
-        prior_mean, self.prior_sd = (bank.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
-        self.posterior_mean, sd = bank.likelihood(data).posterior(prior_mean, self.prior_sd).moments()
-        precision = np.maximum(1.0 / sd**2 - 1.0 / self.prior_sd**2, 1e-2)
+        prior_mean, prior_sd = bank.prior(data)
+        self.posterior_mean, sd = bank.posterior(data).moments()
+        precision = np.maximum(1.0 / sd**2 - 1.0 / prior_sd**2, 1e-2)
         self.variance = 1.0 / precision
-        self.mean = (self.posterior_mean / sd**2 - prior_mean / self.prior_sd**2) / precision
+        self.mean = (self.posterior_mean / sd**2 - prior_mean / prior_sd**2) / precision
 
     def sensitivity(self, member: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Weighted sum of how the means move with locations and gains, by group: the prior divided out."""

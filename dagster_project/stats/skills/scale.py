@@ -8,7 +8,7 @@ what, and a score must not rest on them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from dagster_project.stats.item_response.bank import ItemBank
 from dagster_project.stats.item_response.fit import (
     FEWEST_RESPONSES,
+    LOCAL_DEPENDENCE,
     MISFIT_RMSD,
     differential_functioning,
     residual_correlations,
@@ -36,7 +37,6 @@ MOST_COUNTED = 6  # completed courses
 LEARNER_WEIGHT = 9.5  # answers: variance of an answer's score around what is expected, in variances between learners
 LARGEST_DIF_GROUPS = 3
 FEWEST_TO_FIT = 200  # answers to a question: with fewer, chance alone makes a misfit of .10
-LOCAL_DEPENDENCE = 0.2
 DIF_COLUMNS = {
     "country": ("dif_group", "dif_delta", "dif_class"),
     "language": ("dif_language", "dif_language_delta", "dif_language_class"),
@@ -51,7 +51,7 @@ class SkillAnswers:
         answers (frame: learner, item, course, quiz, day, category): first answers; ``day`` in days since 1970.
         completions (frame: learner, course, day): completed courses that teach the skill.
         enrollments (frame: learner, course): every course that a learner took, of any skill.
-        elsewhere (frame indexed by learner: score, answers): residual score in the other skills (`other_scores`).
+        elsewhere (frame indexed by learner: score, answers): residual score in the other skills (`OtherScores`).
         level (series, course → number): basic 1 to advanced 3; absent for courses without a level.
     """
 
@@ -63,12 +63,9 @@ class SkillAnswers:
 
     def histories(self, bank: LongitudinalBank | None = None, *, with_new: bool = False) -> Histories:
         """Answers and completions as the models take them; of a bank's items only, or with new ones behind them."""
-        a, c = self.answers, self.completions
-        known = {} if bank is None else {"items": bank.bank, "learned": bank.gains["course"].to_numpy(object)}
-        return histories(
-            a["learner"], a["item"], a["category"], a["course"], a["day"], c["learner"], c["course"], c["day"],
-            with_new=with_new, **known,
-        )  # fmt: skip
+        a = [self.answers[name] for name in ("learner", "item", "category", "course", "day")]
+        c = [self.completions[name] for name in ("learner", "course", "day")]
+        return histories(*a, *c) if bank is None else bank.histories(*a, *c, with_new=with_new)
 
 
 class OtherScores:
@@ -178,13 +175,14 @@ def build_scale(skill: SkillAnswers, *, largest_error: float = LARGEST_LOCATION_
 
     answers = len(skill.answers)
     none = pd.DataFrame({"course": np.unique(skill.answers["course"].to_numpy(object))})
-    none = none.assign(is_on_scale=False, reason=f"{answers} answers: a scale needs {FEWEST_ANSWERS}")
+    none = none.assign(is_on_scale=False)
     if answers < FEWEST_ANSWERS:
-        return Scale(None, none, f"{answers} answers: a scale needs {FEWEST_ANSWERS}")
+        few = f"{answers} answers: a scale needs {FEWEST_ANSWERS}"
+        return Scale(None, none.assign(reason=few), few)
     data = skill.histories()
     if not len(data.persons):
-        none["reason"] = "every question was answered alike by everybody"
-        return Scale(None, none, "every question was answered alike by everybody: nothing tells abilities apart")
+        alike = "every question was answered alike by everybody: nothing tells abilities apart"
+        return Scale(None, none.assign(reason=alike), alike)
     dense, taken = covariates(skill, data)
     found = calibrate_longitudinal(data, skill.level, covariates=dense, taken=taken)
     courses = found.courses.copy()
@@ -203,14 +201,8 @@ def build_scale(skill: SkillAnswers, *, largest_error: float = LARGEST_LOCATION_
             "would bring it down",
         )  # fmt: skip
     on = found.bank.items["course"].isin(courses["course"][courses["is_on_scale"]])
-    kept = found.bank.items[on].reset_index(drop=True)
-    return Scale(_with_items(found, kept), courses, fit=found.fit)
-
-
-def _with_items(found: LongitudinalBank, items: pd.DataFrame) -> LongitudinalBank:
-    from dataclasses import replace
-
-    return replace(found, bank=replace(found.bank, items=items))
+    kept = replace(found.bank, items=found.bank.items[on].reset_index(drop=True))
+    return Scale(replace(found, bank=kept), courses, fit=found.fit)
 
 
 def extend_scale(found: LongitudinalBank, skill: SkillAnswers, on_scale) -> LongitudinalBank | None:
@@ -225,9 +217,9 @@ def extend_scale(found: LongitudinalBank, skill: SkillAnswers, on_scale) -> Long
     chosen = varied.index[varied > 1]
     if not len(chosen):
         return None
-    kept = a[~new | a["item"].isin(chosen)]
-    data = SkillAnswers(kept, skill.completions, skill.enrollments, skill.elsewhere, skill.level)
-    return add_items(found, data.histories(found, with_new=True))
+    # Without its answers in courses that are not on the scale: a question is of a course whose place is known.
+    kept = replace(skill, answers=a[~new | (fresh & a["item"].isin(chosen))])
+    return add_items(found, kept.histories(found, with_new=True))
 
 
 def describe_questions(
@@ -253,7 +245,7 @@ def describe_questions(
     number = np.repeat(np.arange(len(data.persons)), data.answers)
     sitting = np.r_[True, (np.diff(number) > 0) | (np.diff(data.before) > 0)].cumsum() - 1
     item, category = _answers_of(data)
-    ability = _ability_then(found, data)
+    ability = np.repeat(found.posterior(data).moments()[0], data.answers) + found.offsets(data)
     place = skill.answers.drop_duplicates("item").set_index("item")
     # Residuals are taken around the ability of the whole history, as of the sitting.
     by_sitting = pd.Series(ability).groupby(sitting).first().to_numpy()
@@ -289,25 +281,6 @@ def _answers_of(data: Histories) -> tuple[np.ndarray, np.ndarray]:
     item = data.item_of_row[data.row]
     observed = np.concatenate(data.layout.observed)
     return data.items[item], observed[data.row]
-
-
-def _ability_then(found: LongitudinalBank, data: Histories) -> np.ndarray:
-    """Posterior mean of the ability at each answer: that at the last one, less what was gained since."""
-    mean, _ = posterior(found, data).moments()
-    gained = np.empty(len(data.row))
-    from dagster_project.stats.item_response import longitudinal_kernels as kernels
-
-    gain = found.gains["shrunken_gain"].to_numpy(float)
-    kernels.offsets(data.start, data.before, data.done_start, data.done, gain, gained)
-    kernels.to_last(data.start, data.done_start, data.done, gain, data.last, gained)
-    return np.repeat(mean, data.answers) + gained
-
-
-def posterior(found: LongitudinalBank, data: Histories):
-    """Posterior of each learner's ability at the last answer, from the answers and the number of completed courses."""
-    group = found.groups_of(data)
-    mean, sd = (found.bank.groups[name].to_numpy(float)[group] for name in ("mean", "sd"))
-    return found.likelihood(data).posterior(mean, sd)
 
 
 def _dif(bank: ItemBank, person, item, category, where: pd.Series, names: tuple[str, str, str]) -> pd.DataFrame:
