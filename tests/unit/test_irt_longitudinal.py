@@ -135,6 +135,39 @@ def test_error_of_an_ability_is_its_derivative_by_locations_and_gains(moved):
     assert np.sqrt(variance) == pytest.approx(np.abs(derivative), rel=0.2, abs=0.02)
 
 
+@pytest.mark.parametrize("moved", ["difficulty", "slope"])
+@pytest.mark.parametrize("item", range(3))
+def test_error_of_an_ability_is_its_derivative_by_each_question(moved, item):
+    """One question with an error of variance one: the square of how the posterior mean moves with it."""
+    found = bank()
+    items = found.bank.items.copy()
+    slope = items.loc[item, "slope"]
+    if moved == "difficulty":
+        items.loc[item, "intercept_1_se"] = slope
+    else:  # the intercept follows, so that the difficulty stays
+        difficulty = -items.loc[item, "intercept_1"] / slope
+        items.loc[item, "slope_se"] = 1.0
+        items.loc[item, "intercept_1_se"] = abs(difficulty)
+        items.loc[item, "slope_intercept_1_cov"] = -difficulty
+    uncertain = replace(found, bank=replace(found.bank, items=items))
+    data = arranged(items=found.bank, learned=np.array(["A", "B"], object))
+    mean, _ = found.likelihood(data).posterior(0.1, 0.9).moments()
+    h = 0.05
+
+    def moved_means(by):
+        other = found.bank.items.copy()
+        if moved == "difficulty":
+            other.loc[item, "intercept_1"] -= slope * by
+        else:
+            other.loc[item, ["slope", "intercept_1"]] *= 1 + by / slope
+        return replace(found, bank=replace(found.bank, items=other)).likelihood(data).posterior(0.1, 0.9).moments()[0]
+
+    derivative = (moved_means(h) - moved_means(-h)) / (2 * h)
+    variance = uncertain.error_variance(data, mean, np.full(3, 0.9))
+    # A slope's effect is curved: with one to three answers its value at the mean misses a posterior by some hundredths.
+    assert np.sqrt(variance) == pytest.approx(np.abs(derivative), rel=0.2, abs=0.02 if moved == "difficulty" else 0.06)
+
+
 def population(seed=5, learners=1500, gain=0.5):
     """Two courses of ten questions and a check of six. The abler take the harder one too, most after the easier one."""
     rng = np.random.default_rng(seed)
