@@ -37,6 +37,17 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._held: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def held_open(self) -> Generator[None]:
+        """Open the build database once for all that is read meanwhile, from any thread; nothing can be written then."""
+        with self._open() as connection:
+            self._held = connection
+            try:
+                yield
+            finally:
+                self._held = None
 
     def read(
         self, table: str, columns: Sequence[str] | None = None, where: str | None = None, parameters: Sequence = ()
@@ -267,6 +278,11 @@ class Warehouse:
 
     @contextmanager
     def _open(self, for_writing: bool = False) -> Generator[duckdb.DuckDBPyConnection]:
+        if self._held is not None and not for_writing:
+            with self._held.cursor() as connection:
+                connection.execute(f"use {_CATALOG}")
+                yield connection
+            return
         path = self._settings.build_database
         path.parent.mkdir(parents=True, exist_ok=True)
         options = "read_write" if for_writing else "read_only"

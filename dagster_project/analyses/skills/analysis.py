@@ -58,18 +58,18 @@ def analyse_skills(store: Warehouse, settings: Settings, say: Callable[[str], No
     from threadpoolctl import threadpool_limits
 
     store.restore([CONTRACTS["analytics.skill_benchmarks"], CONTRACTS["analytics.skill_benchmark_members"]])
-    people = read_people(store)
-    benchmarks = Benchmarks.read(store)
-    choices = Choices(store)
     frames: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
+    with store.held_open(), threadpool_limits(1):  # matrices are small
+        people = read_people(store)
+        benchmarks = Benchmarks.read(store)
+        choices = Choices(store)
 
-    def work(skill: Skill) -> tuple[Skill, dict[str, pd.DataFrame], str]:
-        answers = read_skill(store, skill, people.level_of_course)
-        stored = bring_up_to_date(settings, skill, answers, people, choices)
-        return skill, *measure(skill, answers, stored, people, benchmarks, settings.minimum_group_size)
+        def work(skill: Skill) -> tuple[Skill, dict[str, pd.DataFrame], str]:
+            answers = read_skill(store, skill, people.level_of_course)
+            stored = bring_up_to_date(settings, skill, answers, people, choices)
+            return skill, *measure(skill, answers, stored, people, benchmarks, settings.minimum_group_size)
 
-    pieces = ((skill,) for skill in skills_with_answers(store))
-    with threadpool_limits(1):  # matrices are small
+        pieces = ((skill,) for skill in skills_with_answers(store))
         for skill, tables, told in in_order(work, pieces, settings.threads):
             say(f"{skill.skill_key}: {told}")
             for table, frame in tables.items():

@@ -207,7 +207,7 @@ def benchmark_rows(
             bank.likelihood(data), organization, covariates, benchmarks.traits, minimum=minimum,
             scale_variance=lambda member: bank.mean_error_variance(data, measured.mean, measured.prior_sd, member),
         )  # fmt: skip
-        gained = gains_of_year(bank, answers, skill.as_of, people.organization, minimum)
+        gained = gains_of_year(bank, answers, skill.as_of, people.organization[people.organization.isin(due)], minimum)
         figures = figures.merge(gained, on="organization", how="left")
         told = figures["is_shown"] & (figures["comparison"] == "all")
         figures[GAIN_FIGURES] = figures[GAIN_FIGURES].where(told)
@@ -225,8 +225,13 @@ def benchmark_rows(
 def gains_of_year(
     bank: LongitudinalBank, answers: SkillAnswers, as_of: date, organization: pd.Series, minimum: int
 ) -> pd.DataFrame:
-    """What members of each organization gained in the last year of the data: frame organization, GAIN_FIGURES."""
+    """What members of each organization gained in the last year of the data: frame organization, GAIN_FIGURES.
+
+    Args:
+        organization (series, learner → organization): of those that are asked for.
+    """
     a = answers.answers
+    a = a[a["learner"].isin(organization.index)]
     is_late = a["day"] > (as_of - date(1970, 1, 1)).days - YEAR
     sides = [replace(answers, answers=a[part]).histories(bank) for part in (~is_late, is_late)]
     found = organization_gains(bank, *sides, organization)

@@ -140,16 +140,21 @@ def read_skill(store: Warehouse, skill: Skill, level_of_course: pd.Series) -> Sk
 
     Without what learners chose, which only a calibration asks for (`Choices`).
     """
+    import numpy as np
     import pandas as pd
 
+    labels = ["learner", "item", "course"]
     answers = _frame(
         store,
         "select learner_key as learner, question_key as item, course_key as course, item_id as quiz, "
         "answered_on - date '1970-01-01' as day, category from marts.mart_skill_response "
-        f"where source = {literal(skill.source)} and skill_key = {literal(skill.skill_key)} "
-        "order by learner_key, question_key",
-        ["learner", "item", "course", "quiz", "day", "category"],
+        f"where source = {literal(skill.source)} and skill_key = {literal(skill.skill_key)}",
+        [*labels, "quiz", "day", "category"],
     )
+    # Numbered once, and put in order by their numbers: the engine takes eight times as long to sort the texts.
+    answers[labels] = answers[labels].apply(pd.Categorical)
+    order = np.lexsort([answers[name].cat.codes for name in ("item", "learner")])
+    answers = answers.iloc[order].reset_index(drop=True)
     completions = _frame(
         store,
         "select learner_key as learner, course_key as course, learned_on - date '1970-01-01' as day "
