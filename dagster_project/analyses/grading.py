@@ -14,6 +14,7 @@ import pyarrow as pa
 from dagster_project.base.sql import literal
 from dagster_project.settings import Settings
 from dagster_project.stats.item_response.facets import Facets, agreement, fit_facets
+from dagster_project.stats.one_thread import one_thread_for_algebra
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def analyse_grading(store: Warehouse, settings: Settings, say: Callable[[str], N
     Returns:
         By table, one frame a source, each with some of the table's columns.
     """
-    from threadpoolctl import threadpool_limits
-
     minimum = settings.minimum_group_size
     frames: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
     # Where nothing tells when a source's data end, they end with its last mark.
@@ -67,7 +66,7 @@ def analyse_grading(store: Warehouse, settings: Settings, say: Callable[[str], N
         "group by sources.source, sources.last_data_on order by sources.source"
     )
     sources = [(row["source"], row["last_on"]) for batch in store.batches(query) for row in batch.to_pylist()]
-    with threadpool_limits(1):
+    with one_thread_for_algebra():
         for source, last in sources:
             marks = read_marks(store, source)
             if not len(marks.share):

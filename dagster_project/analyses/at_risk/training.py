@@ -18,6 +18,7 @@ from dagster_project.base.threads import in_order
 from dagster_project.ingest.requests import Erasures
 from dagster_project.ingest.sources import registered_sources
 from dagster_project.settings import Settings
+from dagster_project.stats.one_thread import one_thread_for_algebra
 from dagster_project.stats.risk.backtest import Backtest, backtest, is_enough, last_split, reference_of, splits
 from dagster_project.stats.risk.models import MODELS, BoostedTrees
 from dagster_project.stats.risk.rows import Rows
@@ -169,7 +170,6 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
         run_id: what registers the models; a second append of it replaces the first.
     """
     import pandas as pd
-    from threadpoolctl import threadpool_limits
 
     is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])
     registry = store.read("analytics.at_risk_models")
@@ -195,7 +195,7 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
 
     pieces = [(subject, source) for subject in SUBJECTS for source in sources_of(store, subject)]
     # Pieces run side by side: threads within them would wait for each other's, and turn while they wait.
-    with threadpool_limits(1, "blas"):
+    with one_thread_for_algebra():
         trained = list(in_order(work, pieces, settings.threads))
     for subject, source, decision, training in trained:
         name = f"{source}/{subject.name}"

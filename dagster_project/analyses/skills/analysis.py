@@ -20,6 +20,7 @@ from dagster_project.analyses.skills.scales import (
 from dagster_project.analyses.tables import CONTRACTS
 from dagster_project.base.threads import in_order
 from dagster_project.settings import Settings
+from dagster_project.stats.one_thread import one_thread_for_algebra
 from dagster_project.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -55,11 +56,9 @@ def analyse_skills(store: Warehouse, settings: Settings, say: Callable[[str], No
     Returns:
         By table, one frame a skill, each with some of the table's columns.
     """
-    from threadpoolctl import threadpool_limits
-
     store.restore([CONTRACTS["analytics.skill_benchmarks"], CONTRACTS["analytics.skill_benchmark_members"]])
     frames: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
-    with store.held_open(), threadpool_limits(1):  # matrices are small
+    with store.held_open(), one_thread_for_algebra():
         people = read_people(store)
         benchmarks = Benchmarks.read(store)
         choices = Choices(store)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dagster_project.stats.double_lasso import inference
 from dagster_project.stats.double_lasso.design import Batches
@@ -29,6 +28,7 @@ from dagster_project.stats.driver_effects.level import Columns, Level, concatena
 from dagster_project.stats.driver_effects.percent import finding
 from dagster_project.stats.driver_effects.placebos import DRAWS
 from dagster_project.stats.driver_effects.specifications import specifications, with_course_term
+from dagster_project.stats.one_thread import one_thread_for_algebra
 from dagster_project.stats.suppression import MINIMUM
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def driver_effects(
         `DriverResults`. Its effects have a row for every driver of the catalogue, and one for each driver and program:
         what cannot be estimated has status "not estimable" and the reason.
     """
-    with threadpool_limits(1, user_api="blas"):  # small matrices: a second thread only waits, at the price of a core
+    with one_thread_for_algebra():
         return _analyse(
             batches,
             catalogue,
