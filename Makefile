@@ -20,7 +20,7 @@ LONG_ROOMS := tests/end_to_end tests/definitions tests/models
 ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
-.PHONY: help setup run demo publish-for find-learner call-list erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
+.PHONY: help setup run demo check-contract publish-for find-learner call-list erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
   bench bench-campus bench-daily bench-statistics lock clean
 
 help:  ## this list
@@ -34,6 +34,10 @@ run: setup  ## load, build, check, publish: SOURCE=oulad LANDING=path [CONTRACT=
 
 demo: setup  ## a university made up at the size of the report, through all of it: [STUDENTS=17960]
 	@$(BIN)/python -m dagster_project demo $(if $(STUDENTS),--students "$(STUDENTS)")
+
+check-contract: setup  ## what a contract makes of some files, in a warehouse of its own: CONTRACT=name LANDING=path
+	@test -n "$(CONTRACT)" -a -n "$(LANDING)" || { echo "Say which contract and where files of it lie: make check-contract CONTRACT=campus LANDING=path"; exit 2; }
+	@$(BIN)/python -m dagster_project check-contract --contract "$(CONTRACT)" --landing "$(LANDING)"
 
 erase: setup  ## remove a learner everywhere: LEARNER=id in the source's files [SOURCE=campus]
 	@test -n "$(LEARNER)" || { echo "Say whom: make erase LEARNER=id [SOURCE=campus]"; exit 2; }

@@ -125,6 +125,31 @@ def build(
     _raise_for_failure(result)
 
 
+def build_staging(contract: str, target: Path) -> list[str]:
+    """Build the staging models of a contract with their tests, outside of any run.
+
+    Args:
+        target: folder for what is compiled.
+
+    Returns:
+        What failed, a line each.
+
+    Raises:
+        DbtError: dbt could not begin.
+    """
+    from dbt.cli.main import dbtRunner
+
+    chosen = ["--select", f"path:models/staging/{contract}", "--exclude-resource-type", "unit_test"]
+    arguments = [*_global_arguments(), "--log-level", "none", "build", *_folders(target), *chosen]
+    try:
+        result = dbtRunner(manifest=parsed_manifest()).invoke([*arguments, "--indirect-selection", "cautious"])
+    finally:
+        _let_go()
+    if result.exception is not None:
+        raise DbtError(f"dbt could not begin: {result.exception}") from result.exception
+    return _failures(result)
+
+
 def _let_go() -> None:
     """Close the database: dbt leaves that to the end of the process."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -144,10 +169,15 @@ def _raise_for_failure(result: Any) -> None:
         return
     if result.exception is not None:
         raise DbtError(f"dbt could not begin: {result.exception}") from result.exception
-    failed = [x for x in result.result.results if x.status in FAILED]
-    told = [f"{x.node.name}: {' '.join(str(x.message).split())}" for x in failed[:SHOWN_FAILURES]]
+    failed = _failures(result)
+    told = failed[:SHOWN_FAILURES]
     more = f"\n… and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
     raise DbtError(f"{len(failed)} of {len(result.result.results)} dbt nodes failed:\n" + "\n".join(told) + more)
+
+
+def _failures(result: Any) -> list[str]:
+    failed = [x for x in result.result.results if x.status in FAILED]
+    return [f"{x.node.name}: {' '.join(str(x.message).split())}" for x in failed]
 
 
 def parsed_manifest() -> "Manifest":
