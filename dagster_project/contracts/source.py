@@ -33,6 +33,8 @@ Column: `data_type` (see `TYPES`) and, in `config.meta`:
     required    true: a row without a value is refused; {column: value}: it is refused where that column of the table
                 has that value
     optional    true: a file may lack the column; it is empty then
+    names       what the column may be called in a file that has no column of its name; the first that is there counts.
+                `*` stands for any letters, as where a platform puts its customer into the name: ["*_user_id"]
     pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
     person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
                 has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
@@ -77,6 +79,7 @@ class Column:
     Attributes:
         person: it says whose row it is, though it is kept as it is.
         optional: a file may lack it.
+        names: what it may be called in a file instead; `*` stands for any letters.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Column:
     description: str = ""
     person: bool = False
     optional: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -311,7 +315,7 @@ def _table(raw: Any, path: Path) -> Table:
 def _column(raw: Any, table: "Place") -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, {"required", "pii", "person", "optional"})
+    meta = place.meta(raw, {"required", "pii", "person", "optional", "names"})
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()
@@ -336,7 +340,8 @@ def _column(raw: Any, table: "Place") -> Column:
             "optional", optional, "nothing beside required, pii or person: such a column cannot be missing"
         )
     description = str(raw.get("description", "")).strip()
-    return Column(name, data_type, required, required_where, pii, description, person, optional)
+    names = place.texts(meta, "names")
+    return Column(name, data_type, required, required_where, pii, description, person, optional, names)
 
 
 def _condition(raw: Mapping, place: "Place") -> tuple[str, str]:

@@ -25,7 +25,7 @@ LAYOUT = 1
 
 def contract_hash(contract: Contract, table: Table, key: bytes | None) -> str:
     """Changes with everything that decides how a file becomes rows, and with nothing else."""
-    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii) for x in table.columns]
+    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii, *x.names) for x in table.columns]
     facts = [LAYOUT, asdict(contract.dialect), columns, table.event_date, str(table.time_range)]
     facts.append(identity.key_fingerprint(key) if key else None)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

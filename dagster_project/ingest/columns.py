@@ -1,6 +1,7 @@
 """Which columns of a landing file are the contract's, and what is said of a header that has not all of them."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from dagster_project.base.words import nearest
 from dagster_project.contracts.source import Contract, Table
@@ -40,15 +41,17 @@ def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tup
             f"{_called(contract.dialect.delimiter)}; set `csv: delimiter` in {contract.path.name}, or export the file "
             "again"
         )
+    called = called_in(table, names)
     problems = []
     for column in table.columns:
-        if column.name not in names:
-            near = nearest(column.name, [name for name in names if name not in _names(table)])
+        name = called[column.name]
+        if name not in names:
+            near = nearest(column.name, [other for other in names if other not in called.values()])
             hint = f" (renamed to {shown(near)}?)" if near else ""
             if near or not column.optional:
-                problems.append(f"column {column.name} is missing{hint}")
-        elif list(names).count(column.name) > 1:
-            problems.append(f"column {column.name} is there {list(names).count(column.name)} times")
+                problems.append(f"column {' or '.join((column.name, *column.names))} is missing{hint}")
+        elif list(names).count(name) > 1:
+            problems.append(f"column {name} is there {list(names).count(name)} times")
     if problems:
         needed = ", ".join(column.name for column in table.columns if not column.optional)
         raise BrokenFile(
@@ -56,9 +59,24 @@ def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tup
             f"found {listed(names)}. Put the header right and deliver the file again, or change the contract "
             f"{contract.path.name}"
         )
-    others = tuple(name for name in names if name not in _names(table))
+    others = tuple(name for name in names if name not in called.values())
     there = {name: position for position, name in enumerate(names)}
-    return tuple(there.get(column.name) for column in table.columns), others
+    return tuple(there.get(called[column.name]) for column in table.columns), others
+
+
+def called_in(table: Table, names: Sequence[str]) -> dict[str, str]:
+    """What each of a table's columns is called in a file: its own name, or the first of its others that is there."""
+    called = {column.name: column.name for column in table.columns}
+    own = set(called)
+    for column in table.columns:
+        if column.name in names:
+            continue
+        for pattern in column.names:
+            found = [name for name in names if name not in own and fnmatchcase(name, pattern)]
+            if found:
+                called[column.name] = found[0]
+                break
+    return called
 
 
 def listed(names: Sequence[str]) -> str:
@@ -75,7 +93,7 @@ def shown(name: str) -> str:
 
 def _other_delimiter(contract: Contract, table: Table, names: Sequence[str]) -> str | None:
     """The delimiter by which a header holds most of the columns, where by the contract's it holds fewer than half."""
-    wanted = set(_names(table))
+    wanted = set(called_in(table, names).values())
     if len(wanted) < 2 or 2 * len(wanted.intersection(names)) >= len(wanted):
         return None
     line = contract.dialect.delimiter.join(names)

@@ -24,6 +24,7 @@ from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest.columns import called_in
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.recognition import Erased, texts_sql, usual_form
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
@@ -400,7 +401,8 @@ def _is_record_of(record: bytes, splitter: Splitter, table: Table, ids: Sequence
     if set(ids).isdisjoint(fields):
         return False
     names = splitter.header.names or tuple(column.name for column in table.columns)
-    people = {column.name for column in table.person_columns}
+    called = called_in(table, names)
+    people = {called[column.name] for column in table.person_columns}
     if len(fields) != splitter.header.fields or len(names) != len(fields) or not people.intersection(names):
         return True
     return not set(ids).isdisjoint(text for name, text in zip(names, fields, strict=True) if name in people)
