@@ -40,8 +40,8 @@ def perform(settings: Settings, arguments: argparse.Namespace) -> int:
             say(f"Note: {note}")
         loaded = _load(CONTRACTS[name], arguments.landing, apart)
         os.environ[f"{PREFIX}HOME"] = str(home)  # dbt reads it there
-        failed = build_staging(name, home / "dbt")
-        print("\n".join([*loaded, "", *_told(CONTRACTS[name], apart, failed)]))
+        failed, warned = build_staging(name, home / "dbt")
+        print("\n".join([*loaded, "", *_told(CONTRACTS[name], apart, failed, warned)]))
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return 1 if failed else 0
@@ -77,7 +77,7 @@ def _load(contract: "Contract", landing: Path, settings: Settings) -> list[str]:
     return lines
 
 
-def _told(contract: "Contract", settings: Settings, failed: list[str]) -> list[str]:
+def _told(contract: "Contract", settings: Settings, failed: list[str], warned: list[str]) -> list[str]:
     """What staging makes of it."""
     from dagster_project.base.engine import open_database
     from dagster_project.contracts.reading import read_yaml
@@ -85,7 +85,8 @@ def _told(contract: "Contract", settings: Settings, failed: list[str]) -> list[s
 
     variables = read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"]
     absent = variables["absent_entities"].get(contract.name, [])
-    lines = [f"Failed in staging: {text}" for text in failed] + ([""] if failed else [])
+    lines = [f"Failed in staging: {text}" for text in failed] + [f"Warning: {text}" for text in warned]
+    lines += [""] if lines else []
     with open_database(settings, settings.build_database) as connection:
         built = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
         entities = {

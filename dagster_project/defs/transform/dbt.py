@@ -7,7 +7,7 @@ there by JSON lines, it says here by callbacks, and dagster-dbt makes the same e
 import queue
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -125,14 +125,14 @@ def build(
     _raise_for_failure(result)
 
 
-def build_staging(contract: str, target: Path) -> list[str]:
+def build_staging(contract: str, target: Path) -> tuple[list[str], list[str]]:
     """Build the staging models of a contract with their tests, outside of any run.
 
     Args:
         target: folder for what is compiled.
 
     Returns:
-        What failed, a line each.
+        What failed and what dbt warns of, a line each.
 
     Raises:
         DbtError: dbt could not begin.
@@ -147,7 +147,7 @@ def build_staging(contract: str, target: Path) -> list[str]:
         _let_go()
     if result.exception is not None:
         raise DbtError(f"dbt could not begin: {result.exception}") from result.exception
-    return _failures(result)
+    return _told(result, FAILED), _told(result, ("warn",))
 
 
 def _let_go() -> None:
@@ -169,15 +169,15 @@ def _raise_for_failure(result: Any) -> None:
         return
     if result.exception is not None:
         raise DbtError(f"dbt could not begin: {result.exception}") from result.exception
-    failed = _failures(result)
+    failed = _told(result, FAILED)
     told = failed[:SHOWN_FAILURES]
     more = f"\n… and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
     raise DbtError(f"{len(failed)} of {len(result.result.results)} dbt nodes failed:\n" + "\n".join(told) + more)
 
 
-def _failures(result: Any) -> list[str]:
-    failed = [x for x in result.result.results if x.status in FAILED]
-    return [f"{x.node.name}: {' '.join(str(x.message).split())}" for x in failed]
+def _told(result: Any, statuses: Collection[str]) -> list[str]:
+    told = [x for x in result.result.results if x.status in statuses]
+    return [f"{x.node.name}: {' '.join(str(x.message).split())}" for x in told]
 
 
 def parsed_manifest() -> "Manifest":

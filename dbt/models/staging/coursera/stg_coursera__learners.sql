@@ -1,4 +1,4 @@
--- Learners: users in the scope of the export, and whoever has a role in its courses. Grain: one row per source × learner.
+-- Learners: users in the scope of the export, and whoever learns in its courses. Grain: one row per source × learner.
 with users as (
     {{ deduplicated("raw_coursera", "users") }}
 ),
