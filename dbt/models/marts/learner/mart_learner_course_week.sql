@@ -21,11 +21,28 @@
 
 {{ in_slices(50000, ref("fct_course_enrollment")) }}
 
-with weeks as (
-    select * from {{ ref("mart_course_week") }}
-    where {{ in_slice("course_offering_key") }}
+with
+{%- if is_incremental() %}
+-- Weeks before anybody is registered have no rows, and are not to be built again for that.
+built as (
+    select
+        course_offering_key,
+        max(week_number) as last_week
+    from {{ this }}
+    group by course_offering_key
+),
+{%- endif %}
+
+weeks as (
+    select mart_course_week.*
+    from {{ ref("mart_course_week") }} as mart_course_week
     {%- if is_incremental() %}
-    and (course_offering_key, week_number) not in (select distinct course_offering_key, week_number from {{ this }})
+    left join built
+        on mart_course_week.course_offering_key = built.course_offering_key
+    {%- endif %}
+    where {{ in_slice("mart_course_week.course_offering_key") }}
+    {%- if is_incremental() %}
+    and mart_course_week.week_number > coalesce(built.last_week, -1)
     {%- endif %}
 ),
 
