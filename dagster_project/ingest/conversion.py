@@ -16,9 +16,10 @@ from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
 from dagster_project.ingest import identity, quarantine, sql
 from dagster_project.ingest.columns import Positions, columns_of_text, listed, match_columns
+from dagster_project.ingest.encodings import UTF_8, from_utf8, write_as_utf8
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.recognition import Erased
-from dagster_project.ingest.records import BrokenFile, Splitter, is_blank, read_header
+from dagster_project.ingest.records import NOT_UTF8, BrokenFile, Splitter, is_blank, read_header
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
@@ -96,7 +97,7 @@ class Conversion:
             BrokenFile: it cannot be read as a whole, or lacks a column.
             ContractError: the contract's event date does not fit its columns.
         """
-        dialect, path = self.contract.dialect, self.content.path
+        dialect, path = self.table.form.dialect, self._as_utf8(self.content.path)
         if self.table.optional and dialect.header and is_blank(path):
             path = self.folders.work / "empty.csv"
             path.write_text(dialect.delimiter.join(column.name for column in self.table.columns) + "\n")
@@ -109,7 +110,7 @@ class Conversion:
             readable = self.folders.work / "clean.csv"
             splitter.clean(path, readable)
         has_header = dialect.header and not found.uneven
-        relation = sql.text_relation(readable, dialect, positions, header.fields, header=has_header)
+        relation = sql.text_relation(readable, self.table, positions, header.fields, header=has_header)
         hidden = [position for position in range(header.fields) if position not in positions]
         personal = [x for x, column in zip(positions, self.table.columns, strict=True) if column.pii]
         hidden += [position for position in personal if position is not None]
@@ -118,7 +119,10 @@ class Conversion:
             for record, reason, data in splitter.fetch(path, wanted):
                 if self.erased and self.erased.is_in(data):
                     continue
-                yield record, reason, splitter.mask(data, frozenset(hidden)) if self._masks else data
+                shown = splitter.mask(data, frozenset(hidden)) if self._masks else data
+                if reason == NOT_UTF8:
+                    reason = f"not valid {self.table.form.encoding.upper()}"
+                yield record, reason, from_utf8(shown, self.table.form.encoding)
 
         with self._engine() as connection:
             query = sql.TableSql(self.table, relation, self.file)
@@ -145,9 +149,9 @@ class Conversion:
                 )
             positions, others = match_columns(self.contract, self.table, names)
             chosen = tuple(None if position is None else names[position] for position in positions)
-            relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
+            relation = sql.parquet_relation(self.content.path, self.table, chosen)
             types = tuple(None if position is None else described[position][1] for position in positions)
-            typed = sql.typed_columns(self.table, self.contract.dialect, types)
+            typed = sql.typed_columns(self.table, types)
             shown = dict.fromkeys(others, self._masks)
             there = (x for x, position in zip(self.table.columns, positions, strict=True) if position is not None)
             shown |= {column.name: self._masks and bool(column.pii) for column in there}
@@ -244,6 +248,13 @@ class Conversion:
             raise ContractError(
                 f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
             ) from error
+
+    def _as_utf8(self, path: Path) -> Path:
+        if self.table.form.encoding == UTF_8:
+            return path
+        copy = self.folders.work / "utf8"
+        write_as_utf8(path, self.table.form.encoding, copy)
+        return copy
 
     @property
     def _masks(self) -> bool:

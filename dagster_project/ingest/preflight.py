@@ -17,9 +17,10 @@ import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.words import nearest
-from dagster_project.contracts.source import Contract, Table
+from dagster_project.contracts.source import Contract, Dialect, Table
 from dagster_project.ingest import sql
 from dagster_project.ingest.columns import Positions, columns_of_text, match_columns
+from dagster_project.ingest.encodings import to_utf8
 from dagster_project.ingest.landing import (
     LandingError,
     LandingFile,
@@ -167,7 +168,8 @@ def _look(
         head, is_whole = head_of(file, HEAD, settings, archive)
         if table.optional and is_whole and not head.strip():
             return
-        header = header_of(head, contract.dialect, is_whole=is_whole)
+        head = to_utf8(head, table.form.encoding)
+        header = header_of(head, table.form.dialect, is_whole=is_whole)
         if header is None:
             return
         positions, _ = columns_of_text(contract, table, header)
@@ -184,7 +186,7 @@ def _look(
 
 def _parquet_names(file: LandingFile) -> tuple[str, ...] | None:
     """Columns of a Parquet file; None where only the loader can tell."""
-    if file.member is not None or file.is_gzip:
+    if file.member is not None or file.packing:
         return None
     import pyarrow as pa  # only where there is Parquet
     import pyarrow.parquet as pq
@@ -206,7 +208,7 @@ def _strange_rows(
     positions: Positions,
 ) -> str | None:
     """That most of the first rows would be refused, with the first reason; by the loader's own SQL."""
-    rows = list(islice(_rows(contract, head, is_whole, header), FIRST_ROWS))
+    rows = list(islice(_rows(table.form.dialect, head, is_whole, header), FIRST_ROWS))
     even = [row for row in rows if len(row) == header.fields]
     chosen = [[None if position is None else row[position] for position in positions] for row in even]
     if not rows:
@@ -216,7 +218,8 @@ def _strange_rows(
             f"{file.name}: of its first {len(rows)} records {len(rows) - len(chosen)} have not as many fields as its "
             "header. They would be refused."
         )
-    columns = "".join(f", fields[{number}] as _text{number - 1}" for number in range(1, len(table.columns) + 1))
+    texts = (sql.delivered_text(f"fields[{n}]", x, table.form.dialect) for n, x in enumerate(table.columns, start=1))
+    columns = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
     relation = f"select row_number() over () as _record{columns} from first_rows"
     engine.execute("create or replace table first_rows as select unnest($1::varchar[][]) as fields", [chosen])
     try:
@@ -231,9 +234,9 @@ def _strange_rows(
     )
 
 
-def _rows(contract: Contract, head: bytes, is_whole: bool, header: Header) -> Iterator[list[str | None]]:
+def _rows(dialect: Dialect, head: bytes, is_whole: bool, header: Header) -> Iterator[list[str | None]]:
     """Fields of the records that are whole in the first bytes of a file."""
-    splitter, missing = Splitter(contract.dialect, header), set(contract.dialect.null_values)
+    splitter, missing = Splitter(dialect, header), set(dialect.null_values)
     end = len(head) if is_whole else head.rfind(header.line_end[-1:] or b"\n") + 1
     try:
         for record in splitter.records_of(BytesIO(head[header.start : end])):

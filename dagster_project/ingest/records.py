@@ -114,7 +114,8 @@ class Splitter:
         if undecodable > 1 and undecodable > found.records / 10 and undecodable > not_ascii / 2:
             raise BrokenFile(
                 f"{undecodable:,} of {found.records:,} records are not UTF-8, so the file is written in another "
-                "encoding (Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again"
+                "encoding (Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again, or "
+                "name the table's `encoding` in the contract"
             )
         return found
 
@@ -297,6 +298,7 @@ KINDS = {
     b"PK": "but an Excel workbook or another zip: save the sheet as CSV (UTF-8) and deliver that",
     b"\xd0\xcf\x11\xe0": "but an Excel workbook: save the sheet as CSV (UTF-8) and deliver that",
     b"\x1f\x8b": "but gzip: give it a name that ends in .gz",
+    b"\x28\xb5\x2f\xfd": "but zstandard: give it a name that ends in .zst",
     b"PAR1": "but Parquet: give it a name that ends in .parquet",
 }
 """What files that are not text begin with, and what to do with them."""
