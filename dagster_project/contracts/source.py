@@ -75,6 +75,7 @@ from typing import Any, Literal
 from dagster_project.base.sql import identifier
 from dagster_project.contracts.forms import PLAIN, TABLE_KEYS, Dialect, Form, read_dialect, read_form, read_paths
 from dagster_project.contracts.json_paths import Path as JsonPath
+from dagster_project.contracts.json_paths import is_below
 from dagster_project.contracts.reading import ContractError, Place, read_yaml
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
@@ -411,6 +412,9 @@ def _paths(name: str, meta: Mapping[str, Any], place: Place, form: Form) -> tupl
     paths = ((name,),) if "path" not in meta else read_paths(listed, "path", place)
     if not paths:
         raise place.error("path", written, "at least one path")
+    for path, text in zip(paths, listed["path"], strict=False):
+        if any(is_below(path, dropped) for dropped in form.json.drop_paths):
+            raise place.error("path", text, "a path that is not dropped: this one, or one above, is among drop_paths")
     if () in paths and len(paths) > 1:
         raise place.error("path", written, "no other path beside $, which is always there")
     return paths, False

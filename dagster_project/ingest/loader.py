@@ -251,7 +251,7 @@ class _TableLoader:
                     self.contract, self.table, file.name, content, self.key, folders, self.settings, self.erased
                 )
                 try:
-                    converted = conversion.parquet() if file.format == "parquet" else conversion.text()
+                    converted = conversion.converted(file.format)
                 except BrokenFile:
                     self._keep(content.path, file, self.table)
                     kept = True

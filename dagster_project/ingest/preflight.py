@@ -17,10 +17,12 @@ import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.words import nearest
+from dagster_project.contracts.forms import JsonForm
 from dagster_project.contracts.source import Contract, Dialect, Table
-from dagster_project.ingest import sql
+from dagster_project.ingest import json_records, sql
 from dagster_project.ingest.columns import Positions, columns_of_text, match_columns
 from dagster_project.ingest.encodings import to_utf8
+from dagster_project.ingest.json_sql import MACROS, JsonSql
 from dagster_project.ingest.landing import (
     LandingError,
     LandingFile,
@@ -169,6 +171,14 @@ def _look(
         if table.optional and is_whole and not head.strip():
             return
         head = to_utf8(head, table.form.encoding)
+        if table.form.json:
+            records = _first_records(table.form.json, head, is_whole)
+            if table.name not in found.read and (
+                note := _strange_records(engine, table, table.form.json, file, records)
+            ):
+                found.notes.append(note)
+            found.read.add(table.name)
+            return
         header = header_of(head, table.form.dialect, is_whole=is_whole)
         if header is None:
             return
@@ -231,6 +241,51 @@ def _strange_rows(
     return (
         f"{file.name}: {len(refused)} of its first {len(chosen)} rows would be refused, such as the first of them: "
         f"{refused[0][1]}."
+    )
+
+
+def _first_records(form: JsonForm, head: bytes, is_whole: bool) -> list[bytes]:
+    """The first records of a file of JSON.
+
+    Raises:
+        BrokenFile: it is empty, no text, or no array of records, as far as the first bytes tell.
+    """
+    if is_whole and not head.strip():
+        raise BrokenFile("the file is empty")
+    splitter, records = json_records.splitter_of(form), []
+    end = len(head) if is_whole or form.is_array else head.rfind(b"\n") + 1
+    try:
+        for run in splitter.runs_of(BytesIO(head[:end])):
+            records += run.data.split(b"\n") if run.count > 1 else [run.data]
+    except BrokenFile:
+        if is_whole or not (form.is_array and head.strip()[:1] in (b"[", b"{")):
+            raise
+    return [record for record in records if record.strip()][:FIRST_ROWS]
+
+
+def _strange_records(
+    engine: duckdb.DuckDBPyConnection, table: Table, form: JsonForm, file: LandingFile, records: list[bytes]
+) -> str | None:
+    """That most of the first records would be refused, with the first reason; by the loader's own SQL."""
+    lines = [record.decode(errors="replace").translate({10: " ", 13: " "}) for record in records]
+    for macro in MACROS:
+        engine.execute(macro)
+    engine.execute("create or replace table first_lines as select unnest($1::varchar[]) as line", [lines])
+    query = JsonSql(table, form).texts("select row_number() over () as _record, line from first_lines")
+    engine.execute(f"create or replace table first_texts as {query}")
+    strange = engine.execute("select _record from first_texts where not _is_json order by _record").fetchall()
+    refused = [(record, json_records.splitter_of(form).why_not_json(records[record - 1])) for (record,) in strange]
+    try:
+        refused += engine.execute(
+            sql.TableSql(table, "from first_texts where _is_json", file.name).refused()
+        ).fetchall()
+    except duckdb.Error:
+        return None  # a contract that does not fit its columns: the loader says so
+    if not refused or len(refused) < STRANGE_SHARE * len(records):
+        return None
+    return (
+        f"{file.name}: {len(refused)} of its first {len(records)} records would be refused, such as the first of them: "
+        f"{min(refused)[1]}."
     )
 
 
