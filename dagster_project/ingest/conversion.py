@@ -305,7 +305,7 @@ class Conversion:
             connection.execute(macro)
         query = JsonSql(self.table, form).texts(lines_relation(lines, form.max_record_bytes))
         rows = max(min(GROUP_BYTES * records // max(self.content.size, 1), MAXIMUM_GROUP), MINIMUM_GROUP)
-        options = f"format parquet, compression snappy, row_group_size {rows}"
+        options = f"format parquet, compression snappy, dictionary_size_limit 1, row_group_size {rows}"
         ((read,),) = connection.execute(f"copy ({query}) to {literal(texts)} ({options})").fetchall()
         return read
 

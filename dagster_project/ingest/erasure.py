@@ -22,10 +22,10 @@ from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest import identity, json_records, json_values, landing, quarantine, sql
 from dagster_project.ingest.encodings import UTF_8, from_utf8, write_as_utf8
 from dagster_project.ingest.ledger import Ledger
-from dagster_project.ingest.packing import packed
+from dagster_project.ingest.packing import Packing, packed
 from dagster_project.ingest.recognition import Erased, texts_sql, usual_form
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
 from dagster_project.ingest.requests import Erasure, ErasureError, Erasures, learner_keys, tombstone
@@ -346,6 +346,8 @@ def _holds(
     if not path.stat().st_size:
         return False
     written = (text for id_ in ids for text in (id_, id_.replace('"', '""'), id_.replace('"', '\\"')))
+    if table.form.json:
+        written = (text for id_ in ids for text in json_values.written_forms(id_))
     encoded = (text.encode(table.form.encoding, "ignore") for text in dict.fromkeys(written))
     words = b"|".join(re.escape(text) for text in encoded if text)
     pattern = re.compile(rb"(?<![\w.@+-])(?:" + words + rb")(?![\w.@+-])")
@@ -387,17 +389,32 @@ def _clean_landing_file(
                 shutil.copyfileobj(plain, out)
             (folder / "packed").replace(rest)
     else:
-        encoding = table.form.encoding
-        if encoding != UTF_8:
-            write_as_utf8(content, encoding, text := folder / "utf8")
-            content = text
-        splitter = Splitter(table.form.dialect, read_header(content, table.form.dialect))
-        with content.open("rb") as stream, packed(rest, file.packing) as out:
-            out.write(from_utf8(stream.read(splitter.header.start), encoding))
-            for record in splitter.records(content):
-                if not _is_record_of(record, splitter, table, ids):
-                    out.write(from_utf8(record, encoding))
+        _write_rest(content, rest, file.packing, table, ids, folder)
     _replace(file.container, rest)
+
+
+def _write_rest(
+    content: Path, rest: Path, packing: Packing | None, table: Table, ids: Sequence[str], folder: Path
+) -> None:
+    """Writes a file of text or JSON without the learner's records."""
+    encoding = table.form.encoding
+    if encoding != UTF_8:
+        write_as_utf8(content, encoding, text := folder / "utf8")
+        content = text
+    if table.form.json:
+        splitter = json_records.splitter_of(table.form.json)
+        before, between, after = splitter.around(content)
+        kept = (x for x in splitter.records(content) if not json_values.is_of(x, splitter, table, ids))
+    else:
+        fields = Splitter(table.form.dialect, read_header(content, table.form.dialect))
+        with content.open("rb") as stream:
+            before, between, after = stream.read(fields.header.start), b"", b""
+        kept = (x for x in fields.records(content) if not _is_record_of(x, fields, table, ids))
+    with packed(rest, packing) as out:
+        out.write(from_utf8(before, encoding))
+        for number, record in enumerate(kept):
+            out.write(from_utf8(between + record if number else record, encoding))
+        out.write(from_utf8(after, encoding))
 
 
 def _is_record_of(record: bytes, splitter: Splitter, table: Table, ids: Sequence[str]) -> bool:

@@ -93,6 +93,12 @@ class JsonLines:
                 yield number, run.problem or reason or self.why_not_json(data), data
                 following = next(wanted, None)
 
+    def around(self, path: Path) -> tuple[bytes, bytes, bytes]:
+        """What stands before the first record of a file, between two and after the last one."""
+        with path.open("rb") as stream:
+            has_mark = stream.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+        return BYTE_ORDER_MARK if has_mark else b"", b"", b""
+
     def records(self, path: Path) -> Iterator[bytes]:
         """The exact bytes of every record of the file, in order."""
         for run in self.runs(path):
@@ -205,6 +211,17 @@ class JsonArray(JsonLines):
         with path.open("rb") as stream:
             yield from self.runs_of(stream)
 
+    def around(self, path: Path) -> tuple[bytes, bytes, bytes]:
+        """What stands up to the first element of the array, between two and from the end of the last one on."""
+        with path.open("rb") as stream:
+            elements = _Elements(stream, self.form)
+            for _ in elements.elements():
+                pass
+            stream.seek(0)
+            before = stream.read(elements.first)
+            stream.seek(elements.offset + elements.position)
+            return before, b",\n", stream.read()
+
     def runs_of(self, stream: BinaryIO) -> Iterator[Run]:
         """The same of a stream."""
         for number, data in enumerate(_Elements(stream, self.form).elements(), start=1):
@@ -221,6 +238,7 @@ class _Elements:
     def __init__(self, stream: BinaryIO, form: JsonForm):
         self.stream, self.form = stream, form
         self.text, self.position, self.offset, self.at_end = "", 0, 0, False
+        self.first = 0  # byte behind the opening bracket
 
     def elements(self) -> Iterator[bytes]:
         self._read()
@@ -234,6 +252,7 @@ class _Elements:
                 + (" and has none at a path of `unwrap`" if self.form.unwrap else "")
                 + "; expected [ at its beginning, or an object with such a list"
             )
+        self.first = self.offset + self.position
         if self._next() == "]":
             return
         number = 1

@@ -4,7 +4,9 @@ A record is parsed once for all paths of a level: `json_extract_string` with a l
 pass beyond JSON (NaN, infinities, a comma before a closing bracket) is looked for where a cheap pattern suspects it.
 """
 
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +22,20 @@ STRINGS = r'"(?:[^"\\]|\\.)*"'
 SUSPECT = r"[:,\[]\s*(?:[+-]?[nNiI][aAnN][nNfF]|[}\]])"
 NOT_JSON = r"[nNiI][aAnN][nNfF]|,\s*[}\]]"
 MACROS = (
-    f"""create or replace temp macro is_strict_json(content) as coalesce(json_valid(content) and (
-        not regexp_matches(content, {literal(SUSPECT)})
-        or not regexp_matches(regexp_replace(content, {literal(STRINGS)}, '""', 'g'), {literal(NOT_JSON)})
-    ), false)""",
-    # JSON text, which may be written as a JSON string once more; null where it is no JSON.
-    """create or replace temp macro opened(content) as case when is_strict_json(content) then
-        case when starts_with(ltrim(content), '"') and is_strict_json(json_extract_string(content, '$'))
-        then json_extract_string(content, '$') else content end end""",
+    # Cases, not conjunctions: of these the engine computes every part for every row.
+    f"""create or replace temp macro is_strict_json(content) as case
+        when not coalesce(json_valid(content), false) then false
+        when not regexp_matches(content, {literal(SUSPECT)}) then true
+        else not regexp_matches(regexp_replace(content, {literal(STRINGS)}, '""', 'g'), {literal(NOT_JSON)}) end""",
+    # The object or list that a text holds, which may be written as a JSON string once more; null where it holds none.
+    """create or replace temp macro opened(content) as case left(ltrim(content, ' \t\n\r'), 1)
+        when '{' then case when is_strict_json(content) then content end
+        when '[' then case when is_strict_json(content) then content end
+        when '"' then case when is_strict_json(content)
+            and left(ltrim(json_extract_string(content, '$')), 1) in ('{', '[')
+            and is_strict_json(json_extract_string(content, '$'))
+            then json_extract_string(content, '$') end
+        end""",
     "create or replace temp macro is_object(content) as coalesce(starts_with(ltrim(content, ' \t\n\r'), '{'), false)",
 )
 """Statements that a connection needs before it runs what `JsonSql` writes."""
@@ -154,22 +162,51 @@ class JsonSql:
         """
         clean, depth = self._clean(parent), len(parent)
         query = f"select *, {self._document(parent)} as {clean} from ({query})"
-        for child in self.form.stringified:
-            if nearest_above(child, self.form.stringified) == parent:
-                place, part = _path(child[depth:]), self._clean(child)
-                put = f"when {part} is not null then json_set({clean}, {place}, cast({part} as json))"
-                if self._hides_below(child):
-                    put += f" when {self._value(child, parent)} is not null then json_remove({clean}, {place})"
-                query = f"select * replace (case {put} else {clean} end as {clean}) from ({query})"
-        for hidden in self.hidden:
-            if nearest_above(hidden, self.form.stringified) == parent:
-                removed = f"json_remove({clean}, {_path(hidden[depth:])})"
-                key = hidden[-1]
-                if isinstance(key, str) and PLAIN_KEY.fullmatch(key):  # where the key cannot be, nothing is parsed
-                    may_be = " or ".join(f"contains({clean}, {literal(piece)})" for piece in (key, "\\u"))
-                    removed = f"case when {may_be} then {removed} else {clean} end"
+        children = [path for path in self.form.stringified if nearest_above(path, self.form.stringified) == parent]
+        hidden = [path[depth:] for path in self.hidden if nearest_above(path, self.form.stringified) == parent]
+        # A part may be a list, which a patch would replace; the whole record is an object.
+        keys = [path[0] for path in hidden if len(path) == 1 and not parent]
+        put = next((child for child in children if len(child) == 1), None)
+        for child in children:
+            if child != put:
+                query = self._put(child, parent, query)
+        for path in hidden:
+            if len(path) > 1 or parent:
+                removed = _where_it_may_be(path[-1:], f"json_remove({clean}, {_path(path)})", clean)
                 query = f"select * replace ({removed} as {clean}) from ({query})"
-        return query
+        # What lies at keys of the record itself goes with one parse, together with a string that its JSON replaces.
+        text = _where_it_may_be(keys, f"json_merge_patch({clean}, {_nothing_at(keys)})", clean) if keys else clean
+        if put:
+            key, part = put[-1], self._clean(put)
+            rest = f"cast(json_merge_patch({clean}, {_nothing_at([*keys, key])}) as varchar)"
+            start = f"case {rest} when '{{}}' then '{{' else left({rest}, -1) || ',' end"
+            spliced = f"{start} || {literal(json.dumps(key) + ':')} || {part} || '}}'"
+            otherwise = text
+            if self._hides_below(put):
+                otherwise = f"case when {self._value(put, parent)} is null then {text} else {rest} end"
+            text = f"case when {part} is not null then {spliced} else {otherwise} end"
+        return f"select * replace ({text} as {clean}) from ({query})"
+
+    def _put(self, child: JsonPath, parent: JsonPath, query: str) -> str:
+        """The query with a stringified part of another one as JSON in it."""
+        clean, place, part = self._clean(parent), _path(child[len(parent) :]), self._clean(child)
+        put = f"when {part} is not null then json_set({clean}, {place}, cast({part} as json))"
+        if self._hides_below(child):
+            put += f" when {self._value(child, parent)} is not null then json_remove({clean}, {place})"
+        return f"select * replace (case {put} else {clean} end as {clean}) from ({query})"
+
+
+def _nothing_at(keys: Iterable[str | int]) -> str:
+    """A patch that removes keys of an object."""
+    return literal(json.dumps(dict.fromkeys(keys)))
+
+
+def _where_it_may_be(keys: Iterable[str | int], removed: str, text: str) -> str:
+    """The `removed`, or the text as it is where none of the keys can be in it: then nothing is parsed."""
+    if not all(isinstance(key, str) and PLAIN_KEY.fullmatch(key) for key in keys):
+        return removed
+    may_be = " or ".join(f"contains({text}, {literal(piece)})" for piece in (*map(str, keys), "\\u"))
+    return f"case when {may_be} then {removed} else {text} end"
 
 
 def _path(path: JsonPath) -> str:

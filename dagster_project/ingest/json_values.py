@@ -77,16 +77,25 @@ def is_of(data: bytes, splitter: JsonLines, table: Table, ids: Collection[str]) 
     return any(_text(value) in ids for value in values if value is not MISSING)
 
 
+def written_forms(text: str) -> list[str]:
+    """How JSON may write a text: as it is, in escapes, and in a string within a string."""
+    forms = [text, text.replace("/", "\\/")]
+    for _ in range(3):
+        forms += [json.dumps(form, ensure_ascii=ascii)[1:-1] for form in forms for ascii in (True, False)]
+        forms = list(dict.fromkeys(forms))
+    return forms
+
+
 def _opened(value: Any) -> Any:
-    """What a string holds that holds JSON, or a string that holds JSON; else the value itself."""
+    """The object or list that a string holds, or that a string in it holds; else the value itself."""
     opened = value
     for _ in range(2):
         if isinstance(opened, str):
             try:
                 opened = json.loads(opened)
             except (ValueError, RecursionError):
-                break
-    return opened
+                return value
+    return opened if isinstance(opened, dict | list) else value
 
 
 def _put(record: dict[str, Any], path: JsonPath, value: Any) -> None:

@@ -379,6 +379,8 @@ def _kind_of(head: bytes) -> str:
 
 def is_utf8(data: bytes) -> bool:
     """Whether bytes are text in UTF-8."""
+    if data.isascii():  # which is told ten times as fast
+        return True
     try:
         data.decode()
     except UnicodeDecodeError:
