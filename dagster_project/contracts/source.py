@@ -1,4 +1,4 @@
-"""The contract of a source: its dbt sources file, read into frozen values.
+r"""The contract of a source: its dbt sources file, read into frozen values.
 
 One file, `dbt/models/staging/<contract>/_<contract>__sources.yml`, tells dbt and the loader the same thing. It holds
 one source; what the loader needs beyond dbt's own keys lies under `config.meta`. A key not named here is an error.
@@ -7,7 +7,8 @@ Source, `config.meta`:
 
     contract            name of the contract; also the name of the folder that holds the file
     csv                 dialect of the text files:
-        delimiter, quote, escape   one character each; defaults `,` `"` `"`; quote "" means that nothing is quoted
+        delimiter, quote, escape   one character each; defaults `,` `"` and the quote; quote "" means that nothing is
+                                   quoted; with escape "\", fields then hold `\t`, `\n`, `\\` as in MySQL
         null_values                texts that stand for a missing value, quoted or not; default [""]
         header                     true (default): the first line names the columns, in any order;
                                    false: there is no such line, and fields come in the contract's order
@@ -24,6 +25,23 @@ Table, `config.meta`:
                     columns there and defaults to the same names
     files           glob patterns of the table's landing files; default: see `landing.default_patterns`
     optional        true: the table may be absent from a landing folder, and a file of it may be blank
+    csv             overrides single keys of the contract's `csv` for this table
+    encoding        of its text and JSON, by a name that Python knows; default utf-8. It must write ASCII as it is
+    columns_by_position   true: fields come in the contract's order; what a header line says is passed over
+    format          csv (default), jsonl (a JSON object in each line) or json_array (a list of objects, or an object
+                    with such a list at a path of `unwrap`). Files named .parquet are Parquet in every case
+    equivalent_to   {table, key}: a row here and one there may tell of the same event: those that agree in the table's
+                    `key`, or in the columns `key` here. For staging and checks; the loader keeps both
+
+Of JSON, paths are written `context.user_id`, `parent[0].id`, `extensions['https://x/y']`:
+
+    record_from     a text: what stands before the first such text of a line is cut, such as a log's prefix
+    unwrap          paths: a record that has an object at one of them, or a string that holds one, is replaced by it
+    stringified     paths: strings there that hold JSON become that JSON; other strings stay
+    drop_paths      paths: what lies there is written nowhere; they may lead below stringified parts
+    max_record_bytes   longer records are refused; default 2,000,000
+    key             hash_of_record: the column `record_hash` (varchar, path "#hash") is the key. It holds a hash of the
+                    record's bytes from `record_from` on, taken before anything is dropped
     freshness       {warn_after: {count, period}, error_after: {count, period}}, as dbt writes the freshness of a
                     source; period is hour or day. How old the newest event (of an event table) or the newest delivery
                     may be before a check warns, or stops the run. Left out: any age
@@ -35,6 +53,12 @@ Column: `data_type` (see `TYPES`) and, in `config.meta`:
     optional    true: a file may lack the column; it is empty then
     names       what the column may be called in a file that has no column of its name; the first that is there counts.
                 `*` stands for any letters, as where a platform puts its customer into the name: ["*_user_id"]
+    path        paths of the column in a JSON record: the first that has a value counts; default: the column's name.
+                Objects and lists come as JSON, other values as plain text. "$" is the whole record, unwrapped, its
+                stringified parts JSON, without what lies at `drop_paths` and at paths of columns with `pii`; "#hash":
+                see `key`
+    null_values texts that stand for a missing value in this column, beside those of `csv`
+    unix_time   seconds or milliseconds: a text of a timestamp column that is a number is a unix time
     pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
     person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
                 has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
@@ -51,6 +75,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dagster_project.base.sql import identifier
+from dagster_project.contracts.forms import PLAIN, TABLE_KEYS, Dialect, Form, read_dialect, read_form, read_paths
+from dagster_project.contracts.json_paths import Path as JsonPath
+from dagster_project.contracts.json_paths import is_below
 from dagster_project.contracts.reading import ContractError, Place, read_yaml
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
@@ -58,18 +85,10 @@ FLOAT_TYPES = frozenset({"float", "double"})
 TYPES = INTEGER_TYPES | FLOAT_TYPES | {"varchar", "boolean", "date", "timestamp", "time", "uuid"}
 DECIMAL = re.compile(r"decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)")
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+UNIX_TIMES = ("seconds", "milliseconds")
+HASH_OF_RECORD, RECORD_HASH, HASH_PATH = "hash_of_record", "record_hash", "#hash"
+"""What a contract writes of a key that is made from the record: the key, its column, and the column's path."""
 RESERVED_COLUMNS = frozenset({"source", "event_date", "_file", "_record"})
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How the text files of a contract are written; single characters, `quote` may be empty."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    escape: str = '"'
-    null_values: tuple[str, ...] = ("",)
-    header: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,10 @@ class Column:
         person: it says whose row it is, though it is kept as it is.
         optional: a file may lack it.
         names: what it may be called in a file instead; `*` stands for any letters.
+        paths: where it lies in a JSON record; the first that has a value counts.
+        is_hash: it holds the hash of the record's bytes.
+        null_values: texts that stand for a missing value, beside those of the table.
+        unix_time: unit of the numbers that stand for times.
     """
 
     name: str
@@ -91,6 +114,10 @@ class Column:
     person: bool = False
     optional: bool = False
     names: tuple[str, ...] = ()
+    paths: tuple[JsonPath, ...] = ()
+    is_hash: bool = False
+    null_values: tuple[str, ...] = ()
+    unix_time: Literal["seconds", "milliseconds"] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,14 @@ class Reference:
     columns: tuple[str, ...]
     table: str
     to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A row and one of `table` may tell of the same event: `key` names the columns in which they agree."""
+
+    table: str
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +170,8 @@ class Table:
     optional: bool = False
     freshness: Freshness | None = None
     description: str = ""
+    form: Form = PLAIN
+    equivalent_to: Equivalent | None = None
 
     @property
     def is_event(self) -> bool:
@@ -236,33 +273,14 @@ def _contract(source: Mapping[str, Any], path: Path) -> Contract:
     tables = source.get("tables")
     if not isinstance(tables, list) or not tables:
         raise place.error("tables", tables, "a list of tables")
-    contract = Contract(
-        name, path, _dialect(meta.get("csv", {}), place.at("csv")), tuple(_table(t, path) for t in tables)
-    )
+    dialect = read_dialect(meta.get("csv", {}), place.at("csv"))
+    contract = Contract(name, path, dialect, tuple(_table(table, path, dialect) for table in tables))
     _check_distinct(place, "tables", [table.name for table in contract.tables])
     _check_references(contract)
     return contract
 
 
-def _dialect(csv: Any, place: "Place") -> Dialect:
-    csv = place.mapping(csv)
-    place.only(csv, {"delimiter", "quote", "escape", "null_values", "header"})
-    characters = {}
-    for key, default in (("delimiter", ","), ("quote", '"'), ("escape", None)):
-        value = csv.get(key, default)
-        if key == "escape" and value is None:
-            value = characters["quote"]
-        short = isinstance(value, str) and (len(value) == 1 or (value == "" and key != "delimiter"))
-        if not short or not value.isascii() or value in ("\n", "\r"):
-            raise place.error(key, value, "one ASCII character" + ("" if key == "delimiter" else ", or an empty text"))
-        characters[key] = value
-    if characters["delimiter"] in (characters["quote"], characters["escape"]):
-        raise place.error("delimiter", characters["delimiter"], "another character than quote and escape")
-    null_values = place.texts(csv, "null_values", default=("",))
-    return Dialect(**characters, null_values=null_values, header=place.boolean(csv, "header", default=True))
-
-
-def _table(raw: Any, path: Path) -> Table:
+def _table(raw: Any, path: Path, dialect: Dialect) -> Table:
     name = Place(path, ("table",)).text(Place(path, ("table",)).mapping(raw), "name")
     place = Place(path, (f"table {name}",))
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
@@ -278,11 +296,13 @@ def _table(raw: Any, path: Path) -> Table:
         "files",
         "optional",
         "freshness",
+        "equivalent_to",
     }
-    meta = place.meta(raw, known)
+    meta = place.meta(raw, known | TABLE_KEYS)
+    form = read_form(meta, place, dialect)
     if not isinstance(raw.get("columns"), list) or not raw["columns"]:
         raise place.error("columns", raw.get("columns"), "a list of columns")
-    columns = tuple(_column(column, place) for column in raw["columns"])
+    columns = tuple(_column(column, place, form) for column in raw["columns"])
     _check_distinct(place, "columns", [column.name.lower() for column in columns])
     delivery = meta.get("delivery")
     if delivery not in ("append", "snapshot"):
@@ -297,7 +317,7 @@ def _table(raw: Any, path: Path) -> Table:
         name=name,
         columns=columns,
         delivery=delivery,
-        key=place.texts(meta, "key"),
+        key=_key(meta, columns, place),
         event_date=event_date.strip() if event_date else None,
         event_time=event_time,
         received_time=place.text(meta, "received_time", default=None),
@@ -307,15 +327,32 @@ def _table(raw: Any, path: Path) -> Table:
         optional=place.boolean(meta, "optional", default=False),
         freshness=_freshness(meta["freshness"], place.at("freshness")) if "freshness" in meta else None,
         description=str(raw.get("description", "")).strip(),
+        form=form,
+        equivalent_to=_equivalent(meta["equivalent_to"], place) if "equivalent_to" in meta else None,
     )
     _check_table(table, place)
     return table
 
 
-def _column(raw: Any, table: "Place") -> Column:
+def _key(meta: Mapping[str, Any], columns: tuple[Column, ...], place: Place) -> tuple[str, ...]:
+    if meta.get("key") != HASH_OF_RECORD:
+        return place.texts(meta, "key")
+    hashes = tuple(column.name for column in columns if column.is_hash)
+    if hashes != (RECORD_HASH,):
+        raise place.error("key", HASH_OF_RECORD, f'a column {RECORD_HASH} with path: "#hash" in the table')
+    return hashes
+
+
+def _equivalent(raw: Any, table: Place) -> Equivalent:
+    place = table.at("equivalent_to")
+    place.only(place.mapping(raw), {"table", "key"})
+    return Equivalent(place.text(raw, "table"), place.texts(raw, "key"))
+
+
+def _column(raw: Any, table: Place, form: Form) -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, {"required", "pii", "person", "optional", "names"})
+    meta = place.meta(raw, {"required", "pii", "person", "optional", "path", "null_values", "unix_time", "names"})
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()
@@ -340,18 +377,62 @@ def _column(raw: Any, table: "Place") -> Column:
             "optional", optional, "nothing beside required, pii or person: such a column cannot be missing"
         )
     description = str(raw.get("description", "")).strip()
-    names = place.texts(meta, "names")
-    return Column(name, data_type, required, required_where, pii, description, person, optional, names)
+    unix_time = meta.get("unix_time")
+    if unix_time is not None and (unix_time not in UNIX_TIMES or data_type != "timestamp"):
+        raise place.error(
+            "unix_time", unix_time, f"one of {', '.join(UNIX_TIMES)}, in a column with data_type timestamp"
+        )
+    paths, is_hash = _paths(name, meta, place, form)
+    if is_hash and (data_type != "varchar" or pii or person):
+        raise place.error("path", HASH_PATH, "data_type varchar beside it, and neither pii nor person")
+    if pii and () in paths:
+        raise place.error("path", "$", "nothing of pii beside it: the whole record is no identifier")
+    return Column(
+        name=name,
+        data_type=data_type,
+        required=required,
+        required_where=required_where,
+        pii=pii,
+        description=description,
+        person=person,
+        optional=optional,
+        paths=paths,
+        is_hash=is_hash,
+        null_values=place.texts(meta, "null_values"),
+        unix_time=unix_time,
+        names=place.texts(meta, "names"),
+    )
 
 
-def _condition(raw: Mapping, place: "Place") -> tuple[str, str]:
+def _paths(name: str, meta: Mapping[str, Any], place: Place, form: Form) -> tuple[tuple[JsonPath, ...], bool]:
+    """Where a column lies in a JSON record, and whether it is the record's hash instead."""
+    if form.json is None:
+        if "path" in meta:
+            raise place.error("path", meta["path"], "format: jsonl or json_array in the table, to which it applies")
+        return (), False
+    if meta.get("path") == HASH_PATH:
+        return (), True
+    written = meta.get("path", [name])
+    listed = {"path": [written] if isinstance(written, str) else written}
+    paths = ((name,),) if "path" not in meta else read_paths(listed, "path", place)
+    if not paths:
+        raise place.error("path", written, "at least one path")
+    for path, text in zip(paths, listed["path"], strict=False):
+        if any(is_below(path, dropped) for dropped in form.json.drop_paths):
+            raise place.error("path", text, "a path that is not dropped: this one, or one above, is among drop_paths")
+    if () in paths and len(paths) > 1:
+        raise place.error("path", written, "no other path beside $, which is always there")
+    return paths, False
+
+
+def _condition(raw: Mapping, place: Place) -> tuple[str, str]:
     if len(raw) != 1 or not all(isinstance(part, str) for pair in raw.items() for part in pair):
         raise place.error("required", dict(raw), "true, false, or one column with one text: {column: value}")
     ((column, value),) = raw.items()
     return column, value
 
 
-def _time_range(raw: Any, place: "Place") -> TimeRange:
+def _time_range(raw: Any, place: Place) -> TimeRange:
     if raw is None:
         return TimeRange()
     place.only(place.mapping(raw), {"from", "to"})
@@ -368,7 +449,7 @@ def _time_range(raw: Any, place: "Place") -> TimeRange:
     return TimeRange(first, last)
 
 
-def _freshness(raw: Any, place: "Place") -> Freshness:
+def _freshness(raw: Any, place: Place) -> Freshness:
     place.only(place.mapping(raw), {"warn_after", "error_after"})
     ages = {}
     for key, written in raw.items():
@@ -382,7 +463,7 @@ def _freshness(raw: Any, place: "Place") -> Freshness:
     return Freshness(**ages)
 
 
-def _reference(raw: Any, table: "Place") -> Reference:
+def _reference(raw: Any, table: Place) -> Reference:
     place = table.at("references")
     place.only(place.mapping(raw), {"columns", "table", "to"})
     columns = place.texts(raw, "columns")
@@ -392,7 +473,7 @@ def _reference(raw: Any, table: "Place") -> Reference:
     return Reference(columns, place.text(raw, "table"), to)
 
 
-def _check_table(table: Table, place: "Place") -> None:
+def _check_table(table: Table, place: Place) -> None:
     names = {column.name: column for column in table.columns}
     for key in ("event_time", "received_time"):
         column = getattr(table, key)
@@ -403,7 +484,10 @@ def _check_table(table: Table, place: "Place") -> None:
             raise place.at(f"column {column.name}").error(
                 "required", column.required_where[0], "a column of the table with data_type varchar"
             )
-    for key, columns in [("key", table.key)] + [("references", reference.columns) for reference in table.references]:
+    equivalent = table.equivalent_to.key if table.equivalent_to else ()
+    for key, columns in [("key", table.key), ("equivalent_to", equivalent)] + [
+        ("references", reference.columns) for reference in table.references
+    ]:
         for column in columns:
             if column not in names:
                 raise place.error(key, column, f"columns of the table: {', '.join(names)}")
@@ -418,6 +502,9 @@ def _check_table(table: Table, place: "Place") -> None:
 def _check_references(contract: Contract) -> None:
     tables = {table.name: table for table in contract.tables}
     for table in contract.tables:
+        if table.equivalent_to and table.equivalent_to.table not in tables:
+            place = Place(contract.path, (f"table {table.name}", "equivalent_to"))
+            raise place.error("table", table.equivalent_to.table, f"a table of the contract: {', '.join(tables)}")
         place = Place(contract.path, (f"table {table.name}", "references"))
         for reference in table.references:
             if reference.table not in tables:
@@ -428,7 +515,7 @@ def _check_references(contract: Contract) -> None:
                     raise place.error("to", column, f"columns of {reference.table}: {', '.join(there)}")
 
 
-def _check_distinct(place: "Place", key: str, names: list[str]) -> None:
+def _check_distinct(place: Place, key: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise place.error(key, name, "every name once")

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dagster_project.base.files import replaced
-from dagster_project.contracts.source import Contract, Table
+from dagster_project.contracts.forms import Form
+from dagster_project.contracts.source import Column, Contract, Table
 from dagster_project.ingest import identity, landing
 from dagster_project.ingest.landing import LandingFile
 from dagster_project.ingest.ledger import FileRecord, Ledger
@@ -25,10 +26,24 @@ LAYOUT = 1
 
 def contract_hash(contract: Contract, table: Table, key: bytes | None) -> str:
     """Changes with everything that decides how a file becomes rows, and with nothing else."""
-    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii, *x.names) for x in table.columns]
-    facts = [LAYOUT, asdict(contract.dialect), columns, table.event_date, str(table.time_range)]
+    columns = [(x.name, x.data_type, x.required_where or x.required, x.pii, *_how_read(x)) for x in table.columns]
+    facts = [LAYOUT, asdict(table.form.dialect), columns, table.event_date, str(table.time_range)]
+    if table.form != Form(table.form.dialect):
+        facts.append(asdict(table.form))
     facts.append(identity.key_fingerprint(key) if key else None)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _how_read(column: Column) -> list:
+    """What decides how a column's values are read, beyond the type; nothing of most columns."""
+    facts = {
+        "paths": column.paths,
+        "hash": column.is_hash,
+        "nulls": column.null_values,
+        "time": column.unix_time,
+        "names": column.names,
+    }
+    return [facts] if any(facts.values()) else []
 
 
 def is_settled(record: FileRecord, hashed: str, known: Iterable[FileRecord]) -> bool:

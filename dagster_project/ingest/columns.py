@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from dagster_project.base.words import nearest
 from dagster_project.contracts.source import Contract, Table
@@ -17,15 +18,23 @@ DELIMITERS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 
 
 def columns_of_text(contract: Contract, table: Table, header: Header) -> tuple[Positions, tuple[str, ...]]:
-    """As `match_columns`, of the first line of a text file."""
-    if header.names is not None:
+    """As `match_columns`, of the first line of a text file.
+
+    Where columns go by position, optional ones at the end may be missing.
+    """
+    if header.names is not None and not table.form.columns_by_position:
         return match_columns(contract, table, header.names)
-    if header.fields != len(table.columns):
-        raise BrokenFile(
-            f"{header.fields} fields in the first record; table {table.name} of contract {contract.name} "
-            f"has {len(table.columns)} columns and no header line: {', '.join(_names(table))}"
+    optional = list(takewhile(lambda column: column.optional, reversed(table.columns)))
+    if not len(table.columns) - len(optional) <= header.fields <= len(table.columns):
+        first, reason = (
+            ("first record", "no header line") if header.names is None else ("header line", "goes by position")
         )
-    return tuple(range(header.fields)), ()
+        raise BrokenFile(
+            f"{header.fields} fields in the {first}; table {table.name} of contract {contract.name} has "
+            f"{len(table.columns)} columns and {reason}: {', '.join(_names(table))}. Deliver all of them in this "
+            f"order, or change the contract {contract.path.name}"
+        )
+    return tuple(place if place < header.fields else None for place in range(len(table.columns))), ()
 
 
 def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tuple[Positions, tuple[str, ...]]:
@@ -38,8 +47,8 @@ def match_columns(contract: Contract, table: Table, names: Sequence[str]) -> tup
     if delimiter := _other_delimiter(contract, table, names):
         raise BrokenFile(
             f"the file is separated by {_called(delimiter)} where the contract {contract.name} says "
-            f"{_called(contract.dialect.delimiter)}; set `csv: delimiter` in {contract.path.name}, or export the file "
-            "again"
+            f"{_called(table.form.dialect.delimiter)}; set `csv: delimiter` in {contract.path.name}, or export the "
+            "file again"
         )
     called = called_in(table, names)
     problems = []
@@ -96,10 +105,10 @@ def _other_delimiter(contract: Contract, table: Table, names: Sequence[str]) -> 
     wanted = set(called_in(table, names).values())
     if len(wanted) < 2 or 2 * len(wanted.intersection(names)) >= len(wanted):
         return None
-    line = contract.dialect.delimiter.join(names)
+    line = table.form.dialect.delimiter.join(names)
     for delimiter in DELIMITERS:
-        split = {part.strip().strip(contract.dialect.quote) for part in line.split(delimiter)}
-        if delimiter != contract.dialect.delimiter and 2 * len(wanted & split) > len(wanted):
+        split = {part.strip().strip(table.form.dialect.quote) for part in line.split(delimiter)}
+        if delimiter != table.form.dialect.delimiter and 2 * len(wanted & split) > len(wanted):
             return delimiter
     return None
 

@@ -1,27 +1,34 @@
 """One landing file made into typed Parquet and quarantine, in a folder of its own; nothing in place is touched."""
 
+import heapq
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.keyed_hash import set_key
 from dagster_project.base.sql import literal
+from dagster_project.contracts.forms import JsonForm
 from dagster_project.contracts.reading import ContractError
 from dagster_project.contracts.source import FLOAT_TYPES, INTEGER_TYPES, Contract, Table
-from dagster_project.ingest import identity, quarantine, sql
+from dagster_project.ingest import identity, json_records, json_values, quarantine, sql
 from dagster_project.ingest.columns import Positions, columns_of_text, listed, match_columns
+from dagster_project.ingest.encodings import UTF_8, from_utf8, write_as_utf8
+from dagster_project.ingest.json_sql import MACROS, JsonSql, lines_relation
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.recognition import Erased
-from dagster_project.ingest.records import BrokenFile, Splitter, is_blank, read_header
+from dagster_project.ingest.records import NOT_UTF8, BrokenFile, Scan, Splitter, is_blank, read_header
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
+GROUP_BYTES, MINIMUM_GROUP, MAXIMUM_GROUP = 32 << 20, 2_048, 122_880
+"""Bytes of landing file in a row group of what is taken out of it, and permitted rows of one: it is held in memory."""
 RefusedRows = Callable[[Iterator[tuple[int, str]]], Iterator[tuple[int, str, bytes]]]
 """From (record, reason) of refused rows to these with their bytes, malformed records added."""
 UNREADABLE_ERRORS = (
@@ -89,6 +96,12 @@ class Conversion:
     settings: Settings
     erased: Erased | None = None
 
+    def converted(self, format_: Literal["csv", "parquet"]) -> Converted:
+        """Converts a file that is Parquet, or else what the contract says; raises like `text`."""
+        if format_ == "parquet":
+            return self.parquet()
+        return self.json() if self.table.form.json else self.text()
+
     def text(self) -> Converted:
         """Converts a text file.
 
@@ -96,7 +109,7 @@ class Conversion:
             BrokenFile: it cannot be read as a whole, or lacks a column.
             ContractError: the contract's event date does not fit its columns.
         """
-        dialect, path = self.contract.dialect, self.content.path
+        dialect, path = self.table.form.dialect, self._as_utf8(self.content.path)
         if self.table.optional and dialect.header and is_blank(path):
             path = self.folders.work / "empty.csv"
             path.write_text(dialect.delimiter.join(column.name for column in self.table.columns) + "\n")
@@ -109,7 +122,7 @@ class Conversion:
             readable = self.folders.work / "clean.csv"
             splitter.clean(path, readable)
         has_header = dialect.header and not found.uneven
-        relation = sql.text_relation(readable, dialect, positions, header.fields, header=has_header)
+        relation = sql.text_relation(readable, self.table, positions, header.fields, header=has_header)
         hidden = [position for position in range(header.fields) if position not in positions]
         personal = [x for x, column in zip(positions, self.table.columns, strict=True) if column.pii]
         hidden += [position for position in personal if position is not None]
@@ -118,7 +131,8 @@ class Conversion:
             for record, reason, data in splitter.fetch(path, wanted):
                 if self.erased and self.erased.is_in(data):
                     continue
-                yield record, reason, splitter.mask(data, frozenset(hidden)) if self._masks else data
+                shown = splitter.mask(data, frozenset(hidden)) if self._masks else data
+                yield record, self._in_encoding(reason), from_utf8(shown, self.table.form.encoding)
 
         with self._engine() as connection:
             query = sql.TableSql(self.table, relation, self.file)
@@ -128,6 +142,44 @@ class Conversion:
                 connection.register("malformed", pa.table({"record": found.malformed}))
                 query = replace(query, excluded=("malformed",))
             return self._convert(connection, query, found.records, len(found.malformed), others, refused_rows)
+
+    def json(self) -> Converted:
+        """Converts a file of JSON records; raises like `text`."""
+        form = self.table.form.json
+        assert form is not None
+        path = self._as_utf8(self.content.path)
+        if is_blank(path) and not self.table.optional:
+            raise BrokenFile("the file is empty")
+        splitter = json_records.splitter_of(form)
+        found = Scan() if is_blank(path) else splitter.scan(path)
+        readable = path
+        if found.uneven:
+            readable = self.folders.work / "clean.jsonl"
+            splitter.clean(path, readable)
+        texts = self.folders.work / "texts.parquet"
+        with self._engine() as connection:
+            with self._refusing("the engine cannot read it"):
+                read = self._write_texts(connection, form, readable, texts, found.records)
+            if read != found.records:
+                raise BrokenFile(
+                    f"the engine reads {read:,} lines where {found.records:,} records were counted; deliver it again"
+                )
+            malformed_query = (
+                f"select _record, '' from read_parquet({literal(texts)}) where not _is_json order by _record"
+            )
+            ((malformed,),) = connection.execute(f"select count(*) from ({malformed_query})").fetchall()
+
+            def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
+                not_json = _fetched(connection.cursor().execute(malformed_query))
+                for record, reason, data in splitter.fetch(path, heapq.merge(wanted, not_json)):
+                    if self.erased and self.erased.is_in(data):
+                        continue
+                    shown = json_values.masked(data, splitter, self.table, is_personal=self._masks)
+                    yield record, self._in_encoding(reason), from_utf8(shown, self.table.form.encoding)
+
+            relation = f"select * exclude (_is_json) from read_parquet({literal(texts)}) where _is_json"
+            query = sql.TableSql(self.table, relation, self.file)
+            return self._convert(connection, query, found.records, malformed, (), refused_rows)
 
     def parquet(self) -> Converted:
         """Converts a Parquet file; raises like `text`."""
@@ -145,9 +197,9 @@ class Conversion:
                 )
             positions, others = match_columns(self.contract, self.table, names)
             chosen = tuple(None if position is None else names[position] for position in positions)
-            relation = sql.parquet_relation(self.content.path, self.contract.dialect, chosen)
+            relation = sql.parquet_relation(self.content.path, self.table, chosen)
             types = tuple(None if position is None else described[position][1] for position in positions)
-            typed = sql.typed_columns(self.table, self.contract.dialect, types)
+            typed = sql.typed_columns(self.table, types)
             shown = dict.fromkeys(others, self._masks)
             there = (x for x, position in zip(self.table.columns, positions, strict=True) if position is not None)
             shown |= {column.name: self._masks and bool(column.pii) for column in there}
@@ -244,6 +296,28 @@ class Conversion:
             raise ContractError(
                 f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
             ) from error
+
+    def _write_texts(
+        self, connection: duckdb.DuckDBPyConnection, form: JsonForm, lines: Path, texts: Path, records: int
+    ) -> int:
+        """Takes the columns' texts out of the records, once for all that follows; returns the number of records."""
+        for macro in MACROS:
+            connection.execute(macro)
+        query = JsonSql(self.table, form).texts(lines_relation(lines, form.max_record_bytes))
+        rows = max(min(GROUP_BYTES * records // max(self.content.size, 1), MAXIMUM_GROUP), MINIMUM_GROUP)
+        options = f"format parquet, compression snappy, dictionary_size_limit 1, row_group_size {rows}"
+        ((read,),) = connection.execute(f"copy ({query}) to {literal(texts)} ({options})").fetchall()
+        return read
+
+    def _as_utf8(self, path: Path) -> Path:
+        if self.table.form.encoding == UTF_8:
+            return path
+        copy = self.folders.work / "utf8"
+        write_as_utf8(path, self.table.form.encoding, copy)
+        return copy
+
+    def _in_encoding(self, reason: str) -> str:
+        return f"not valid {self.table.form.encoding.upper()}" if reason == NOT_UTF8 else reason
 
     @property
     def _masks(self) -> bool:

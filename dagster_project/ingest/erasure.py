@@ -3,7 +3,6 @@
 That is raw, the identity store, quarantine and landing files. The stages of an erasure: `privacy/erasure/stages.py`.
 """
 
-import gzip
 import mmap
 import os
 import re
@@ -23,9 +22,11 @@ from dagster_project.base.files import replaced
 from dagster_project.base.keyed_hash import keyed_hash, keyed_hash_sql, set_key
 from dagster_project.base.sql import identifier, literal
 from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import identity, landing, quarantine, sql
+from dagster_project.ingest import identity, json_records, json_values, landing, quarantine, sql
 from dagster_project.ingest.columns import called_in
+from dagster_project.ingest.encodings import UTF_8, from_utf8, write_as_utf8
 from dagster_project.ingest.ledger import Ledger
+from dagster_project.ingest.packing import Packing, packed
 from dagster_project.ingest.recognition import Erased, texts_sql, usual_form
 from dagster_project.ingest.records import BrokenFile, Splitter, read_header
 from dagster_project.ingest.requests import Erasure, ErasureError, Erasures, learner_keys, tombstone
@@ -346,7 +347,10 @@ def _holds(
     if not path.stat().st_size:
         return False
     written = (text for id_ in ids for text in (id_, id_.replace('"', '""'), id_.replace('"', '\\"')))
-    words = b"|".join(re.escape(text.encode()) for text in dict.fromkeys(written))
+    if table.form.json:
+        written = (text for id_ in ids for text in json_values.written_forms(id_))
+    encoded = (text.encode(table.form.encoding, "ignore") for text in dict.fromkeys(written))
+    words = b"|".join(re.escape(text) for text in encoded if text)
     pattern = re.compile(rb"(?<![\w.@+-])(?:" + words + rb")(?![\w.@+-])")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return pattern.search(content) is not None
@@ -381,18 +385,37 @@ def _clean_landing_file(
             condition = _is_id(content, table, ids, connection)
             rows = f"select * from read_parquet({literal(content)}) where not ({condition})"
             connection.execute(f"copy ({rows}) to {literal(rest)} (format parquet)").fetchall()
-        if file.is_gzip:
-            with rest.open("rb") as plain, gzip.open(packed := folder / "packed", "wb") as out:
+        if file.packing:
+            with rest.open("rb") as plain, packed(folder / "packed", file.packing) as out:
                 shutil.copyfileobj(plain, out)
-            packed.replace(rest)
+            (folder / "packed").replace(rest)
     else:
-        splitter = Splitter(contract.dialect, read_header(content, contract.dialect))
-        with content.open("rb") as stream, (gzip.open if file.is_gzip else open)(rest, "wb") as out:
-            out.write(stream.read(splitter.header.start))
-            for record in splitter.records(content):
-                if not _is_record_of(record, splitter, table, ids):
-                    out.write(record)
+        _write_rest(content, rest, file.packing, table, ids, folder)
     _replace(file.container, rest)
+
+
+def _write_rest(
+    content: Path, rest: Path, packing: Packing | None, table: Table, ids: Sequence[str], folder: Path
+) -> None:
+    """Writes a file of text or JSON without the learner's records."""
+    encoding = table.form.encoding
+    if encoding != UTF_8:
+        write_as_utf8(content, encoding, text := folder / "utf8")
+        content = text
+    if table.form.json:
+        splitter = json_records.splitter_of(table.form.json)
+        before, between, after = splitter.around(content)
+        kept = (x for x in splitter.records(content) if not json_values.is_of(x, splitter, table, ids))
+    else:
+        fields = Splitter(table.form.dialect, read_header(content, table.form.dialect))
+        with content.open("rb") as stream:
+            before, between, after = stream.read(fields.header.start), b"", b""
+        kept = (x for x in fields.records(content) if not _is_record_of(x, fields, table, ids))
+    with packed(rest, packing) as out:
+        out.write(from_utf8(before, encoding))
+        for number, record in enumerate(kept):
+            out.write(from_utf8(between + record if number else record, encoding))
+        out.write(from_utf8(after, encoding))
 
 
 def _is_record_of(record: bytes, splitter: Splitter, table: Table, ids: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """The files that a table finds in a landing place, and their content on disk.
 
 A landing place is a folder, a zip, or a folder that holds zips. A file's *logical name* is its path relative to the
-folder, or its path inside the zip, without `.gz`: a zip, its unpacked folder and gzipped files are the same delivery.
+folder, or its path inside the zip, without `.gz` or `.zst`: a zip, its unpacked folder and packed files are the same
+delivery.
 
 Two hashes identify content. The *content hash* is the SHA-256 of the uncompressed bytes, taken while they are
 extracted. The *stored hash* is the SHA-256 of the bytes as they are stored (of a zip member: its compressed bytes),
@@ -9,7 +10,6 @@ which needs no decompression: a second run recognises an unchanged file by it. I
 hash still agrees.
 """
 
-import gzip
 import hashlib
 import json
 import lzma
@@ -28,6 +28,7 @@ from typing import IO, Literal
 
 from dagster_project.base.errors import WarehouseError
 from dagster_project.contracts.source import Table
+from dagster_project.ingest.packing import Packing, Stream, packing_of, unpacked, unpacked_name
 from dagster_project.ingest.records import BrokenFile
 from dagster_project.settings import Settings
 
@@ -68,9 +69,9 @@ class LandingFile:
     defect: str | None = None
 
     @property
-    def is_gzip(self) -> bool:
-        """Whether it is compressed, by its name."""
-        return (self.member or self.container.name).endswith(".gz")
+    def packing(self) -> Packing | None:
+        """How it is compressed, by its name; None: not at all."""
+        return packing_of(self.member or self.container.name)
 
     @property
     def format(self) -> Literal["csv", "parquet"]:
@@ -119,9 +120,15 @@ class Content:
     is_copy: bool
 
 
-def default_patterns(table: str) -> tuple[str, ...]:
-    """`<table>.csv`, `<table>-*.csv`, `<table>/*.csv` and the same for Parquet."""
-    return tuple(f"{stem}.{ending}" for stem in (table, f"{table}-*", f"{table}/*") for ending in ("csv", "parquet"))
+def default_patterns(table: str, is_json: bool = False) -> tuple[str, ...]:
+    """`<table>.csv`, `<table>-*.csv`, `<table>/*.csv` and the same for Parquet; of JSON with its endings."""
+    endings = ("jsonl", "ndjson", "json", "log", "parquet") if is_json else ("csv", "parquet")
+    return tuple(f"{stem}.{ending}" for stem in (table, f"{table}-*", f"{table}/*") for ending in endings)
+
+
+def patterns_of(table: Table) -> tuple[str, ...]:
+    """The glob patterns of a table's files."""
+    return table.files or default_patterns(table.name, is_json=table.form.json is not None)
 
 
 def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingFile]:
@@ -145,7 +152,7 @@ def find_files(table: Table, landing: Path, settings: Settings) -> list[LandingF
 
 def of_table(table: Table, files: Iterable[LandingFile]) -> Iterator[LandingFile]:
     """Those files that are the table's by name, and zips that cannot be opened, which may hold some."""
-    pattern = re.compile("|".join(_pattern(glob) for glob in table.files or default_patterns(table.name)), re.DOTALL)
+    pattern = re.compile("|".join(_pattern(glob) for glob in patterns_of(table)), re.DOTALL)
     for file in files:
         is_zip = file.member is None and file.container.name.lower().endswith(".zip")
         if (file.defect and is_zip) or pattern.fullmatch(file.name):
@@ -174,8 +181,8 @@ def describe_missing(table: Table, landing: Path) -> str:
 
 def described_patterns(table: Table | None) -> str:
     """By which names files are the table's (None: any table's that says nothing of it), for an error."""
-    patterns = default_patterns("<table>") if table is None else table.files or default_patterns(table.name)
-    return f"{', '.join(patterns)} (plain, .gz or in a .zip, in any folder)"
+    patterns = default_patterns("<table>") if table is None else patterns_of(table)
+    return f"{', '.join(patterns)} (plain, .gz, .zst or in a .zip, in any folder)"
 
 
 def described_names(names: Collection[str]) -> str:
@@ -196,7 +203,7 @@ def content_of(file: LandingFile, folder: Path, settings: Settings) -> Generator
         raise BrokenFile(file.defect)
     path = folder / f"content.{file.format}"
     try:
-        if file.member is None and not file.is_gzip:
+        if file.member is None and not file.packing:
             with file.container.open("rb") as stream:
                 content_hash, size = _copy(stream, None)
             path.symlink_to(file.container.resolve())
@@ -221,7 +228,7 @@ def head_of(
     """
     if file.defect:
         raise BrokenFile(file.defect)
-    if file.member is None and not file.is_gzip:
+    if file.member is None and not file.packing:
         with file.container.open("rb") as stream:
             head = stream.read(size)
     else:
@@ -256,7 +263,7 @@ def all_files(landing: Path) -> Iterator[LandingFile]:
                 if name.lower().endswith(".zip") and not defect:
                     yield from _members(path, relative)
                 else:
-                    yield LandingFile(relative.removesuffix(".gz"), path, defect=defect)
+                    yield LandingFile(unpacked_name(relative), path, defect=defect)
     else:
         raise LandingError(f"{landing}: no such landing place; expected a folder with files, or a .zip")
 
@@ -280,7 +287,7 @@ def _members(container: Path, relative: str) -> Iterator[LandingFile]:
         if not any(_is_ignored(part) for part in member.split("/") if part != ".."):
             parts = PurePosixPath(member.replace("\\", "/"))
             defect = OUTSIDE_NAME if parts.is_absolute() or ".." in parts.parts else TWICE if count > 1 else None
-            yield LandingFile(member.removesuffix(".gz"), container, member, defect)
+            yield LandingFile(unpacked_name(member), container, member, defect)
 
 
 def _readable(name: str) -> str:
@@ -326,10 +333,11 @@ def _unpacking() -> Generator[None]:
 @contextmanager
 def _opened(
     file: LandingFile, settings: Settings, archive: zipfile.ZipFile | None = None
-) -> Generator[tuple[gzip.GzipFile | IO[bytes], int, int | None]]:
+) -> Generator[tuple[Stream, int, int | None]]:
     """Stream of the uncompressed bytes, stored size, and the uncompressed size where it is declared."""
     if file.member is None:
-        with gzip.open(file.container) as stream:
+        assert file.packing  # plain files are opened as they are
+        with unpacked(file.container, file.packing) as stream:
             yield stream, file.container.stat().st_size, None
         return
     with nullcontext(archive) if archive else zipfile.ZipFile(file.container) as archive:
@@ -339,8 +347,8 @@ def _opened(
         if info.flag_bits & 1:
             raise BrokenFile("it is encrypted; deliver it without a password")
         with archive.open(info) as stream:
-            if file.is_gzip:
-                with gzip.open(stream) as inner:
+            if file.packing:
+                with unpacked(stream, file.packing) as inner:
                     yield inner, info.compress_size, None
             else:
                 yield stream, info.compress_size, info.file_size
@@ -362,7 +370,7 @@ def _extract(file: LandingFile, path: Path, settings: Settings) -> tuple[str, in
             return _copy(stream, out, watch)
 
 
-def _copy(stream: gzip.GzipFile | IO[bytes], out: IO[bytes] | None, watch=lambda size: None) -> tuple[str, int]:
+def _copy(stream: Stream, out: IO[bytes] | None, watch=lambda size: None) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(CHUNK):
         size += len(chunk)
@@ -376,7 +384,7 @@ def _copy(stream: gzip.GzipFile | IO[bytes], out: IO[bytes] | None, watch=lambda
 def _content_hash(file: LandingFile, settings: Settings) -> str:
     if file.defect:
         return file.stored_hash()
-    if file.member is None and not file.is_gzip:
+    if file.member is None and not file.packing:
         return file.stored_hash()
     try:
         with _opened(file, settings) as (stream, stored, _):

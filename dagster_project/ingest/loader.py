@@ -226,7 +226,7 @@ class _TableLoader:
 
     def _load_file(self, file: LandingFile) -> FileLoad:
         known, refusal = self.known.get(file.name), self.refusals.get(file.name)
-        is_plain = not (file.member or file.is_gzip or file.defect)
+        is_plain = not (file.member or file.packing or file.defect)
         # A plain file is hashed while it is read; to hash it before that is worth it only if it may be known.
         stored_hash = None if is_plain and not (known or refusal) else file.stored_hash()
         if known and known.stored_hash == stored_hash and self._is_settled(known):
@@ -251,7 +251,7 @@ class _TableLoader:
                     self.contract, self.table, file.name, content, self.key, folders, self.settings, self.erased
                 )
                 try:
-                    converted = conversion.parquet() if file.format == "parquet" else conversion.text()
+                    converted = conversion.converted(file.format)
                 except BrokenFile:
                     self._keep(content.path, file, self.table)
                     kept = True

@@ -17,9 +17,12 @@ import duckdb
 
 from dagster_project.base.engine import open_engine
 from dagster_project.base.words import nearest
-from dagster_project.contracts.source import Contract, Table
-from dagster_project.ingest import sql
+from dagster_project.contracts.forms import JsonForm
+from dagster_project.contracts.source import Contract, Dialect, Table
+from dagster_project.ingest import json_records, sql
 from dagster_project.ingest.columns import Positions, columns_of_text, match_columns
+from dagster_project.ingest.encodings import to_utf8
+from dagster_project.ingest.json_sql import MACROS, JsonSql
 from dagster_project.ingest.landing import (
     LandingError,
     LandingFile,
@@ -167,7 +170,16 @@ def _look(
         head, is_whole = head_of(file, HEAD, settings, archive)
         if table.optional and is_whole and not head.strip():
             return
-        header = header_of(head, contract.dialect, is_whole=is_whole)
+        head = to_utf8(head, table.form.encoding)
+        if table.form.json:
+            records = _first_records(table.form.json, head, is_whole)
+            if table.name not in found.read and (
+                note := _strange_records(engine, table, table.form.json, file, records)
+            ):
+                found.notes.append(note)
+            found.read.add(table.name)
+            return
+        header = header_of(head, table.form.dialect, is_whole=is_whole)
         if header is None:
             return
         positions, _ = columns_of_text(contract, table, header)
@@ -184,7 +196,7 @@ def _look(
 
 def _parquet_names(file: LandingFile) -> tuple[str, ...] | None:
     """Columns of a Parquet file; None where only the loader can tell."""
-    if file.member is not None or file.is_gzip:
+    if file.member is not None or file.packing:
         return None
     import pyarrow as pa  # only where there is Parquet
     import pyarrow.parquet as pq
@@ -206,7 +218,7 @@ def _strange_rows(
     positions: Positions,
 ) -> str | None:
     """That most of the first rows would be refused, with the first reason; by the loader's own SQL."""
-    rows = list(islice(_rows(contract, head, is_whole, header), FIRST_ROWS))
+    rows = list(islice(_rows(table.form.dialect, head, is_whole, header), FIRST_ROWS))
     even = [row for row in rows if len(row) == header.fields]
     chosen = [[None if position is None else row[position] for position in positions] for row in even]
     if not rows:
@@ -216,7 +228,8 @@ def _strange_rows(
             f"{file.name}: of its first {len(rows)} records {len(rows) - len(chosen)} have not as many fields as its "
             "header. They would be refused."
         )
-    columns = "".join(f", fields[{number}] as _text{number - 1}" for number in range(1, len(table.columns) + 1))
+    texts = (sql.delivered_text(f"fields[{n}]", x, table.form.dialect) for n, x in enumerate(table.columns, start=1))
+    columns = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
     relation = f"select row_number() over () as _record{columns} from first_rows"
     engine.execute("create or replace table first_rows as select unnest($1::varchar[][]) as fields", [chosen])
     try:
@@ -231,9 +244,54 @@ def _strange_rows(
     )
 
 
-def _rows(contract: Contract, head: bytes, is_whole: bool, header: Header) -> Iterator[list[str | None]]:
+def _first_records(form: JsonForm, head: bytes, is_whole: bool) -> list[bytes]:
+    """The first records of a file of JSON.
+
+    Raises:
+        BrokenFile: it is empty, no text, or no array of records, as far as the first bytes tell.
+    """
+    if is_whole and not head.strip():
+        raise BrokenFile("the file is empty")
+    splitter, records = json_records.splitter_of(form), []
+    end = len(head) if is_whole or form.is_array else head.rfind(b"\n") + 1
+    try:
+        for run in splitter.runs_of(BytesIO(head[:end])):
+            records += run.data.split(b"\n") if run.count > 1 else [run.data]
+    except BrokenFile:
+        if is_whole or not (form.is_array and head.strip()[:1] in (b"[", b"{")):
+            raise
+    return [record for record in records if record.strip()][:FIRST_ROWS]
+
+
+def _strange_records(
+    engine: duckdb.DuckDBPyConnection, table: Table, form: JsonForm, file: LandingFile, records: list[bytes]
+) -> str | None:
+    """That most of the first records would be refused, with the first reason; by the loader's own SQL."""
+    lines = [record.decode(errors="replace").translate({10: " ", 13: " "}) for record in records]
+    for macro in MACROS:
+        engine.execute(macro)
+    engine.execute("create or replace table first_lines as select unnest($1::varchar[]) as line", [lines])
+    query = JsonSql(table, form).texts("select row_number() over () as _record, line from first_lines")
+    engine.execute(f"create or replace table first_texts as {query}")
+    strange = engine.execute("select _record from first_texts where not _is_json order by _record").fetchall()
+    refused = [(record, json_records.splitter_of(form).why_not_json(records[record - 1])) for (record,) in strange]
+    try:
+        refused += engine.execute(
+            sql.TableSql(table, "from first_texts where _is_json", file.name).refused()
+        ).fetchall()
+    except duckdb.Error:
+        return None  # a contract that does not fit its columns: the loader says so
+    if not refused or len(refused) < STRANGE_SHARE * len(records):
+        return None
+    return (
+        f"{file.name}: {len(refused)} of its first {len(records)} records would be refused, such as the first of them: "
+        f"{min(refused)[1]}."
+    )
+
+
+def _rows(dialect: Dialect, head: bytes, is_whole: bool, header: Header) -> Iterator[list[str | None]]:
     """Fields of the records that are whole in the first bytes of a file."""
-    splitter, missing = Splitter(contract.dialect, header), set(contract.dialect.null_values)
+    splitter, missing = Splitter(dialect, header), set(dialect.null_values)
     end = len(head) if is_whole else head.rfind(header.line_end[-1:] or b"\n") + 1
     try:
         for record in splitter.records_of(BytesIO(head[header.start : end])):

@@ -16,10 +16,11 @@ from pathlib import Path
 from dagster_project.base.files import replaced
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest.identity import owner_only
+from dagster_project.ingest.packing import ENDINGS
 from dagster_project.settings import Settings
 
 BATCH = 10_000
-ARCHIVES = (".gz", ".zip", ".parquet")
+ARCHIVES = (*ENDINGS, ".zip", ".parquet")
 UNREADABLE = "_unreadable"
 """Stands for the table where a container cannot be opened, so that nobody knows which tables it holds."""
 

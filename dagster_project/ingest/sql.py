@@ -6,6 +6,7 @@ are made by the loader. Every file is read as text, one relation whatever its fo
 already comes as `_value0`, … too: to write a timestamp as text and read it again costs more than all the rest.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,13 +21,20 @@ SHOWN_CHARACTERS = 100
 """How much of an offending value a reason shows."""
 ROW_NUMBER = "file_row_number"
 """The engine's column with the place of a row in a Parquet file, from 0."""
+MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000}
+ESCAPES = {"t": 9, "n": 10, "r": 13, "b": 8, "Z": 26}
+"""Letters that MySQL writes behind its escape for control characters, and their codes."""
 
 
-def text_relation(path: Path, dialect: Dialect, positions: Positions, fields: int, *, header: bool) -> str:
+def text_relation(path: Path, table: Table, positions: Positions, fields: int, *, header: bool) -> str:
     """The records of a text file; `positions` are those of the contract's columns among its `fields`."""
+    dialect = table.form.dialect
     columns = ", ".join(f"'f{position}': 'varchar'" for position in range(fields))
     null_values = ", ".join(literal(value) for value in dialect.null_values)
-    texts = ["cast(null as varchar)" if position is None else f"f{position}" for position in positions]
+    texts = [
+        "cast(null as varchar)" if position is None else delivered_text(f"f{position}", column, dialect)
+        for column, position in zip(table.columns, positions, strict=True)
+    ]
     chosen = "".join(f", {text} as _text{index}" for index, text in enumerate(texts))
     return (
         f"select row_number() over () as _record{chosen} from read_csv({literal(path)}, auto_detect = false, "
@@ -37,13 +45,33 @@ def text_relation(path: Path, dialect: Dialect, positions: Positions, fields: in
     )
 
 
-def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str | None, ...]) -> str:
+def delivered_text(text: str, column: Column, dialect: Dialect) -> str:
+    """SQL of a field's text without what stands for a missing value in its column, its escapes resolved."""
+    if column.null_values:
+        text = without(text, column.null_values)
+    if dialect.has_escapes:
+        escape = dialect.escape
+        resolved = "part"
+        for letter, code in ESCAPES.items():
+            resolved = f"replace({resolved}, {literal(escape + letter)}, chr({code}))"
+        parts = f"list_transform(string_split({text}, {literal(escape * 2)}), lambda part: {resolved})"
+        joined = f"array_to_string({parts}, {literal(escape)})"
+        text = f"case when contains({text}, {literal(escape)}) then {joined} else {text} end"
+    return text
+
+
+def without(text: str, null_values: Iterable[str]) -> str:
+    """SQL of a text that is null where it is one of these."""
+    return f"case when {text} not in ({', '.join(map(literal, null_values))}) then {text} end"
+
+
+def parquet_relation(path: Path, table: Table, columns: tuple[str | None, ...]) -> str:
     """The records of a Parquet file; `columns` are its names for the contract's columns, None for one that it lacks."""
     values = ["null" if column is None else identifier(column) for column in columns]
     texts = [f"cast({value} as varchar)" for value in values]
-    if dialect.null_values:
-        null_values = ", ".join(literal(value) for value in dialect.null_values)
-        texts = [f"case when {text} not in ({null_values}) then {text} end" for text in texts]
+    for index, column in enumerate(table.columns):
+        if null_values := (*table.form.dialect.null_values, *column.null_values):
+            texts[index] = without(texts[index], null_values)
     chosen = "".join(
         f", {text} as _text{index}, {value} as _value{index}"
         for index, (text, value) in enumerate(zip(texts, values, strict=True))
@@ -51,18 +79,18 @@ def parquet_relation(path: Path, dialect: Dialect, columns: tuple[str | None, ..
     return f"select {ROW_NUMBER} + 1 as _record{chosen} from read_parquet({literal(path)}, {ROW_NUMBER} = true)"
 
 
-def typed_columns(table: Table, dialect: Dialect, types: tuple[str | None, ...]) -> frozenset[int]:
+def typed_columns(table: Table, types: tuple[str | None, ...]) -> frozenset[int]:
     """Indexes of the contract's columns that a Parquet file holds in their type, so that they need no cast.
 
     Args:
         types: the engine's names of the file's types, in the contract's order; None for a column that it lacks.
     """
-    if set(dialect.null_values) - {""}:  # a number or a date may stand for a missing value
+    if set(table.form.dialect.null_values) - {""}:  # a number or a date may stand for a missing value
         return frozenset()
     return frozenset(
         index
         for index, (column, found) in enumerate(zip(table.columns, types, strict=True))
-        if found and found.lower() == column.data_type != "varchar" and not column.pii
+        if found and found.lower() == column.data_type != "varchar" and not (column.pii or column.null_values)
     )
 
 
@@ -238,7 +266,13 @@ def _typed(column: Column, index: int) -> str:
         return f"_text{index}"
     if column.data_type == "timestamp":
         # A direct cast would drop the offset of '2024-01-31 10:00+02'; the session's time zone is UTC.
-        return f"timezone('UTC', try_cast(_text{index} as timestamptz))"
+        moment = f"timezone('UTC', try_cast(_text{index} as timestamptz))"
+        if column.unix_time is None:
+            return moment
+        microseconds = f"try_cast(_text{index} as decimal(28, 6)) * {MICROSECONDS[column.unix_time]}"
+        unix = f"try(make_timestamp(try_cast(round({microseconds}) as bigint)))"
+        is_number = f"regexp_full_match(_text{index}, '\\s*[+-]?[0-9]+(\\.[0-9]*)?\\s*')"
+        return f"case when {is_number} then {unix} else {moment} end"
     return f"try_cast(_text{index} as {column.data_type})"
 
 

@@ -154,3 +154,43 @@ def test_nothing_is_refused_that_the_loader_takes(tmp_path):
 
     compare()
     assert min(seen.values()) > 0
+
+
+def test_json_that_would_be_refused_is_told_beforehand(tmp_path):
+    bench = Bench(tmp_path, JSON_CONTRACT)
+    bench.deliver("things.jsonl", b'{"id": "x"}\nhello\n{"id": 1}\n')
+    bench.deliver("lists.json", b'[{"id": 1}, {"id": 2}]')
+    notes = check_landing(bench.contract, "here", bench.landing, bench.settings)
+    assert notes == [
+        "things.jsonl: 2 of its first 3 records would be refused, such as the first of them: "
+        "column id: 'x' is not of type bigint."
+    ]
+    bench.deliver("things.jsonl", gzipped(b'{"id": 1}\n'))
+    bench.deliver("lists.json", b'{"id": 1}')
+    with pytest.raises(LandingError) as error:
+        check_landing(bench.contract, "here", bench.landing, bench.settings)
+    assert "table things, things.jsonl: the file is not UTF-8 text but gzip" in str(error.value)
+    assert "table lists, lists.json: the file is no array of records" in str(error.value)
+
+
+def test_a_long_array_is_looked_at_as_far_as_its_first_bytes_go(tmp_path):
+    bench = Bench(tmp_path, JSON_CONTRACT)
+    bench.deliver("things.jsonl", b'{"id": 1}\n' * 30_000)
+    bench.deliver("lists.json", b"[" + b'{"id": 1},\n' * 30_000 + b'{"id": 2}]')
+    assert check_landing(bench.contract, "here", bench.landing, bench.settings) == []
+
+
+JSON_CONTRACT = """
+sources:
+  - name: raw_plain
+    config: {meta: {contract: plain}}
+    tables:
+      - name: things
+        config: {meta: {delivery: append, format: jsonl}}
+        columns:
+          - {name: id, data_type: bigint, config: {meta: {required: true}}}
+      - name: lists
+        config: {meta: {delivery: append, format: json_array}}
+        columns:
+          - {name: id, data_type: bigint, config: {meta: {required: true}}}
+"""
