@@ -44,7 +44,7 @@ class JsonLines:
         Raises:
             BrokenFile: this is no text, most of it is in another encoding, or a line has no end in sight.
         """
-        found, undecodable, not_ascii = Scan(), 0, 0
+        found, undecodable, not_ascii = Scan(uneven=self.form.is_array), 0, 0
         for run in self.runs(path):
             found.records += run.count
             found.uneven |= not run.plain

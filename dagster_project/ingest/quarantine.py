@@ -31,7 +31,7 @@ def rows_folder(contract: Contract, table: Table, source: str, settings: Setting
 
 def files_folder(contract: Contract, table: Table | None, source: str, settings: Settings) -> Path:
     """Folder of the files of a table that were refused whole; `table` None: of containers that cannot be opened."""
-    personal = any(t.is_personal for t in contract.tables) if table is None else table.is_personal
+    personal = any(x.is_private for x in (contract.tables if table is None else [table]))
     folder = UNREADABLE if table is None else table.name
     return _root(personal, settings) / contract.name / folder / f"source={source}" / "files"
 
