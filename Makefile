@@ -21,7 +21,7 @@ ROOMS := $(filter-out tests/unit tests/__pycache__ $(LONG_ROOMS),$(patsubst %/,%
 DBT_FILES := $(shell find dbt -type f -not -path 'dbt/target/*' -not -path 'dbt/logs/*')
 
 .PHONY: help setup run demo check-contract publish-for find-learner call-list erase search-identifiers ui test test-all coverage lint lint-spark format simulations planted recovery fuzz chaos \
-  bench bench-campus bench-daily bench-statistics lock clean
+  bench bench-campus bench-daily bench-landing bench-statistics lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -99,7 +99,7 @@ recovery: setup  ## the same in universities at the size of the report, and how 
 	@$(BIN)/python tests/statistics/test_driver_recovery.py --seeds "$(or $(SEEDS),20)"
 
 fuzz: setup  ## any bytes as landing files of every table; half an hour: [EXAMPLES=500]
-	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py
+	FUZZ_EXAMPLES="$(or $(EXAMPLES),500)" $(BIN)/python -m pytest -m slow -q -s tests/unit/test_ingest_fuzz.py tests/unit/test_ingest_json_fuzz.py
 
 chaos: setup  ## kill -9, full disks, damaged files and other faults, and what comes after them; an hour: [KILLS=52]
 	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills "$(KILLS)")
@@ -112,6 +112,11 @@ bench-daily: setup  ## what a day costs where nothing, one day or one model is n
 
 bench-campus: setup  ## the simulated university at 1, 4 and 16 times the size of the report; long: [STUDENTS=17960]
 	$(BIN)/python -m benchmarks.campus $(if $(STUDENTS),--students "$(STUDENTS)")
+
+bench-landing: setup  ## what JSON lines cost to load: a log of 121 MB, its paths alone, 2 million lines of which 1 % are broken
+	$(BIN)/python -m benchmarks.landing
+	$(BIN)/python -m benchmarks.landing --paths-only
+	$(BIN)/python -m benchmarks.landing --lines 2000000 --broken
 
 bench-statistics: setup  ## double lasso and item response theory against other libraries; long
 	$(BIN)/uv pip install --quiet --group peers

@@ -85,7 +85,7 @@ def break_line(text: str, kind: int) -> bytes:
 
 def write_log(path: Path, lines: int, *, broken: bool) -> int:
     """Writes the log; returns how many lines are not to be accepted."""
-    dice, refused = random.Random(17), 0
+    dice, refused = random.Random(17), 0  # noqa: S311 - nothing is kept secret by it
     with path.open("wb") as out:
         for number in range(lines):
             text = line(number, dice)
@@ -104,6 +104,7 @@ def main() -> None:
     arguments.add_argument("--broken", action="store_true")
     arguments.add_argument("--paths-only", action="store_true", help="without the column of the whole record")
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--memory", default="600MB", help="limit of the engine; the process needs some more")
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -113,7 +114,13 @@ def main() -> None:
         contract.write_text("\n".join(CONTRACT.split("\n")[:-2]) if asked.paths_only else CONTRACT)
         log = home / "landing" / "events.log"
         expected = write_log(log, asked.lines, broken=asked.broken)
-        settings = Settings(home=home / "warehouse", environment="demo", pseudonym_key=None, threads=asked.threads)
+        settings = Settings(
+            home=home / "warehouse",
+            environment="demo",
+            pseudonym_key=None,
+            threads=asked.threads,
+            memory_limit=asked.memory,
+        )
         before, started = time.process_time(), time.monotonic()
         load = load_table(read_contract(contract), "events", "here", home / "landing", settings)
         cpu, wall = time.process_time() - before, time.monotonic() - started

@@ -208,6 +208,11 @@ class Table:
         """Whether any column is direct or becomes a pseudonym."""
         return any(column.pii for column in self.columns)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether its files hold what only their owner may read: personal columns, or parts that are dropped."""
+        return self.is_personal or bool(self.form.json and self.form.json.drop_paths)
+
 
 @dataclass(frozen=True)
 class Contract:

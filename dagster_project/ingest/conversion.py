@@ -23,7 +23,7 @@ from dagster_project.ingest.encodings import UTF_8, from_utf8, write_as_utf8
 from dagster_project.ingest.json_sql import MACROS, JsonSql, lines_relation
 from dagster_project.ingest.landing import Content, check_ratio
 from dagster_project.ingest.recognition import Erased
-from dagster_project.ingest.records import NOT_UTF8, BrokenFile, Scan, Splitter, is_blank, read_header
+from dagster_project.ingest.records import NOT_UTF8, BrokenFile, Splitter, is_blank, read_header
 from dagster_project.settings import Settings
 
 FETCHED_ROWS = 10_000
@@ -148,10 +148,13 @@ class Conversion:
         form = self.table.form.json
         assert form is not None
         path = self._as_utf8(self.content.path)
-        if is_blank(path) and not self.table.optional:
-            raise BrokenFile("the file is empty")
+        if is_blank(path):
+            if not self.table.optional:
+                raise BrokenFile("the file is empty")
+            path = self.folders.work / "empty.json"
+            path.write_text("[]" if form.is_array else "")
         splitter = json_records.splitter_of(form)
-        found = Scan() if is_blank(path) else splitter.scan(path)
+        found = splitter.scan(path)
         readable = path
         if found.uneven:
             readable = self.folders.work / "clean.jsonl"
@@ -333,7 +336,7 @@ class Conversion:
             yield connection
 
     def _refusing(self, what: str) -> "_Refusing":
-        return _Refusing(what, shows_message=not self.table.is_personal, path=self.content.path)
+        return _Refusing(what, shows_message=not self.table.is_private, path=self.content.path)
 
 
 @dataclass

@@ -44,7 +44,7 @@ class JsonLines:
         Raises:
             BrokenFile: this is no text, most of it is in another encoding, or a line has no end in sight.
         """
-        found, undecodable, not_ascii = Scan(), 0, 0
+        found, undecodable, not_ascii = Scan(uneven=self.form.is_array), 0, 0
         for run in self.runs(path):
             found.records += run.count
             found.uneven |= not run.plain
@@ -138,22 +138,52 @@ class JsonLines:
         if self._is_regular(block):
             yield Run(first, block.count(b"\n") + (not block.endswith(b"\n")), block)
             return
-        regular: list[bytes] = []
-        for line in _lines(block):
+        position = 0
+        for start, end in self._irregular(block):
+            if start > position:
+                data = block[position:start]
+                yield Run(first, data.count(b"\n"), data)
+                first += data.count(b"\n")
+            line, position = block[start:end], end
             content = line.rstrip(b"\r\n")
-            if content and self._is_regular(line):
-                regular.append(line)
-                continue
-            if regular:
-                yield Run(first, len(regular), b"".join(regular))
-                first, regular = first + len(regular), []
             if content:
                 yield Run(first, 1, line, plain=False, problem=self._problem(content))
                 first += 1
             else:  # an empty line is no record, but the engine must not see it either
                 yield Run(first, 0, b"", plain=False)
-        if regular:
-            yield Run(first, len(regular), b"".join(regular))
+        if position < len(block):
+            data = block[position:]
+            yield Run(first, data.count(b"\n") + (not data.endswith(b"\n")), data)
+
+    def _irregular(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Start and end of the lines of a block that the engine would not see as they are, in order."""
+        if len(block) > self.form.max_record_bytes:
+            start = 0
+            for line in _lines(block):
+                if len(line) == 1 or not self._is_regular(line):
+                    yield start, start + len(line)
+                start += len(line)
+            return
+        position, following = 0, dict.fromkeys((b"\r", b"\0", b"\1", b"\n\n"), -1)
+        while position < len(block):
+            if block.startswith(b"\n", position):
+                yield position, position + 1
+                position += 1
+                continue
+            for piece, place in list(following.items()):
+                if place < position:
+                    place = block.find(piece, position)
+                    if place < 0:
+                        del following[piece]
+                    else:
+                        following[piece] = place
+            places = [place for place in (*following.values(), _not_utf8(block, position)) if place >= 0]
+            if not places:
+                return
+            sign = min(places) + block.startswith(b"\n\n", min(places))
+            start = block.rfind(b"\n", position, sign) + 1 or position
+            position = block.find(b"\n", sign) + 1 or len(block)
+            yield start, position
 
     def _is_regular(self, block: bytes) -> bool:
         """Whether the engine sees the same records in whole lines."""
@@ -343,6 +373,15 @@ def has_no_number(text: str) -> bool:
     found: list[Any] = []
     json.loads(text, parse_constant=found.append)
     return bool(found)
+
+
+def _not_utf8(block: bytes, start: int) -> int:
+    """Where the first byte from `start` on is that is no UTF-8; -1: nowhere."""
+    try:
+        block[start:].decode()
+    except UnicodeDecodeError as error:
+        return start + error.start
+    return -1
 
 
 def _lines(data: bytes) -> list[bytes]:

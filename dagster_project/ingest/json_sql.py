@@ -173,7 +173,18 @@ class JsonSql:
         for path in hidden:
             if len(path) > 1 or parent:
                 removed = _where_it_may_be(path[-1:], f"json_remove({clean}, {_path(path)})", clean)
-                query = f"select * replace ({removed} as {clean}) from ({query})"
+                # An object that has a key above it twice keeps what lies below the second: it gets one of them first.
+                once = [
+                    f"coalesce(json_set({clean}, {place}, json_extract({clean}, {place})), {clean})"
+                    for place in (_path(path[:length]) for length in range(1, len(path)))
+                ]
+                steps = [
+                    removed,
+                    *(_where_it_may_be(path[-1:], step, clean) for step in once),
+                    *([removed] if once else []),
+                ]
+                for step in steps:
+                    query = f"select * replace ({step} as {clean}) from ({query})"
         # What lies at keys of the record itself goes with one parse, together with a string that its JSON replaces.
         text = _where_it_may_be(keys, f"json_merge_patch({clean}, {_nothing_at(keys)})", clean) if keys else clean
         if put:

@@ -9,8 +9,7 @@ to the contract) are masked, and whole files lie under `identity/quarantine/` to
 
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dagster_project.base.files import replaced
@@ -19,7 +18,7 @@ from dagster_project.ingest.identity import owner_only
 from dagster_project.ingest.packing import ENDINGS
 from dagster_project.settings import Settings
 
-BATCH = 10_000
+BATCH, BATCH_BYTES = 10_000, 32 << 20
 ARCHIVES = (*ENDINGS, ".zip", ".parquet")
 UNREADABLE = "_unreadable"
 """Stands for the table where a container cannot be opened, so that nobody knows which tables it holds."""
@@ -32,7 +31,7 @@ def rows_folder(contract: Contract, table: Table, source: str, settings: Setting
 
 def files_folder(contract: Contract, table: Table | None, source: str, settings: Settings) -> Path:
     """Folder of the files of a table that were refused whole; `table` None: of containers that cannot be opened."""
-    personal = any(t.is_personal for t in contract.tables) if table is None else table.is_personal
+    personal = any(x.is_private for x in (contract.tables if table is None else [table]))
     folder = UNREADABLE if table is None else table.name
     return _root(personal, settings) / contract.name / folder / f"source={source}" / "files"
 
@@ -72,13 +71,26 @@ def write_rows(rows: Iterable[tuple[int, str, bytes]], file: str, path: Path, se
         [("file", pa.string()), ("record", pa.int64()), ("reason", pa.string()), ("raw_bytes", pa.binary())]
     )
     _make(path.parent, settings)
-    count, rows = 0, iter(rows)
+    count = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while batch := list(islice(rows, BATCH)):
+        for batch in _batches(rows):
             records, reasons, data = zip(*batch, strict=True)
             writer.write_batch(pa.record_batch([[file] * len(batch), records, reasons, data], schema=schema))
             count += len(batch)
     return count
+
+
+def _batches(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[list[tuple[int, str, bytes]]]:
+    """Refused rows in lists that fit into memory."""
+    batch, size = [], 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[2])
+        if len(batch) == BATCH or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _root(personal: bool, settings: Settings) -> Path:

@@ -1,6 +1,7 @@
 """Landing files as the world delivers them: files of a contract, and what can happen to them on the way."""
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,16 +43,29 @@ def good_file(contract: Contract, table: Table, kind: str) -> bytes:
     if kind == "parquet":
         names = [column.name for column in table.columns]
         return _parquet(pa.table([pa.array(list(column), pa.string()) for column in zip(*rows, strict=True)], names))
-    return _text(contract.dialect, [column.name for column in table.columns], rows, "\n", quote_all=False).encode()
+    if table.form.json:
+        return _json(table, rows).encode()
+    names = [column.name for column in table.columns]
+    return _text(table.form.dialect, names, rows, "\n", quote_all=False).encode(table.form.encoding)
+
+
+def file_name(table: Table, ending: str) -> str:
+    """A name by which a file is the table's; where its contract says how they are called, the first way."""
+    if not table.files:
+        return f"{table.name}{'.jsonl' if table.form.json and ending.startswith('.csv') else ending}"
+    name = table.files[0].replace("**/", "").replace("*", "1").replace("?", "1")
+    return name if ending == ".csv" else name + ending.removeprefix(".csv")
 
 
 def deliveries(contract: Contract, table: Table) -> st.SearchStrategy[Delivery]:
     """Files that are nearly of the table: text, packed text, Parquet, or any bytes under such a name."""
     anything = st.builds(
         Delivery,
-        st.sampled_from([f"{table.name}{ending}" for ending in (".csv", ".parquet", ".csv.gz", ".zip")]),
+        st.sampled_from([file_name(table, ending) for ending in (".csv", ".parquet", ".csv.gz", ".csv.zst", ".zip")]),
         st.binary(max_size=300),
     )
+    if table.form.json:
+        return st.one_of(_json_files(table), _json_files(table), _parquet_files(table), anything)
     return st.one_of(_text_files(contract, table), _packed_files(contract, table), _parquet_files(table), anything)
 
 
@@ -115,7 +129,9 @@ def _rows(draw: st.DrawFn, columns: list[Column]) -> list[str]:
 @st.composite
 def _texts(draw: st.DrawFn, contract: Contract, table: Table) -> bytes:
     """A text file: rows of the contract, the header in any order, perhaps with a wrong column or a ragged row."""
-    columns = draw(st.one_of(st.just(list(table.columns)), st.permutations(table.columns)))
+    columns = list(table.columns)
+    if table.form.dialect.header and not table.form.columns_by_position:
+        columns = draw(st.one_of(st.just(columns), st.permutations(columns)))
     rows = draw(st.lists(_rows(columns), max_size=6))
     names = [column.name for column in columns]
     change = draw(st.sampled_from(["none"] * 12 + ["drop", "rename", "repeat", "extra", "extra", "ragged", "ragged"]))
@@ -133,20 +149,71 @@ def _texts(draw: st.DrawFn, contract: Contract, table: Table) -> bytes:
         row = draw(st.integers(0, len(rows) - 1))
         rows[row] = rows[row][:place] if draw(st.booleans()) else [*rows[row], "more"]
     line_end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
-    text = _text(contract.dialect, names, rows, line_end, quote_all=draw(st.booleans()))
+    text = _text(table.form.dialect, names, rows, line_end, quote_all=draw(st.booleans()))
     if draw(st.booleans()):
         text = text.removesuffix(line_end)
-    encoding = draw(st.sampled_from(["utf-8"] * 8 + ["utf-8-sig", "latin-1", "utf-16", "cp1252"]))
+    encoding = draw(st.sampled_from([table.form.encoding] * 8 + ["utf-8-sig", "latin-1", "utf-16", "cp1252"]))
     return text.encode(encoding, errors="replace")
 
 
 def _text(dialect: Dialect, names: list[str], rows: list[list[str]], line_end: str, *, quote_all: bool) -> str:
     def field(value: str) -> str:
         value = value.encode(errors="replace").decode()
-        special = any(character in value for character in (dialect.delimiter, dialect.quote, "\n", "\r"))
+        special = any(character in value for character in (dialect.delimiter, dialect.quote or "\n", "\n", "\r"))
+        if not dialect.quote:
+            return "x" if special else value
         return f'"{value.replace(dialect.quote, dialect.escape + dialect.quote)}"' if quote_all or special else value
 
-    return "".join(dialect.delimiter.join(map(field, row)) + line_end for row in [names, *rows])
+    lines = [names, *rows] if dialect.header else rows
+    return "".join(dialect.delimiter.join(map(field, row)) + line_end for row in lines)
+
+
+# --- JSON
+
+
+def _json(table: Table, rows: list[list[str]]) -> str:
+    """Records with the values at the first path of each column, in an array or one in each line."""
+    form = table.form.json
+    assert form is not None
+    records = []
+    for row in rows:
+        record: dict = {}
+        for column, value in zip(table.columns, row, strict=True):
+            if column.paths and all(isinstance(step, str) for step in column.paths[0]) and column.paths[0]:
+                *parents, key = column.paths[0]
+                place = record
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                    if not isinstance(place, dict):
+                        break
+                else:
+                    place.setdefault(key, value)
+        for path in form.stringified:
+            if len(path) == 1 and path[0] in record and len(row[0]) % 2:
+                record[path[0]] = json.dumps(record[path[0]])
+        records.append(record)
+    if form.is_array:
+        return json.dumps(records)
+    return "".join(("prefix - " if form.record_from else "") + json.dumps(record) + "\n" for record in records)
+
+
+@st.composite
+def _json_files(draw: st.DrawFn, table: Table) -> Delivery:
+    """Records of the contract, perhaps with strange values, perhaps spoilt and packed."""
+    rows = draw(st.lists(_rows(list(table.columns)), max_size=6))
+    rows = [[value.encode(errors="replace").decode() for value in row] for row in rows]
+    data = draw(_spoilt(_json(table, rows).encode(table.form.encoding, errors="replace")))
+    form = table.form.json
+    assert form is not None
+    count = None if form.is_array else sum(1 for line in _without_mark(data).split(b"\n") if line.rstrip(b"\r"))
+    packing = draw(st.sampled_from(["", "", "", ".gz", ".zst"]))
+    if packing:
+        data = gzipped(data) if packing == ".gz" else pa.compress(data, codec="zstd", asbytes=True)
+    return Delivery(file_name(table, ".csv" + packing), data, count)
+
+
+def _without_mark(data: bytes) -> bytes:
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 @st.composite
@@ -175,12 +242,12 @@ def _text_files(draw: st.DrawFn, contract: Contract, table: Table) -> Delivery:
     if draw(st.integers(0, 9)) == 0:  # many lines: whole chunks of them are recognised at once
         body = data.partition(b"\n")[2]
         data += body * (LONG // max(len(body), 1) if len(body) > 40 else 0)
-    return Delivery(f"{table.name}.csv", data, _line_count(data, contract.dialect))
+    return Delivery(file_name(table, ".csv"), data, _line_count(data, table.form.dialect))
 
 
 def _line_count(data: bytes, dialect: Dialect) -> int | None:
     """Lines with content below the header, where nothing is quoted and line ends are those of the first line."""
-    if dialect.quote.encode() in data or not dialect.header:
+    if (dialect.quote and dialect.quote.encode() in data) or not dialect.header:
         return None
     if b"\r" in data.replace(b"\r\n", b"\n"):
         return None
@@ -193,7 +260,7 @@ def _line_count(data: bytes, dialect: Dialect) -> int | None:
 @st.composite
 def _packed_files(draw: st.DrawFn, contract: Contract, table: Table) -> Delivery:
     data = draw(_texts(contract, table))
-    name = f"{table.name}.csv"
+    name = file_name(table, ".csv")
     kind = draw(st.sampled_from(["gz", "zip", "zip", "gz in zip"]))
     if kind == "gz":
         packed = gzipped(data)

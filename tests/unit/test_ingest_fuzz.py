@@ -13,8 +13,49 @@ from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.ingest.landing import LandingError
 from dagster_project.ingest.swap import incoming_folders
 from tests.unit.landing_files import Bench
-from tests.unit.landing_mutations import Delivery, deliveries, good_file
+from tests.unit.landing_mutations import Delivery, deliveries, file_name, good_file
 
+FORMS = r"""
+sources:
+  - name: raw_forms
+    config: {meta: {contract: forms}}
+    tables:
+      - name: log
+        config:
+          meta:
+            delivery: append
+            format: jsonl
+            record_from: "{"
+            key: hash_of_record
+            event_time: at
+            stringified: [event]
+            drop_paths: [event.text]
+            files: ["log*.json*"]
+        columns:
+          - {name: record_hash, data_type: varchar, config: {meta: {path: "#hash"}}}
+          - {name: learner, data_type: varchar, config: {meta: {pii: pseudonym, path: [user.id, user_id]}}}
+          - {name: at, data_type: timestamp, config: {meta: {required: true, path: [time], unix_time: seconds}}}
+          - {name: seconds, data_type: double, config: {meta: {path: [event.seconds]}}}
+          - {name: body, data_type: varchar, config: {meta: {path: "$"}}}
+      - name: list
+        config: {meta: {delivery: snapshot, format: json_array, unwrap: [rows]}}
+        columns:
+          - {name: id, data_type: bigint, config: {meta: {required: true}}}
+          - {name: learner, data_type: varchar, config: {meta: {pii: pseudonym}}}
+          - {name: email, data_type: varchar, config: {meta: {pii: direct}}}
+      - name: extract
+        config: {meta: {delivery: snapshot, csv: {delimiter: "\t", quote: "", escape: "\\", null_values: ["\\N"]}}}
+        columns:
+          - {name: id, data_type: bigint, config: {meta: {required: true}}}
+          - {name: note, data_type: varchar}
+      - name: clicks
+        config: {meta: {delivery: append, columns_by_position: true, encoding: cp1252, csv: {header: false}}}
+        columns:
+          - {name: page, data_type: varchar, config: {meta: {required: true, null_values: ["-"]}}}
+          - {name: at, data_type: timestamp, config: {meta: {unix_time: milliseconds}}}
+"""
+"""A contract of the forms that the contracts in use may have none of."""
+FORM_TABLES = ["log", "list", "extract", "clicks"]
 FEW = 30
 """Examples of a contract."""
 MANY = int(os.environ.get("FUZZ_EXAMPLES", "500"))
@@ -26,7 +67,7 @@ class Fuzzed:
     """A warehouse in which every example is a source of its own, and what came of the examples."""
 
     def __init__(self, folder: Path, contract: str) -> None:
-        self.bench = Bench(folder, CONTRACTS[contract].path)
+        self.bench = Bench(folder, FORMS if contract == "forms" else CONTRACTS[contract].path)
         self.counts: Counter[str] = Counter()
 
     def example(self, table_name: str, delivery: Delivery) -> None:
@@ -36,7 +77,7 @@ class Fuzzed:
         kind = "parquet" if delivery.name.endswith(".parquet") else "csv"
         landing = bench.landing / source
         landing.mkdir()
-        good = landing / f"{table.name}.{kind}"
+        good = landing / file_name(table, f".{kind}")
         good.write_bytes(good_file(bench.contract, table, kind))
         assert bench.load(table.name, source, landing).accepted == 3
         before = self.state(table.name, source)
@@ -136,9 +177,10 @@ def fuzz(folder: Path, contract: str, tables: list[str], examples: int) -> Count
     return fuzzed.counts
 
 
-@pytest.mark.parametrize("contract", sorted(CONTRACTS))
+@pytest.mark.parametrize("contract", [*sorted(CONTRACTS), "forms"])
 def test_whatever_lands_every_row_is_accounted_for_or_the_file_is_refused(tmp_path, contract):
-    counts = fuzz(tmp_path, contract, [table.name for table in CONTRACTS[contract].tables], FEW)
+    names = FORM_TABLES if contract == "forms" else [table.name for table in CONTRACTS[contract].tables]
+    counts = fuzz(tmp_path, contract, names, FEW)
     assert counts["files loaded"] > FEW / 10
     assert counts["files refused whole"] > FEW / 10
 
@@ -154,7 +196,11 @@ def total():
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("contract", "table"), [(name, table.name) for name in sorted(CONTRACTS) for table in CONTRACTS[name].tables]
+    ("contract", "table"),
+    [
+        *((name, table.name) for name in sorted(CONTRACTS) for table in CONTRACTS[name].tables),
+        *(("forms", name) for name in FORM_TABLES),
+    ],
 )
 def test_whatever_lands_in_a_table(tmp_path, total, contract, table):
     counts = fuzz(tmp_path, contract, [table], MANY)

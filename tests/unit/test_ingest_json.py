@@ -119,6 +119,20 @@ def test_the_whole_record_is_without_dropped_and_personal_paths_and_its_strings_
         assert b"ann" not in content.replace(b"channel", b"")
 
 
+def test_a_key_that_is_there_twice_hides_nothing(bench):
+    bench.deliver(
+        "events.log",
+        b'{"name": "x", "time": "2024-01-31 10:00", "context": {"email": "secret", "a": 1}, '
+        b'"context": {"email": "secret"}, '
+        b'"event": {"body": "secret"}, "event": {"body": "secret", "body": "secret"}, '
+        b'"username": 1, "username": "secret"}\n'
+        b'{"name": "x", "time": "2024-01-31 10:00", "context": 1, "context": {"email": "secret"}}\n',
+    )
+    bench.load("events")
+    assert [json.loads(row["body"]).get("context") for row in values(bench)] == [{"a": 1}, 1]
+    assert "secret" not in str(bench.rows("events"))
+
+
 def test_the_hash_is_of_the_bytes_from_the_record_on(bench):
     record = line(event={"body": "secret"}).removeprefix(PREFIX).rstrip(b"\n")
     bench.deliver("events.log", b"prefix - " + record + b"\n" + record + b"\r\n" + line(event={"body": "other"}))
@@ -266,9 +280,24 @@ def test_a_long_array_is_read_piece_by_piece(tmp_path):
 def test_an_empty_file_is_refused_and_an_empty_array_has_no_records(tmp_path):
     bench = Bench(tmp_path, ARRAY)
     bench.deliver("things.json", b"[ ]\n")
-    assert bench.load("things").records == 0
+    assert [(file.status, file.records) for file in bench.load("things").files] == [("loaded", 0)]
     bench.deliver("things.json", b"\n")
     assert bench.load("things").refused_files[0].reason == "the file is empty"
+
+
+@pytest.mark.parametrize(("contract", "name"), [(PLAIN, "things.jsonl"), (ARRAY, "things.json")])
+def test_a_blank_file_of_an_optional_table_has_no_records(tmp_path, contract, name):
+    bench = Bench(tmp_path, contract.replace("delivery: append,", "delivery: append, optional: true,"))
+    bench.deliver(name, b"\n \n")
+    assert [(file.status, file.records) for file in bench.load("things").files] == [("loaded", 0)]
+
+
+def test_a_file_refused_whole_is_kept_where_only_its_owner_reads_when_parts_are_dropped(tmp_path):
+    bench = Bench(tmp_path, ARRAY.replace("max_record_bytes: 200", "drop_paths: [text]"))
+    bench.deliver("things.json", b'[{"id": 1, "text": "secret"}')
+    (kept,) = (bench.load("things"), bench.kept("things"))[1]
+    assert bench.settings.identity_dir in kept.parents
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
