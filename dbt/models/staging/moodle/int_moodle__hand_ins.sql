@@ -85,7 +85,7 @@ together as (
             order by handed_in.attemptnumber
         ) as attempt_number,
         handed_in.timemodified as submitted_at,
-        case when grades.grade >= 0 then grades.grade end as score,
+        case when grades.grade >= 0 then grades.grade end as mark,
         case when grades.grade >= 0 then grades.timemodified end as graded_at,
         'staff' as graded_by,
         grades.id as grade_id,
@@ -108,7 +108,7 @@ together as (
         attempts.userid as learner_id,
         attempts.attempt as attempt_number,
         attempts.timefinish as submitted_at,
-        attempts.sumgrades as score,
+        attempts.sumgrades as mark,
         graded_by_staff.graded_at,
         case when graded_by_staff.graded_at is null then 'automatic' else 'staff' end as graded_by,
         null as grade_id,
@@ -133,7 +133,7 @@ together as (
         userid as learner_id,
         row_number() over (partition by source, lessonid, userid order by completed, id) as attempt_number,
         completed as submitted_at,
-        grade as score,
+        grade as mark,
         null as graded_at,
         'automatic' as graded_by,
         null as grade_id,
@@ -144,6 +144,17 @@ together as (
 
 items as (
     select * from {{ ref("int_moodle__items") }}
+),
+
+ordered as (
+    select
+        *,
+        min(case when module = 'assign' then graded_at end) over (
+            partition by source, module, instance, learner_id
+            order by attempt_number
+            rows between 1 following and unbounded following
+        ) as later_attempt_graded_at
+    from together
 ),
 
 people as (
@@ -159,18 +170,31 @@ people as (
 -- What teachers hand in to try an activity is nobody's work. An unknown activity leaves the course empty: core holds
 -- the row until the activity arrives.
 select
-    together.*,
+    ordered.source,
+    ordered.module,
+    ordered.instance,
+    ordered.learner_id,
+    ordered.attempt_number,
+    ordered.submitted_at,
+    ordered.mark,
+    -- An assignment has the grade of its last attempt, also where staff grade an earlier one once more.
+    case when ordered.graded_at > ordered.later_attempt_graded_at then null else ordered.mark end as score,
+    ordered.graded_at,
+    ordered.graded_by,
+    ordered.grade_id,
+    ordered.grader_id,
+    ordered.questionusageid,
     items.moodle_course_id,
     items.maximum_score
-from together
+from ordered
 left join items
     on
-        together.source = items.source
-        and together.module = items.module
-        and together.instance = items.instance
+        ordered.source = items.source
+        and ordered.module = items.module
+        and ordered.instance = items.instance
 left join people
     on
-        together.source = people.source
-        and together.learner_id = people.learner_id
+        ordered.source = people.source
+        and ordered.learner_id = people.learner_id
         and items.moodle_course_id = people.moodle_course_id
 where coalesce(people.is_learner, true)

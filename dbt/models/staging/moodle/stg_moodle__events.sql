@@ -1,6 +1,7 @@
--- What learners do, from the log store, posts and completion. Grain: one row per raw row; the post that the log tells
--- too repeats the event_id.
--- No window function: filters on `source` and `occurred_on` must reach the partitions of raw.
+-- What people do in courses, from the log store, posts and completion. Grain: one row per raw row; a post that the log
+-- tells too repeats the event_id.
+-- No window function: filters on `source` and `occurred_on` must reach the partitions of raw. What is left out depends
+-- on the row alone: of events that were counted before, none may go when other tables change.
 with logged as (
     select * from {{ source("raw_moodle", "logstore_standard_log") }}
 ),
@@ -25,17 +26,6 @@ courses as (
     select * from {{ ref("int_moodle__courses") }}
 ),
 
--- Those of whom it is known that they are no learners of the course.
-others as (
-    select
-        source,
-        learner_id,
-        moodle_course_id
-    from {{ ref("int_moodle__registrations") }}
-    group by source, learner_id, moodle_course_id
-    having not bool_or(is_learner)
-),
-
 front_pages as (
     select
         source,
@@ -53,7 +43,7 @@ of_the_log as (
             when logged.component = 'mod_forum' and logged.target = 'post' and logged.action = 'created'
                 then 'post-' || logged.objectid
             when logged.component = 'mod_forum' and logged.target = 'discussion' and logged.action = 'created'
-                then 'post-' || coalesce(discussions.first_post_id, 'of-discussion-' || logged.objectid)
+                then 'discussion-' || logged.objectid
             else 'log-' || logged.id
         end as event_id,
         logged.userid as learner_id,
@@ -115,7 +105,10 @@ of_the_log as (
 of_posts as (
     select
         posts.source,
-        'post-' || posts.id as event_id,
+        case
+            when posts.id = discussions.first_post_id then 'discussion-' || posts.discussion
+            else 'post-' || posts.id
+        end as event_id,
         posts.userid as learner_id,
         discussions.moodle_course_id,
         'forum' as module,
@@ -174,12 +167,6 @@ final as (
         on
             together.source = courses.source
             and together.moodle_course_id = courses.moodle_course_id
-    left join others
-        on
-            together.source = others.source
-            and together.learner_id = others.learner_id
-            and together.moodle_course_id = others.moodle_course_id
-    where others.learner_id is null
 )
 
 {{ canonical_select("final", "events", absent=["received_at"]) }}

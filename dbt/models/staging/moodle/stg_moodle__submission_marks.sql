@@ -3,7 +3,7 @@ with hand_ins as (
     select * from {{ ref("int_moodle__hand_ins") }}
     where
         grade_id is not null
-        and score is not null
+        and mark is not null
         and maximum_score is not null
 ),
 
@@ -22,7 +22,7 @@ final as (
         hand_ins.attempt_number,
         hand_ins.graded_by,
         hand_ins.grader_id,
-        hand_ins.score,
+        hand_ins.mark as score,
         hand_ins.maximum_score,
         hand_ins.graded_at as marked_at
     from hand_ins
