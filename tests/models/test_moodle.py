@@ -10,7 +10,20 @@ from dagster_project.ingest.identity import read_key
 from dagster_project.ingest.loader import load_table
 from dagster_project.settings import REPOSITORY, Settings
 from tests.models.made_source import MadeWarehouse
-from tests.models.written_moodle import ALGEBRA, ANA, BO, CY, DEE, EVE, FAY, HEADERS, LOGIC, STAFF_ROOM, TEACHER, deliver
+from tests.models.written_moodle import (
+    ALGEBRA,
+    ANA,
+    BO,
+    CY,
+    DEE,
+    EVE,
+    FAY,
+    HEADERS,
+    LOGIC,
+    STAFF_ROOM,
+    TEACHER,
+    deliver,
+)
 
 NAMES = {ANA: "Ana", BO: "Bo", CY: "Cy", DEE: "Dee", EVE: "Eve", FAY: "Fay", TEACHER: "Tutor"}
 BUILT = [
@@ -69,10 +82,9 @@ def test_a_course_belongs_to_the_program_of_the_nearest_category(warehouse):
         (str(LOGIC), "degree", "faculty", "Logic", None),
         (str(STAFF_ROOM), "open", None, "Staff room", None),
     }
-    programs = "select learner_id, program_id, first_term_id from staging.stg_moodle__program_enrollments"
+    programs = "select learner_id, program_id, first_term_id, admitted_on from staging.stg_moodle__program_enrollments"
     assert rows(warehouse, programs) == {
-        *((name, "bsc", "2025-02") for name in ("Ana", "Bo", "Cy", "Dee", "Eve", "Fay")),
-        ("Eve", "faculty", "2025-02"),
+        (name, "bsc", "2025-02", date(2025, 1, 15)) for name in ("Ana", "Bo", "Cy", "Dee", "Eve")
     }
 
 

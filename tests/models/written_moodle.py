@@ -10,6 +10,7 @@ HEADERS = {
     "course": "id category fullname shortname startdate enddate timecreated lang",
     "course_categories": "id name path",
     "program_categories": "category_id program_id program_name level",
+    "program_members": "userid program_id admitted_on",
     "institution": "institution_id institution_name time_zone passing_share",
     "enrol": "id enrol courseid roleid",
     "user_enrolments": "id status enrolid userid timestart timeend timecreated timemodified",
@@ -41,7 +42,7 @@ HEADERS = {
         "realuserid origin timecreated"
     ),
 }
-BY_THE_INSTITUTION = ("program_categories", "institution")
+BY_THE_INSTITUTION = ("program_categories", "program_members", "institution")
 ALGEBRA, LOGIC, STAFF_ROOM = 11, 12, 13
 ANA, BO, CY, DEE, EVE, FAY, TEACHER, ADMIN = 101, 102, 103, 104, 105, 106, 201, 2
 STUDENT, EDITING_TEACHER = 5, 3
@@ -73,6 +74,8 @@ ROWS: dict[str, list[tuple]] = {
     "course_categories": [(21, "Faculty", "/21"), (22, "Bachelor", "/21/22"), (30, "Internal", "/30")],
     # Algebra lies below both: the nearer one counts.
     "program_categories": [(21, "faculty", "Faculty courses", ""), (22, "bsc", "BSc Mathematics", "bachelor")],
+    # Nobody is a member of the faculty, whose Logic Eve takes; Fay only sits in on Algebra.
+    "program_members": [(person, "bsc", "2025-01-15") for person in (ANA, BO, CY, DEE, EVE)],
     "institution": [("uni", "University of Somewhere", "Europe/Madrid", 0.5)],
     "enrol": [
         (501, "manual", ALGEBRA, STUDENT),
@@ -175,8 +178,11 @@ ROWS: dict[str, list[tuple]] = {
         (2, 1, TEACHER, at("02-05T08:00"), "Re: Hello", "I am your teacher"),
         (3, 1, EVE, at("02-06T08:00"), "Re: Hello", "I am Eve"),
     ],
-    "grade_items": [(1, ALGEBRA, "course", "", "", "100.00000", "50.00000")]
-    + [(2, ALGEBRA, "mod", "assign", 2, "4.00000", "0.00000"), (3, LOGIC, "course", "", "", "100.00000", "50.00000")],
+    "grade_items": [
+        (1, ALGEBRA, "course", "", "", "100.00000", "50.00000"),
+        (2, ALGEBRA, "mod", "assign", 2, "4.00000", "0.00000"),
+        (3, LOGIC, "course", "", "", "100.00000", "50.00000"),
+    ],
     "grade_grades": [
         (1, 1, ANA, "72.00000", at("04-05T12:00")),
         (2, 1, EVE, "31.00000", at("04-05T12:00")),

@@ -1,6 +1,6 @@
 -- Questions that learners were asked in quizzes they handed in, as graded last. Grain: one row per source × question
 -- asked.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with hand_ins as (
     select * from {{ ref("int_moodle__hand_ins") }}

@@ -1,5 +1,5 @@
 -- How courses ended for learners, as far as the data reach. Grain: one row per source × learner × course of Moodle.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with courses as (
     select * from {{ ref("int_moodle__courses") }}

@@ -1,5 +1,5 @@
 -- Courses of the site as runs of courses, with their program and dates. Grain: one row per source × course of Moodle.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with courses as (
     {{ deduplicated("raw_moodle", "course") }}

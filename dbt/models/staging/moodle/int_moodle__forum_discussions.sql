@@ -1,5 +1,5 @@
 -- Discussions with the post that began them. Grain: one row per source × discussion.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with discussions as (
     {{ deduplicated("raw_moodle", "forum_discussions") }}

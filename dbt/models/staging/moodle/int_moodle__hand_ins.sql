@@ -1,5 +1,5 @@
 -- What learners handed in: assignments, quizzes, lessons. Grain: one row per source × learner × activity × attempt.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with hand_ins as (
     {{ deduplicated("raw_moodle", "assign_submission") }}

@@ -1,5 +1,5 @@
 -- Activities of courses. Grain: one row per source × kind of activity × row of the kind's table.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with
 {% for module in ["assign", "quiz", "lesson", "forum", "page"] %}

@@ -1,6 +1,6 @@
 -- Who was enrolled in which course, from when to when; several ways to enrol at the same time are one registration.
 -- Grain: one row per source × person × course of Moodle × registration.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with enrolments as (
     {{ deduplicated("raw_moodle", "user_enrolments") }}

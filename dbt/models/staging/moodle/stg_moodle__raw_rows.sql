@@ -5,8 +5,8 @@ with final as (
         "modules", "course_modules", "assign", "assign_submission", "assign_grades", "groups_members", "quiz",
         "quiz_attempts", "question_attempts", "question_attempt_steps", "question_versions", "lesson", "lesson_grades",
         "page", "forum", "forum_discussions", "forum_posts", "grade_items", "grade_grades", "course_completions",
-        "course_modules_completion", "logstore_standard_log", "program_categories", "course_runs", "institution",
-        "skills", "question_skills", "course_skills",
+        "course_modules_completion", "logstore_standard_log", "program_categories", "program_members", "course_runs",
+        "institution", "skills", "question_skills", "course_skills",
     ]) }}
 )
 
