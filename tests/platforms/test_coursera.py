@@ -282,7 +282,8 @@ def test_texts_with_quotes_behind_backslashes_stay_one_field(tmp_path):
     """Coursera escapes a quote by a backslash; what is not read must not shift what is."""
     write_csv(tmp_path / "landing", {name: text.replace("\\\n", "") for name, text in LINKED.items()})
     (tmp_path / "landing" / "discussion_answers.csv").write_text(
-        "discussion_answer_id,uni_discussions_user_id,course_id,discussion_answer_content,discussion_answer_created_ts\n"
+        "discussion_answer_id,uni_discussions_user_id,course_id,discussion_answer_content,"
+        "discussion_answer_created_ts\n"
         '"d2","bo","C1","{\\"typeName\\":\\"cml\\", \n and a second line}","2024-01-20 10:00:00"\n'
     )
     delivery = Delivery("coursera", tmp_path / "landing", tmp_path / "home")
