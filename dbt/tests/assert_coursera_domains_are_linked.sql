@@ -1,7 +1,7 @@
 -- Finds domains of a Coursera export (quizzes, peer review, forums) whose learners nobody else names. Grain: one row
 -- per source × domain.
--- When it fails: the export has isolated hashes (HASHED_IDS_WITH_ISOLATED_UGC_NO_PII). Nothing of that domain can be joined
--- with its learners: its rows are held back.
+-- When it fails: the export has isolated hashes (HASHED_IDS_WITH_ISOLATED_UGC_NO_PII). Nothing of that domain joins
+-- its learners: its rows are held back.
 -- To resolve: ask the data coordinator for linked hashes (HASHED_IDS_NO_PII), or do without that domain.
 {{ config(severity="warn", meta={"dagster": {"ref": {"name": "stg_coursera__learners"}}}) }}
 
