@@ -37,8 +37,9 @@ Of JSON, paths are written `context.user_id`, `parent[0].id`, `extensions['https
 
     record_from     a text: what stands before the first such text of a line is cut, such as a log's prefix
     unwrap          paths: a record that has an object at one of them, or a string that holds one, is replaced by it
-    stringified     paths: strings there that hold JSON become that JSON; other strings stay
-    drop_paths      paths: what lies there is written nowhere; they may lead below stringified parts
+    stringified     paths: strings there that hold an object or a list, or a string that does, become it; others stay
+    drop_paths      paths: what lies there is written nowhere; they may lead below stringified parts. Of a part that
+                    is no JSON, nothing is written where paths lead below it
     max_record_bytes   longer records are refused; default 2,000,000
     key             hash_of_record: the column `record_hash` (varchar, path "#hash") is the key. It holds a hash of the
                     record's bytes from `record_from` on, taken before anything is dropped

@@ -197,7 +197,14 @@ class JsonLines:
     def _problem(self, content: bytes) -> str | None:
         if len(content) > self.form.max_record_bytes:
             return f"longer than {self.form.max_record_bytes:,} bytes"
-        return None if is_utf8(content) else NOT_UTF8
+        if not is_utf8(content):
+            return NOT_UTF8
+        if b"\r" in content:  # the engine is shown a blank for it, which a text may hold
+            try:
+                json.loads(self.cut(content) or b"")
+            except (ValueError, RecursionError):
+                return self.why_not_json(content)
+        return None
 
     def cut(self, data: bytes) -> bytes | None:
         """A line without what precedes its record; None where it has none."""

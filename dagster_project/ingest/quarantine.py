@@ -4,7 +4,8 @@ Refused rows of a file lie in `quarantine/<contract>/<table>/source=<name>/<file
 `reason`, `raw_bytes`, the exact bytes of the record with its line end (of a Parquet file: the row as JSON). A file
 refused whole lies beside it under `files/`. Tables with direct identifiers have the same layout under
 `identity/quarantine/`, owner-only; where a table has pseudonyms only, the bytes of those fields (and of columns unknown
-to the contract) are masked, and whole files lie under `identity/quarantine/` too.
+to the contract) are masked, and whole files lie under `identity/quarantine/` too. Of JSON, what the contract drops is
+masked everywhere, and a record in which that cannot be told, because it is no JSON, is masked wholly.
 """
 
 import re

@@ -157,6 +157,7 @@ BROKEN = [
     (b"hello\n", "not JSON"),
     (b"  \n", "cut off"),
     (b'{"id": 1, "value": "a\tb"}\n', "not JSON: Invalid control character"),
+    (b'{"id": 1, "value": "a\rb"}\n', "not JSON: Invalid control character"),
     (b'{"id": 1, "value": "a\x01b"}\n', "not JSON: Invalid control character"),
     (b'{"id": 1, "value": "\\ud800"}\n', "half of a character"),
     (b'{"id": "x"}\n', "column id: 'x' is not of type bigint"),
