@@ -15,6 +15,7 @@ from tests.models.compiled_models import CompiledModels
 from tests.models.made_campus import make_campus
 from tests.models.made_openedx import make_openedx
 from tests.models.made_source import day, make_source
+from tests.models.written_moodle import make_moodle
 
 pytestmark = pytest.mark.timeout(900)
 CONTRACTS = read_contracts(REPOSITORY / "dbt" / "models")
@@ -38,7 +39,7 @@ def models(tmp_path_factory) -> CompiledModels:
     oulad["studentVle"] = [
         {**row, "event_date": day(row["code_presentation"], row["date"])} for row in oulad["studentVle"]
     ]
-    made = {"campus": make_campus(), "oulad": oulad, "openedx": make_openedx()}
+    made = {"campus": make_campus(), "oulad": oulad, "openedx": make_openedx(), "moodle": make_moodle()}
     return CompiledModels(tmp_path_factory.mktemp("warehouse"), made)
 
 
