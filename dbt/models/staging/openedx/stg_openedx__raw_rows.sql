@@ -1,0 +1,15 @@
+-- How many rows raw holds, and how many are left when duplicates are resolved. Grain: one row per source × raw table.
+with final as (
+    {{ counted_rows("raw_openedx", [
+        "course_overviews",
+        "course_blocks",
+        "user_profile",
+        "external_id",
+        "auth_user",
+        "auth_userprofile",
+        "student_courseenrollment",
+        "certificates_generatedcertificate",
+    ]) }}
+)
+
+{{ canonical_select("final", "raw_rows") }}
