@@ -33,13 +33,14 @@ class CompiledModels:
 
     Args:
         home: folder of a warehouse.
-        rows: rows by contract and table, with the columns that raw has.
-        only: a model, for which it and what it reads is enough.
+        rows: rows by contract and table, with the columns that raw has; `source` is the contract's name where a row
+            has none.
+        only: models, joined by blanks, for which they and what they read is enough; dbt's own selectors do as well.
     """
 
     def __init__(self, home: Path, rows: Mapping[str, Mapping[str, list[dict]]], only: str | None = None) -> None:
         made = MadeWarehouse(home)
-        done = made.dbt("compile", *(("--select", f"+{only}") if only else ()))
+        done = made.dbt("compile", *(("--select", *(f"+{name}" for name in only.split())) if only else ()))
         assert done.returncode == 0, done.stdout[-4000:]
         self._nodes: dict = json.loads((home / "target" / "manifest.json").read_text())["nodes"]
         self._store = Settings(home=home).build_database
@@ -112,14 +113,14 @@ class CompiledModels:
 
 def _write(connection: duckdb.DuckDBPyConnection, contract: Contract, table: Table, rows: list[dict]) -> None:
     kinds = {x.name: "varchar" if x.pii == "pseudonym" else x.data_type for x in table.raw_columns}
-    kinds |= {"event_date": "date"} if table.is_event else {}
+    kinds |= {"source": "varchar"} | ({"event_date": "date"} if table.is_event else {})
     unknown = {name for row in rows for name in row} - kinds.keys()
     assert not unknown, f"{contract.name}.{table.name} has no columns {unknown}"
     connection.register("frame", pd.DataFrame(rows, columns=list(kinds), dtype=object))
-    casts = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in kinds.items())
+    casts = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in kinds.items() if name != "source")
     connection.execute(
         f"create table {contract.schema}.\"{table.name}\" as select {casts}, '{table.name}.csv' as _file, "
-        f"row_number() over () as _record, '{contract.name}' as source from frame"
+        f"row_number() over () as _record, coalesce(source::varchar, '{contract.name}') as source from frame"
     )
 
 

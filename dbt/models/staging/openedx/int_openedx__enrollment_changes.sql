@@ -20,8 +20,9 @@ with changes as (
 in_order as (
     select
         *,
-        lag(kind) over (partition by source, learner_id, course_key order by occurred_at, kind desc) as last_kind,
-        row_number() over (partition by source, learner_id, course_key order by occurred_at desc, kind) = 1 as is_last
+        lag(kind) over (partition by source, learner_id, course_key order by occurred_at asc, kind desc) as last_kind,
+        row_number() over (partition by source, learner_id, course_key order by occurred_at desc, kind asc)
+        = 1 as is_last
     from changes
 ),
 
@@ -47,7 +48,7 @@ select
     not is_new_registration and kind = 'registered' as is_mode_change,
     sum(case when is_new_registration then 1 else 0 end) over (
         partition by source, learner_id, course_key
-        order by occurred_at, kind desc
+        order by occurred_at asc, kind desc
         rows between unbounded preceding and current row
     ) as registration_number
 from marked

@@ -11,7 +11,7 @@ with external_ids as (
     where lower(external_id_type) = 'xapi'
     qualify row_number() over (
         partition by source, coalesce(username, user_id)
-        order by time_last_dumped desc nulls last, external_user_id
+        order by time_last_dumped desc nulls last, external_user_id asc
     ) = 1
 ),
 
@@ -27,23 +27,59 @@ log_lines as (
 
 -- Names and numbers, as far as anything tells which belong together.
 told as (
-    select source, username, user_id from external_ids
+    select
+        source,
+        username,
+        user_id
+    from external_ids
     union all
-    select source, username, user_id from {{ source("raw_openedx", "user_profile") }}
+    select
+        source,
+        username,
+        user_id
+    from {{ source("raw_openedx", "user_profile") }}
     union all
-    select source, username, id from {{ source("raw_openedx", "auth_user") }}
+    select
+        source,
+        username,
+        id as user_id
+    from {{ source("raw_openedx", "auth_user") }}
     union all
-    select source, username, session_user_id from log_lines
+    select
+        source,
+        username,
+        session_user_id as user_id
+    from log_lines
     union all
-    select source, event_username, event_user_id from log_lines
+    select
+        source,
+        event_username as username,
+        event_user_id as user_id
+    from log_lines
     union all
-    select source, null, event_user_id from log_lines
+    select
+        source,
+        null as username,
+        event_user_id as user_id
+    from log_lines
     union all
-    select source, null, user_id from {{ source("raw_openedx", "auth_userprofile") }}
+    select
+        source,
+        null as username,
+        user_id
+    from {{ source("raw_openedx", "auth_userprofile") }}
     union all
-    select source, null, user_id from {{ source("raw_openedx", "student_courseenrollment") }}
+    select
+        source,
+        null as username,
+        user_id
+    from {{ source("raw_openedx", "student_courseenrollment") }}
     union all
-    select source, null, user_id from {{ source("raw_openedx", "certificates_generatedcertificate") }}
+    select
+        source,
+        null as username,
+        user_id
+    from {{ source("raw_openedx", "certificates_generatedcertificate") }}
 ),
 
 -- A name may be changed: of several with a number the greatest stands for all, whatever the order of loading.

@@ -1,4 +1,5 @@
--- Lines of the tracking log as learning events. Grain: one row per raw row of the log; delivered again, it is there again.
+-- Lines of the tracking log as learning events. Grain: one row per raw row of the log; delivered again, it is there
+-- again.
 -- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw.
 {{ config(materialized="view", schema="intermediate", contract={"enforced": false}) }}
 
@@ -50,7 +51,8 @@ named as (
             when name = 'edx.certificate.created' then 'certificate_created'
             when name = 'edx.certificate.revoked' then 'certificate_revoked'
             -- Requests for pages; those of a page's own scripts are no visit.
-            when name like '/courses/%' and name not like '%/handler/%' and name not like '%/xblock/%' then 'page_viewed'
+            when name like '/courses/%' and name not like '%/handler/%' and name not like '%/xblock/%'
+                then 'page_viewed'
             when name like '/%' then 'unnamed'
             else name
         end as kind
@@ -107,14 +109,20 @@ final as (
         case when kind in ('registered', 'unregistered') then enrollment_mode end as enrollment_mode,
         attempt_number,
         case when kind <> 'problem_completed' then score end as score,
-        case when kind = 'course_graded' then 1 when kind <> 'problem_completed' then maximum_score end as maximum_score,
+        case
+            when kind = 'course_graded' then 1
+            when kind <> 'problem_completed' then maximum_score
+        end as maximum_score,
         case when kind = 'problem_checked' then success = 'correct' end as is_correct,
         case
             when kind = 'course_graded' then coalesce(letter_grade not in ('', 'Fail'), false)
             when kind in ('course_passed', 'course_failed') then kind = 'course_passed'
         end as is_passing,
         completion_share,
-        case when kind not in ('video_completed', 'video_seeked', 'video_speed_changed') then video_seconds end as position_seconds,
+        case
+            when kind = 'video_completed' then video_length_seconds
+            when kind not in ('video_seeked', 'video_speed_changed') then video_seconds
+        end as position_seconds,
         case when kind = 'video_seeked' then coalesce(video_from_seconds, video_seconds) end as from_seconds,
         case when kind = 'video_seeked' then video_to_seconds end as to_seconds,
         video_length_seconds as duration_seconds,

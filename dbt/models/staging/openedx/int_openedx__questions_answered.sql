@@ -1,5 +1,5 @@
--- Answers to questions: of a problem of several questions one each, and never the problem beside them. Grain: one row per
--- source × learner × question × time.
+-- Answers to questions: of a problem of several questions one each, and never the problem beside them. Grain: one row
+-- per source × learner × question × time.
 {{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
 
 with events as (
@@ -55,10 +55,8 @@ told_together as (
         events.block_id || regexp_extract(questions.question, '(_[0-9]+_[0-9]+)$', 1) as question_id,
         events.attempt_number,
         events.occurred_at,
-        case
-            when {{ json_text(json_text("events.correct_map", "questions.question"), "'correctness'") }} = 'correct' then 1
-            else 0
-        end as score,
+        {% set told = json_text("events.correct_map", "questions.question") -%}
+        case when {{ json_text(told, "'correctness'") }} = 'correct' then 1 else 0 end as score,
         1 as maximum_score
     from events
     cross join {{ elements_of(json_object_keys("events.correct_map"), "questions", "question") }}
@@ -84,7 +82,7 @@ answered as (
         and question_id is not null
     qualify row_number() over (
         partition by source, learner_id, course_id, term_id, question_id, occurred_at
-        order by attempt_number nulls last, score desc
+        order by attempt_number asc nulls last, score desc
     ) = 1
 ),
 

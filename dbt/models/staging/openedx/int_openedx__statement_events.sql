@@ -85,15 +85,16 @@ final as (
         null as correct_map,
         case when kind in ('registered', 'unregistered') then enrollment_mode end as enrollment_mode,
         attempt_number,
-        score_raw as score,
-        score_max as maximum_score,
+        -- Some makers of statements give the share only.
+        coalesce(score_raw, score_scaled) as score,
+        case when score_raw is null and score_scaled is not null then 1 else score_max end as maximum_score,
         case when kind in ('problem_checked', 'question_answered') then is_success end as is_correct,
         case
             when kind = 'course_graded' then coalesce(letter_grade <> 'Fail', false)
             when kind in ('course_passed', 'course_failed') then kind = 'course_passed'
         end as is_passing,
         progress_percent / 100 as completion_share,
-        case when kind <> 'video_completed' then video_seconds end as position_seconds,
+        video_seconds as position_seconds,
         video_from_seconds as from_seconds,
         video_to_seconds as to_seconds,
         video_length_seconds as duration_seconds,

@@ -1,4 +1,5 @@
--- Enrollments in runs of courses, and how they ended. Grain: one row per source × learner × course × run × registration.
+-- Enrollments in runs of courses, and how they ended. Grain: one row per source × learner × course × run ×
+-- registration.
 with changes as (
     select * from {{ ref("int_openedx__enrollment_changes") }}
 ),
@@ -55,11 +56,23 @@ extracted as (
 ),
 
 learners_of_courses as (
-    select source, learner_id, course_key from seen
+    select
+        source,
+        learner_id,
+        course_key
+    from seen
     union
-    select source, learner_id, course_key from extracted
+    select
+        source,
+        learner_id,
+        course_key
+    from extracted
     union
-    select source, learner_id, course_key from results
+    select
+        source,
+        learner_id,
+        course_key
+    from results
 ),
 
 -- Who acts in a course is enrolled in it, though the enrollment was not delivered: it is older than the log.

@@ -13,7 +13,7 @@ final as (
     from runs
     qualify row_number() over (
         partition by source, course_id
-        order by case when course_name is null then 1 else 0 end, starts_on desc, term_id
+        order by case when course_name is null then 1 else 0 end, starts_on desc, term_id asc
     ) = 1
 )
 

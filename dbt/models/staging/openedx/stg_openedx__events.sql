@@ -4,7 +4,11 @@ with events as (
     select * from {{ ref("int_openedx__learning_events") }}
     where
         drop_reason is null
-        and kind not in ('{{ openedx_kinds_without_activity() | join("', '") }}')
+        and kind not in (
+            {%- for kind in openedx_kinds_without_activity() %}
+            '{{ kind }}'{{ "," if not loop.last }}
+            {%- endfor %}
+        )
 ),
 
 final as (

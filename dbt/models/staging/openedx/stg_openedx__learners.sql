@@ -4,18 +4,38 @@ with identities as (
 ),
 
 learners as (
-    select source, learner_id from identities
+    select
+        source,
+        learner_id
+    from identities
     union
-    select source, learner_id from {{ ref("int_openedx__course_learners") }}
+    select
+        source,
+        learner_id
+    from {{ ref("int_openedx__course_learners") }}
 ),
 
 described as (
-    select source, user_id, year_of_birth, gender, level_of_education, country, time_last_dumped
+    select
+        source,
+        user_id,
+        year_of_birth,
+        gender,
+        level_of_education,
+        country,
+        time_last_dumped
     from {{ source("raw_openedx", "user_profile") }}
 
     union all
 
-    select source, user_id, year_of_birth, gender, level_of_education, country, null as time_last_dumped
+    select
+        source,
+        user_id,
+        year_of_birth,
+        gender,
+        level_of_education,
+        country,
+        null as time_last_dumped
     from {{ source("raw_openedx", "auth_userprofile") }}
 ),
 
@@ -31,7 +51,7 @@ profiles as (
             and described.user_id = identities.identity_value
     qualify row_number() over (
         partition by identities.source, identities.learner_id
-        order by described.time_last_dumped desc nulls last, described.user_id
+        order by described.time_last_dumped desc nulls last, described.user_id asc
     ) = 1
 ),
 

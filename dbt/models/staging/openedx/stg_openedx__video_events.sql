@@ -1,4 +1,5 @@
--- What learners do to videos. Grain: one row per raw row; of an event in a log and as a statement both, with one event_id.
+-- What learners do to videos. Grain: one row per raw row; of an event in a log and as a statement both, with one
+-- event_id.
 with final as (
     select
         *,
