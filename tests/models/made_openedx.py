@@ -116,3 +116,91 @@ def line(name: str, username: str, user_id: int, at: str, course: str, event: An
         "event": event,
         "time": at,
     }
+
+
+# A week of one learner
+
+COURSE = "course-v1:Uni+Math1+2024"
+VIDEO = "block-v1:Uni+Math1+2024+type@video+block@lecture1"
+PROBLEM = "block-v1:Uni+Math1+2024+type@problem+block@quiz1"
+INTERACTION = ADL + "activities/cmi.interaction"
+
+
+def moment(minute: int) -> str:
+    return f"2024-03-04T10:{minute:02d}:00.123456+00:00"
+
+
+def position(seconds: float) -> dict:
+    return {"extensions": {W3 + "video/extensions/time": seconds}}
+
+
+def xblock(block: str) -> str:
+    return f"{LMS}/xblock/{block}"
+
+
+def lines_of_a_week() -> list[dict]:
+    """Anna (number 7) enrolls, watches seconds 1 to 31, and answers two questions, one of them right."""
+    answers = {"quiz1_2_1": {"correctness": "correct"}, "quiz1_3_1": {"correctness": "incorrect"}}
+    checked = {"problem_id": PROBLEM, "grade": 1, "max_grade": 2, "attempts": 1, "success": "incorrect"}
+    enrolled = {"course_id": COURSE, "user_id": 7, "mode": "audit"}
+    return [
+        line("edx.course.enrollment.activated", "anna", 7, moment(0), COURSE, enrolled),
+        line("play_video", "anna", 7, moment(1), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser"),
+        line("pause_video", "anna", 7, moment(2), COURSE, '{"id": "lecture1", "currentTime": 30.2}', "browser"),
+        line("problem_check", "anna", 7, moment(3), COURSE, "input_quiz1_2_1=blue", "browser"),
+        line("problem_check", "anna", 7, moment(4), COURSE, checked | {"correct_map": answers}),
+    ]
+
+
+def statements_of_the_week() -> list[dict]:
+    """The same as statements: Anna is `a-1`."""
+    mode = {W3 + "acrossx/extensions/type": "audit"}
+    score = {"score": {"raw": 1, "max": 2, "min": 0, "scaled": 0.5}, "success": False}
+    made = [
+        statement("s0", "a-1", ADL + "verbs/registered", f"{LMS}/course/{COURSE}", moment(0), COURSE)
+        | {"context": {}},
+        statement("s1", "a-1", W3 + "video/verbs/played", xblock(VIDEO), moment(1), COURSE, result=position(0.5)),
+        statement("s2", "a-1", W3 + "video/verbs/paused", xblock(VIDEO), moment(2), COURSE, result=position(30.2)),
+        statement("s3", "a-1", ADL + "verbs/attempted", xblock(PROBLEM), moment(3), COURSE, kind=INTERACTION),
+        statement(
+            "s4", "a-1", W3 + "acrossx/verbs/evaluated", xblock(PROBLEM), moment(4), COURSE, kind=INTERACTION,
+            object_kind="GroupActivity", result=score,
+        ),
+    ]  # fmt: skip
+    made[0]["object"]["definition"] = {"type": ADL + "activities/course", "extensions": mode}
+    for number, (question, success) in enumerate((("_2_1", True), ("_3_1", False))):
+        child = statement(
+            f"c{number}", "a-1", W3 + "acrossx/verbs/evaluated", xblock(PROBLEM) + question, moment(4), COURSE,
+            kind=INTERACTION, result={"success": success, "response": "blue"},
+        )  # fmt: skip
+        course = child["context"]["contextActivities"]["parent"]
+        problem = {"id": xblock(PROBLEM), "objectType": "GroupActivity", "definition": {"type": INTERACTION}}
+        child["context"]["contextActivities"] = {"parent": [problem], "grouping": course}
+        made.append(child)
+    return made
+
+
+def make_openedx() -> dict[str, list[dict]]:
+    """Rows of every table by name, with every column filled somewhere: a week in both shapes, and a row of anything."""
+    rows = {table: [{name: _filled(name, kind) for name, kind in _kinds(table).items()}] for table in _tables()}
+    rows["tracking_log"] += [raw_row("tracking_log", record, "openedx") for record in lines_of_a_week()]
+    rows["statements"] += [raw_row("statements", record, "openedx") for record in statements_of_the_week()]
+    return rows
+
+
+def _tables() -> list[str]:
+    (source,) = yaml.safe_load(CONTRACT.read_text())["sources"]
+    return [table["name"] for table in source["tables"]]
+
+
+def _kinds(table: str) -> dict[str, str]:
+    kinds = {column["name"]: column["data_type"] for column in columns_of(table)}
+    return kinds | ({"event_date": "date"} if table in ("statements", "tracking_log") else {})
+
+
+def _filled(name: str, kind: str) -> Any:
+    texts = {"course_key": COURSE, "course_id": COURSE, "location": VIDEO, "object_id": VIDEO}
+    texts |= {"correct_map": '{"quiz1_2_1": {"correctness": "correct"}}', "xblock_data_json": '{"block_type": "video"}'}
+    if kind in ("date", "timestamp"):
+        return datetime(2024, 3, 4)
+    return texts.get(name, name) if kind == "varchar" else kind == "boolean" or 1

@@ -13,6 +13,7 @@ from dagster_project.contracts.source import read_contracts
 from dagster_project.settings import REPOSITORY
 from tests.models.compiled_models import CompiledModels
 from tests.models.made_campus import make_campus
+from tests.models.made_openedx import make_openedx
 from tests.models.made_source import day, make_source
 
 pytestmark = pytest.mark.timeout(900)
@@ -27,7 +28,7 @@ OPTIONAL = [
 WAYS = {
     "all rows": "null",
     # Of every column other rows.
-    "half of the rows": "case when hash(_record, '{column}') % 2 = 0 then {column} end",
+    "half of the rows": "case when hash(_record, '{column}') % 2 = 0 then \"{column}\" end",
 }
 
 
@@ -37,7 +38,8 @@ def models(tmp_path_factory) -> CompiledModels:
     oulad["studentVle"] = [
         {**row, "event_date": day(row["code_presentation"], row["date"])} for row in oulad["studentVle"]
     ]
-    return CompiledModels(tmp_path_factory.mktemp("warehouse"), {"campus": make_campus(), "oulad": oulad})
+    made = {"campus": make_campus(), "oulad": oulad, "openedx": make_openedx()}
+    return CompiledModels(tmp_path_factory.mktemp("warehouse"), made)
 
 
 def emptied(columns: Iterable[tuple[str, str, str]], way: str) -> Mapping[tuple[str, str], str]:
@@ -48,8 +50,8 @@ def emptied(columns: Iterable[tuple[str, str, str]], way: str) -> Mapping[tuple[
         value, kind = WAYS[way].format(column=column), described.data_type
         if described.required_where:  # rows without a value, as far as the loader lets them in
             other, needs = described.required_where
-            value = f"case when {other} = '{needs}' then {column} else {value} end"
-        replaced.setdefault((contract, table), []).append(f"({value})::{kind} as {column}")
+            value = f"case when {other} = '{needs}' then \"{column}\" else {value} end"
+        replaced.setdefault((contract, table), []).append(f'({value})::{kind} as "{column}"')
     return {table: f"* replace ({', '.join(values)})" for table, values in replaced.items()}
 
 

@@ -8,66 +8,16 @@ import duckdb
 import pytest
 
 from tests.models.compiled_models import CompiledModels
-from tests.models.made_openedx import ADL, LMS, W3, line, raw_row, statement
-
-COURSE = "course-v1:Uni+Math1+2024"
-VIDEO = "block-v1:Uni+Math1+2024+type@video+block@lecture1"
-PROBLEM = "block-v1:Uni+Math1+2024+type@problem+block@quiz1"
-INTERACTION = ADL + "activities/cmi.interaction"
-
-
-def moment(minute: int) -> str:
-    return f"2024-03-04T10:{minute:02d}:00.123456+00:00"
-
-
-def position(seconds: float) -> dict:
-    return {"extensions": {W3 + "video/extensions/time": seconds}}
-
-
-def xblock(block: str) -> str:
-    return f"{LMS}/xblock/{block}"
-
-
-def lines_of_a_week() -> list[dict]:
-    """Anna (number 7) enrolls, watches seconds 1 to 31, and answers two questions, one of them right."""
-    answers = {"quiz1_2_1": {"correctness": "correct"}, "quiz1_3_1": {"correctness": "incorrect"}}
-    checked = {"problem_id": PROBLEM, "grade": 1, "max_grade": 2, "attempts": 1, "success": "incorrect"}
-    enrolled = {"course_id": COURSE, "user_id": 7, "mode": "audit"}
-    return [
-        line("edx.course.enrollment.activated", "anna", 7, moment(0), COURSE, enrolled),
-        line("play_video", "anna", 7, moment(1), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser"),
-        line("pause_video", "anna", 7, moment(2), COURSE, '{"id": "lecture1", "currentTime": 30.2}', "browser"),
-        line("problem_check", "anna", 7, moment(3), COURSE, "input_quiz1_2_1=blue", "browser"),
-        line("problem_check", "anna", 7, moment(4), COURSE, checked | {"correct_map": answers}),
-    ]
-
-
-def statements_of_the_week() -> list[dict]:
-    """The same as statements: Anna is `a-1`."""
-    mode = {W3 + "acrossx/extensions/type": "audit"}
-    score = {"score": {"raw": 1, "max": 2, "min": 0, "scaled": 0.5}, "success": False}
-    made = [
-        statement("s0", "a-1", ADL + "verbs/registered", f"{LMS}/course/{COURSE}", moment(0), COURSE)
-        | {"context": {}},
-        statement("s1", "a-1", W3 + "video/verbs/played", xblock(VIDEO), moment(1), COURSE, result=position(0.5)),
-        statement("s2", "a-1", W3 + "video/verbs/paused", xblock(VIDEO), moment(2), COURSE, result=position(30.2)),
-        statement("s3", "a-1", ADL + "verbs/attempted", xblock(PROBLEM), moment(3), COURSE, kind=INTERACTION),
-        statement(
-            "s4", "a-1", W3 + "acrossx/verbs/evaluated", xblock(PROBLEM), moment(4), COURSE, kind=INTERACTION,
-            object_kind="GroupActivity", result=score,
-        ),
-    ]  # fmt: skip
-    made[0]["object"]["definition"] = {"type": ADL + "activities/course", "extensions": mode}
-    for number, (question, success) in enumerate((("_2_1", True), ("_3_1", False))):
-        child = statement(
-            f"c{number}", "a-1", W3 + "acrossx/verbs/evaluated", xblock(PROBLEM) + question, moment(4), COURSE,
-            kind=INTERACTION, result={"success": success, "response": "blue"},
-        )  # fmt: skip
-        course = child["context"]["contextActivities"]["parent"]
-        problem = {"id": xblock(PROBLEM), "objectType": "GroupActivity", "definition": {"type": INTERACTION}}
-        child["context"]["contextActivities"] = {"parent": [problem], "grouping": course}
-        made.append(child)
-    return made
+from tests.models.made_openedx import (
+    COURSE,
+    PROBLEM,
+    VIDEO,
+    line,
+    lines_of_a_week,
+    moment,
+    raw_row,
+    statements_of_the_week,
+)
 
 
 def external_id(source: str) -> dict:
@@ -207,7 +157,7 @@ def test_a_change_of_mode_is_no_enrollment_and_who_comes_back_has_two(built):
     history = rows_of(
         built,
         "modes",
-        "intermediate.int_openedx__enrollment_changes",
+        "staging.int_openedx__enrollment_changes",
         "occurred_at, kind, enrollment_mode, is_mode_change, registration_number",
     )
     assert [x[1:] for x in history] == [
@@ -220,7 +170,7 @@ def test_a_change_of_mode_is_no_enrollment_and_who_comes_back_has_two(built):
 
 def test_events_of_nobody_of_no_course_and_of_failures_are_left_out_and_counted(built):
     counts = rows_of(
-        built, "dropped", "intermediate.int_openedx__event_counts", "drop_reason, kind, row_count, learner_count"
+        built, "dropped", "staging.int_openedx__event_counts", "drop_reason, kind, row_count, learner_count"
     )
     assert sorted(counts, key=str) == [
         ("failed on the platform", "problem_checked", 1, 1),

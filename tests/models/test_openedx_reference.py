@@ -146,7 +146,7 @@ def _of_contract(name: str, row: dict[str, str]) -> dict:
 def test_every_pair_becomes_the_same_row(built):
     """The children of a problem of several questions are compared as answers, below."""
     found = built.execute(
-        f"select source, origin, {OF_PAIRS} from intermediate.int_openedx__learning_events "
+        f"select source, origin, {OF_PAIRS} from staging.int_openedx__learning_events "
         "where source not in ('aspects', 'log') and kind <> 'question_answered' order by all"
     )
     names = [x[0] for x in found.description][2:]
@@ -170,11 +170,11 @@ def test_answers_to_several_questions_are_the_same_from_both_shapes(built):
         """
         with answers as (
             select source, learner_id, question_id, occurred_at, score, maximum_score
-            from intermediate.int_openedx__questions_answered
+            from staging.int_openedx__questions_answered
             where source like 'problem_check(server%'
         ), stated as (
             select source, learner_id, object_id as question_id, occurred_at, is_correct
-            from intermediate.int_openedx__learning_events
+            from staging.int_openedx__learning_events
             where kind = 'question_answered'
         )
         select
@@ -205,7 +205,7 @@ def test_most_recent_enrollments_are_those_of_aspects(built):
     assert expected == found(
         built,
         "select learner_id, course_key, kind, enrollment_mode, occurred_at "
-        "from intermediate.int_openedx__enrollment_changes where source = 'aspects' and is_last",
+        "from staging.int_openedx__enrollment_changes where source = 'aspects' and is_last",
     )
 
 
@@ -220,7 +220,7 @@ def test_grades_and_states_are_those_of_aspects(built):
         for x in table("grading/dim_learner_most_recent_course_state_expected")
     )
     assert (grades.total(), states.total()) == (127, 129)
-    results = "from intermediate.int_openedx__course_results where source = 'aspects' and"
+    results = "from staging.int_openedx__course_results where source = 'aspects' and"
     assert grades == found(
         built, f"select learner_id, course_key, round(grade_share, 9), graded_at {results} grade_share is not null"
     )
@@ -253,8 +253,8 @@ def test_statuses_of_learners_are_those_of_aspects(built):
             changes.learner_id, course_key, changes.kind, changes.enrollment_mode,
             if(coalesce(results.is_passing, false), 'passed', 'failed'), round(coalesce(results.grade_share, 0), 6),
             changes.occurred_at
-        from intermediate.int_openedx__enrollment_changes as changes
-        left join intermediate.int_openedx__course_results as results using (source, learner_id, course_key)
+        from staging.int_openedx__enrollment_changes as changes
+        left join staging.int_openedx__course_results as results using (source, learner_id, course_key)
         where source = 'aspects' and is_last
         """,
     )
@@ -319,7 +319,7 @@ def test_blocks_and_courses_are_those_of_aspects(built):
     assert told == blocks
     names = Counter((x["course_key"], x["course_name"]) for x in table("courses/dim_course_names_expected"))
     assert names == found(
-        built, "select course_key, course_name from intermediate.int_openedx__course_runs where source = 'aspects'"
+        built, "select course_key, course_name from staging.int_openedx__course_runs where source = 'aspects'"
     )
 
 
@@ -327,7 +327,7 @@ def test_lines_of_a_log_with_prefixes_and_broken_ones(built):
     """12 lines, 2 of them broken. Grades name their learner by number only: it is the one whom another line names."""
     kinds = found(
         built,
-        "select kind, drop_reason, coalesce(learner_id, '-') from intermediate.int_openedx__learning_events "
+        "select kind, drop_reason, coalesce(learner_id, '-') from staging.int_openedx__learning_events "
         "where source = 'log'",
     )
     assert kinds == Counter(

@@ -1,5 +1,5 @@
 -- Who did anything in which course, and when first and last. Grain: one row per source × learner × course key.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 select
     source,

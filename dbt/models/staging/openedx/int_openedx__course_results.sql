@@ -1,5 +1,5 @@
 -- Grades of courses and whether they pass, as they stand last. Grain: one row per source × learner × course key.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with told as (
     select

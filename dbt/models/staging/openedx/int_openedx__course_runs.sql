@@ -1,5 +1,5 @@
 -- Runs of courses, with their dates. Grain: one row per source × course key.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with overviews as (
     select *

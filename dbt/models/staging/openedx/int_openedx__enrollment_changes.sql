@@ -1,6 +1,6 @@
 -- Enrollments, changes of mode and departures as they happened: the history of modes. Grain: one row per source ×
 -- learner × course key × change.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with changes as (
     select

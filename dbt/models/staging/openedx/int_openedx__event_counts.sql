@@ -1,6 +1,6 @@
 -- How many rows of statements and logs there are of each kind, and how many are left out. Grain: one row per source ×
 -- origin × kind × reason to leave them out.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 select
     source,

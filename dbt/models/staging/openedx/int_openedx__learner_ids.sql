@@ -1,5 +1,5 @@
 -- Whom each name, number and external id means. Grain: one row per source × identity (kind and value).
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with external_ids as (
     select

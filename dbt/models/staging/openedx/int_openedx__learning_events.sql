@@ -1,6 +1,6 @@
 -- What learners did, from statements and from logs alike. Grain: one row per raw row of either; the same event in both,
 -- or delivered again, has the same event_id.
-{{ config(materialized="view", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="view", contract={"enforced": false}) }}
 
 with events as (
     select * from {{ ref("int_openedx__statement_events") }}

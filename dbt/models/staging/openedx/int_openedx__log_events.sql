@@ -1,7 +1,7 @@
 -- Lines of the tracking log as learning events. Grain: one row per raw row of the log; delivered again, it is there
 -- again.
 -- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw.
-{{ config(materialized="view", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="view", contract={"enforced": false}) }}
 
 with lines as (
     select * from {{ source("raw_openedx", "tracking_log") }}

@@ -1,6 +1,6 @@
 -- Answers to questions: of a problem of several questions one each, and never the problem beside them. Grain: one row
 -- per source × learner × question × time.
-{{ config(materialized="table", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="table", contract={"enforced": false}) }}
 
 with events as (
     select * from {{ ref("int_openedx__learning_events") }}

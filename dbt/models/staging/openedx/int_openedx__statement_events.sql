@@ -1,6 +1,6 @@
 -- Statements as learning events. Grain: one row per raw row of the statements; delivered again, it is there again.
 -- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw.
-{{ config(materialized="view", schema="intermediate", contract={"enforced": false}) }}
+{{ config(materialized="view", contract={"enforced": false}) }}
 
 with statements as (
     select
