@@ -239,7 +239,6 @@ def test_statuses_of_learners_are_those_of_aspects(built):
                 x[name]
                 for name in ("actor_id", "course_key", "enrollment_status", "enrollment_mode", "approving_state")
             ),
-            x["approving_state"],
             round(float(x["course_grade"]), 6),
             at(x["enrolled_at"]),
         )
