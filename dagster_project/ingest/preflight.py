@@ -70,7 +70,8 @@ def check_landing(contract: Contract, source: str, place: Path, settings: Settin
         Sentences about first rows that would be refused one by one.
 
     Raises:
-        LandingError: a table has no file and never had one, or a file would be refused whole; tells all of them.
+        LandingError: a table has no file and never had one (one that may be absent: when no table has any), or a file
+            would be refused whole; tells all of them.
     """
     files = list(all_files(place))
     tables = {table.name: sorted(of_table(table, files), key=lambda file: file.name) for table in contract.tables}
@@ -78,6 +79,8 @@ def check_landing(contract: Contract, source: str, place: Path, settings: Settin
     missing = [
         table for table in contract.tables if is_missing(table, tables[table.name], found.known.get(table.name, ()))
     ]
+    if not any(tables.values()) and not found.known:  # every table may be absent, but not all of them
+        missing = list(contract.tables)
     found.faults += _missing(missing, files, tables.values())
     with ExitStack() as stack, open_engine(settings) as engine:
         engine.execute("create table pseudonyms (plain varchar, pseudonym varchar)")

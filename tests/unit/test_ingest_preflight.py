@@ -2,6 +2,7 @@
 
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_all_missing_tables_are_told_at_once_with_what_may_be_meant(bench):
     assert "learner.csv is no name of a file of table learners. Did you mean learners.csv?" in message
     assert "events.xlsx is a spreadsheet, which is not read: save it as CSV (UTF-8), events.csv" in message
     assert "lie: events.xlsx, learner.csv" in message
+
+
+def test_tables_that_may_be_absent_may_not_be_so_all_at_once(bench):
+    absent = replace(bench.contract, tables=tuple(replace(table, optional=True) for table in bench.contract.tables))
+    bench.contract = absent
+    (bench.landing / "learners.csv").unlink()
+    assert check_landing(absent, "uni_a", bench.landing, bench.settings) == []
+    (bench.landing / "events.csv").unlink()
+    assert "no file for 2 tables: learners, events." in told(bench)
 
 
 @pytest.mark.parametrize(
