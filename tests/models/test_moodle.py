@@ -1,6 +1,8 @@
 """A real Moodle's delivery, written by hand, through the loader and the models: every answer was worked out by hand."""
 
+from collections.abc import Collection
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -42,19 +44,38 @@ BUILT = [
 ]
 
 
+def built(folder: Path, tables: Collection[str], models: Collection[str]) -> MadeWarehouse:
+    """A warehouse with these tables of the delivery in `folder`/landing, and these models built."""
+    made = MadeWarehouse(folder / "warehouse")
+    settings = Settings(home=made.home, environment="demo", pseudonym_key=None)
+    contract = read_contracts(REPOSITORY / "dbt" / "models")["moodle"]
+    for table in tables:
+        load = load_table(contract, table, "uni", folder / "landing", settings)
+        assert (load.accepted > 0, load.refused) == (True, 0), table
+    made.build("run", "--select", *(f"+{model}" for model in models))
+    made.people = {keyed_hash(str(number), read_key(settings)): name for number, name in NAMES.items()}
+    return made
+
+
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory):
     folder = tmp_path_factory.mktemp("moodle")
     deliver(folder / "landing")
-    made = MadeWarehouse(folder / "warehouse")
-    settings = Settings(home=made.home, environment="demo", pseudonym_key=None)
-    contract = read_contracts(REPOSITORY / "dbt" / "models")["moodle"]
-    for table in HEADERS:
-        load = load_table(contract, table, "uni", folder / "landing", settings)
-        assert (load.accepted > 0, load.refused) == (True, 0), table
-    made.build("run", "--select", *(f"+{table}" for table in BUILT))
-    made.people = {keyed_hash(str(number), read_key(settings)): name for number, name in NAMES.items()}
-    return made
+    return built(folder, HEADERS, BUILT)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """The same site without a log, contexts and activities, and with both courses as runs of one."""
+    folder = tmp_path_factory.mktemp("bare")
+    left_out = ["logstore_standard_log", "context", "modules", "course_modules", "course_modules_completion"]
+    left_out += ["program_categories", "program_members", "institution"]
+    deliver(folder / "landing", *left_out)
+    runs = f"course,course_id,term_id\n{ALGEBRA},MATH,spring\n{LOGIC},MATH,summer\n"
+    (folder / "landing/course_runs.csv").write_text(runs)
+    tables = [table for table in HEADERS if table not in left_out]
+    entities = ["courses", "course_offerings", "course_enrollments", "events", "programs", "course_items"]
+    return built(folder, [*tables, "course_runs"], [f"stg_moodle__{entity}" for entity in entities])
 
 
 def rows(warehouse, sql: str) -> set[tuple]:
@@ -206,3 +227,56 @@ def test_text_of_posts_and_names_are_nowhere_in_raw(warehouse):
         "and column_name in ('subject', 'message', 'firstname', 'lastname', 'email')"
     )
     assert names == []
+
+
+def test_without_categories_the_site_is_one_program_and_courses_are_runs_as_the_institution_says(bare):
+    programs = "select program_id, program_name, program_type from staging.stg_moodle__programs"
+    assert bare.query(programs) == [("university", "All courses", "university")]
+    courses = "select course_id, course_name, course_type, program_id from staging.stg_moodle__courses"
+    # The name is that of the run that began last.
+    assert set(bare.query(courses)) == {
+        ("MATH", "Logic", "module", "university"),
+        (str(STAFF_ROOM), "Staff room", "module", "university"),
+    }
+    # Days are those of UTC, an hour behind: what begins at midnight in Madrid begins the day before.
+    offerings = "select course_id, term_id, version_id, starts_on from staging.stg_moodle__course_offerings"
+    assert set(bare.query(offerings)) == {
+        ("MATH", "spring", str(ALGEBRA), date(2025, 1, 31)),
+        ("MATH", "summer", str(LOGIC), date(2025, 2, 2)),
+        (str(STAFF_ROOM), "2025-01", str(STAFF_ROOM), date(2025, 1, 14)),
+    }
+
+
+def test_without_contexts_the_way_to_enrol_tells_the_role_and_without_a_log_nobody_is_seen_to_leave(bare):
+    enrollments = (
+        "select learner_id, course_id, term_id, registration_number, unregistered_on, outcome "
+        "from staging.stg_moodle__course_enrollments"
+    )
+    assert rows(bare, enrollments) == {
+        ("Ana", "MATH", "spring", 1, None, "pass"),
+        # Suspended at half past midnight in Madrid.
+        ("Bo", "MATH", "spring", 1, date(2025, 2, 19), "withdrawn"),
+        ("Cy", "MATH", "spring", 1, None, "fail"),
+        ("Eve", "MATH", "spring", 1, None, "fail"),
+        ("Eve", "MATH", "summer", 1, None, None),
+        # Nothing tells that they teach.
+        ("Tutor", "MATH", "spring", 1, None, "fail"),
+        ("Tutor", str(STAFF_ROOM), "2025-01", 1, None, None),
+    }
+
+
+def test_without_a_log_posts_alone_are_events_and_items_are_those_of_the_tables(bare):
+    events = "select learner_id, item_id, event_type, occurred_on from staging.stg_moodle__events"
+    assert rows(bare, events) == {
+        ("Ana", "forum-1", "forum_thread", date(2025, 2, 4)),
+        ("Tutor", "forum-1", "forum_reply", date(2025, 2, 5)),
+        ("Eve", "forum-1", "forum_reply", date(2025, 2, 6)),
+    }
+    items = "select item_id, is_logged from staging.stg_moodle__course_items"
+    assert set(bare.query(items)) == {
+        ("assign-1", False),
+        ("assign-2", False),
+        ("quiz-1", False),
+        ("lesson-1", False),
+        ("forum-1", True),
+    }

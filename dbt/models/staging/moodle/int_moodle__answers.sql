@@ -29,7 +29,8 @@ last_steps as (
         source,
         questionattemptid,
         state,
-        fraction
+        fraction,
+        timecreated
     from steps
     qualify row_number() over (
         partition by source, questionattemptid
@@ -45,7 +46,7 @@ select
     hand_ins.attempt_number,
     courses.course_id,
     {{ moodle_item("hand_ins.module", "hand_ins.instance") }} as item_id,
-    hand_ins.submitted_at as answered_at,
+    coalesce(hand_ins.submitted_at, last_steps.timecreated) as answered_at,
     greatest(coalesce(last_steps.fraction, 0), 0) * asked.maxmark as score,
     asked.maxmark as maximum_score
 from hand_ins
@@ -66,7 +67,9 @@ left join versions
     on
         asked.source = versions.source
         and asked.questionid = versions.questionid
-left join courses
+inner join courses
     on
         hand_ins.source = courses.source
         and hand_ins.moodle_course_id = courses.moodle_course_id
+-- An answer without a time cannot be told from a later one.
+where coalesce(hand_ins.submitted_at, last_steps.timecreated) is not null

@@ -155,8 +155,9 @@ final as (
         together.source,
         together.event_id,
         together.learner_id,
-        courses.course_id,
-        courses.term_id,
+        -- Core holds events of a course that is not known.
+        coalesce(courses.course_id, together.moodle_course_id, 'unknown') as course_id,
+        coalesce(courses.term_id, 'unknown') as term_id,
         {{ moodle_item("together.module", "together.instance") }} as item_id,
         together.event_type,
         together.occurred_at,
