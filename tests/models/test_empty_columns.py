@@ -16,6 +16,8 @@ from tests.models.made_campus import make_campus
 from tests.models.made_openedx import make_openedx
 from tests.models.made_source import day, make_source
 from tests.models.written_moodle import make_moodle
+from tests.platforms import written_canvas, written_coursera
+from tests.platforms.delivery import raw_rows
 
 pytestmark = pytest.mark.timeout(900)
 CONTRACTS = read_contracts(REPOSITORY / "dbt" / "models")
@@ -39,7 +41,11 @@ def models(tmp_path_factory) -> CompiledModels:
     oulad["studentVle"] = [
         {**row, "event_date": day(row["code_presentation"], row["date"])} for row in oulad["studentVle"]
     ]
+    folder = tmp_path_factory.mktemp("files")
+    written_coursera.write(folder / "coursera", written_coursera.with_more())
+    written_canvas.write_both(folder / "canvas")
     made = {"campus": make_campus(), "oulad": oulad, "openedx": make_openedx(), "moodle": make_moodle()}
+    made |= {name: raw_rows(name, folder / name, folder / "home") for name in ("coursera", "canvas")}
     return CompiledModels(tmp_path_factory.mktemp("warehouse"), made)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.base.engine import open_database
+from dagster_project.base.engine import open_database, open_engine
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.transform.dbt import build_staging
@@ -59,3 +59,20 @@ def write_csv(folder: Path, tables: Mapping[str, str], **dialect) -> None:
         rows = [["" if value == "-" else value for value in line.split()] for line in text.strip().splitlines()]
         with (folder / f"{name}.csv").open("w", newline="") as out:
             csv.writer(out, **dialect).writerows(rows)
+
+
+def raw_rows(contract: str, landing: Path, home: Path) -> dict[str, list[dict]]:
+    """Rows of raw by table, as the loader makes them of files."""
+    settings, tables = Settings(home=home), {}
+    for table in CONTRACTS[contract].tables:
+        load_table(CONTRACTS[contract], table.name, SOURCE, landing, settings)
+        folder = settings.raw_dir / contract / table.name / f"source={SOURCE}"
+        files = [str(path) for path in sorted(folder.rglob("*.parquet"))]
+        kinds = "hive_partitioning = true, union_by_name = true" + (
+            ", hive_types = {event_date: date}" if table.is_event else ""
+        )
+        with open_engine(settings) as connection:
+            query = f"select * exclude (source, _file, _record) from read_parquet({files}, {kinds})"
+            frame = connection.execute(query).df().astype(object) if files else None
+        tables[table.name] = [] if frame is None else frame.where(frame.notna(), None).to_dict("records")
+    return tables
