@@ -12,7 +12,7 @@
 {% endmacro %}
 
 
-{# Columns that count events by their types. #}
+{# Columns that count events by their types, beside those of counted_event_types. #}
 {% macro timed_counts() %}
     {% do return({
         "play_count": ["video_played"],
@@ -23,10 +23,13 @@
         "answer_shown_count": ["answer_shown"],
         "sequence_count": ["sequence_navigated"],
         "page_count": ["page_viewed", "page_view"],
-        "forum_view_count": ["forum_view"],
-        "forum_post_count": ["forum_thread", "forum_reply"],
-        "completed_item_count": ["item_completed"],
     }) %}
+{% endmacro %}
+
+
+{# All columns of a day that count events by their types, those of fct_daily_activity included. #}
+{% macro counts_of_day() %}
+    {% do return(timed_counts().keys() | list + counted_event_types().keys() | list) %}
 {% endmacro %}
 
 
@@ -44,56 +47,74 @@
 {% endmacro %}
 
 
-{# All measures of the table, besides distinct items. #}
+{# All measures of the table. #}
 {% macro timed_measures() %}
     {% set columns = ["event_count"] %}
     {% for kind in timed_kinds() %}{% do columns.append(kind ~ "_event_count") %}{% endfor %}
-    {% do return(columns + timed_counts().keys() | list + ["gap_count", "gap_microseconds"] + timed_gaps()) %}
+    {% do return(columns + counts_of_day() + ["gap_count", "gap_microseconds"] + timed_gaps()) %}
 {% endmacro %}
+
+
+{#
+    Times of a group's events with their kinds, in order: eight times the microseconds, plus the number of the kind in
+    timed_kinds from 1 on; 0: another kind. An aggregate over events and the items that they name.
+#}
+{% macro kinds_and_times(events, items) -%}
+    {%- set number -%}
+    case when {{ events }}.is_counted then {{ microseconds(events ~ ".occurred_at") }} * 8 + case
+        when left({{ events }}.event_type, 6) = 'forum_' or {{ items }}.activity_kind = 'discussion' then 3
+        when {{ items }}.activity_kind = 'video' then 1
+        when {{ items }}.activity_kind in ('quiz', 'practice', 'assignment') then 2
+        when {{ items }}.activity_kind in ('reading', 'navigation') then 4
+        when {{ events }}.event_type in ('page_viewed', 'page_view') then 4
+        else 0
+    end end
+    {%- endset -%}
+    {{ sorted_numbers(number) }}
+{%- endmacro %}
 
 
 {# Fingerprint of a day of int_events_summarized, from which int_timed_activity follows. #}
 {% macro timed_day_hash() -%}
-    sum({{ row_hash([
-        "course_enrollment_key", "event_count", "missing_item_id", "event_times",
-    ] + activity_click_columns() + counted_event_types().keys() | list) }})
+    sum({{ row_hash(["course_enrollment_key", "kinds_and_times"] + counts_of_day()) }})
 {%- endmacro %}
 
 
 {#
-    Days of raw that int_timed_activity computes anew, as literals: those that the run summarizes anew by the var
-    `rebuild`, and those on which int_events_summarized is otherwise than it was when the day was computed.
+    Days of raw on which int_timed_activity differs from what int_events_summarized holds. Found and replaced like the
+    dates of fct_daily_activity.
 #}
-{% macro timed_days_to_rebuild(date_column) %}
-    {%- if not (execute and is_incremental()) or flags.WHICH not in ["run", "build"] -%}
-        {%- do return("true") -%}
-    {%- endif -%}
-    {%- set changed = run_query(
-        "with built as (select distinct source, activity_on, day_hash from " ~ this ~ "), fresh as (select source,"
-        ~ " occurred_on as activity_on, " ~ timed_day_hash() ~ " as day_hash from " ~ ref("int_events_summarized")
-        ~ " where event_times is not null group by source, occurred_on), days as (select coalesce(built.source,"
-        ~ " fresh.source) as source, coalesce(built.activity_on, fresh.activity_on) as activity_on from built"
-        ~ " full outer join fresh on built.source = fresh.source and built.activity_on = fresh.activity_on"
-        ~ " where built.day_hash is distinct from fresh.day_hash union select source, activity_on from fresh where "
-        ~ rebuild_predicate("activity_on") ~ ") select source, cast(activity_on as " ~ dbt.type_string()
-        ~ ") from days order by 1, 2"
-    ) -%}
-    {%- set days = {} -%}
-    {%- for row in changed.rows -%}
-        {%- do days.setdefault(row[0], []).append(date_literal(row[1])) -%}
-    {%- endfor -%}
-    {%- set predicates = [] -%}
-    {%- for source, literals in days.items() -%}
-        {%- do predicates.append(
-            "(source = '" ~ source | replace("'", "''") ~ "' and " ~ date_column ~ " in (" ~ literals | join(", ") ~ "))"
-        ) -%}
-    {%- endfor -%}
-    {%- do return("(" ~ predicates | join(" or ") ~ ")" if predicates else "false") -%}
-{% endmacro %}
-
-
-{% macro delete_timed_days(relation) %}
+{% macro find_stale_timed_days(relation) %}
     {%- if is_incremental() -%}
-        delete from {{ relation }} where {{ timed_days_to_rebuild("activity_on") }}
+        create or replace temporary table stale_timed_days as
+        select
+            coalesce(built.source, fresh.source) as source,
+            coalesce(built.activity_on, fresh.occurred_on) as activity_on
+        from (select distinct source, activity_on, day_hash from {{ relation }}) as built
+        full outer join (
+            select source, occurred_on, {{ timed_day_hash() }} as day_hash
+            from {{ ref("int_events_summarized") }}
+            where kinds_and_times is not null
+            group by source, occurred_on
+        ) as fresh
+            on built.source = fresh.source and built.activity_on = fresh.occurred_on
+        where built.day_hash is distinct from fresh.day_hash
     {%- endif -%}
 {% endmacro %}
+
+
+{% macro delete_stale_timed_days(relation) %}
+    {%- if is_incremental() -%}
+        delete from {{ relation }} where (source, activity_on) in (select source, activity_on from stale_timed_days)
+    {%- endif -%}
+{% endmacro %}
+
+
+{# What the model inserts: the days found before, or all of them when the table is new. #}
+{% macro is_stale_timed_day(date_column) -%}
+    {%- if is_incremental() -%}
+    (source, {{ date_column }}) in (select stale_timed_days.source, stale_timed_days.activity_on from stale_timed_days)
+    {%- else -%}
+    true
+    {%- endif -%}
+{%- endmacro %}

@@ -10,7 +10,49 @@
 {%- endmacro %}
 
 {% macro spark__event_times(timestamp) -%}
-    nullif(array_sort(collect_list({{ microseconds(timestamp) }})), cast(array() as array<bigint>))
+    {{ sorted_numbers(microseconds(timestamp)) }}
+{%- endmacro %}
+
+
+{# The numbers of a group in order, as a list; null when there is none. An aggregate. #}
+{% macro sorted_numbers(number) %}
+    {{- return(adapter.dispatch("sorted_numbers")(number)) -}}
+{% endmacro %}
+
+{% macro default__sorted_numbers(number) -%}
+    list_sort(list({{ number }}) filter (where {{ number }} is not null))
+{%- endmacro %}
+
+{% macro spark__sorted_numbers(number) -%}
+    nullif(array_sort(collect_list({{ number }})), cast(array() as array<bigint>))
+{%- endmacro %}
+
+
+{# A time in microseconds as a timestamp. #}
+{% macro moment_of(microseconds) %}
+    {{- return(adapter.dispatch("moment_of")(microseconds)) -}}
+{% endmacro %}
+
+{% macro default__moment_of(microseconds) -%}
+    make_timestamp({{ microseconds }})
+{%- endmacro %}
+
+{% macro spark__moment_of(microseconds) -%}
+    cast(timestamp_micros({{ microseconds }}) as timestamp_ntz)
+{%- endmacro %}
+
+
+{# A number divided by another, as a whole number. #}
+{% macro whole_quotient(number, divisor) %}
+    {{- return(adapter.dispatch("whole_quotient")(number, divisor)) -}}
+{% endmacro %}
+
+{% macro default__whole_quotient(number, divisor) -%}
+    {{ number }} // {{ divisor }}
+{%- endmacro %}
+
+{% macro spark__whole_quotient(number, divisor) -%}
+    {{ number }} div {{ divisor }}
 {%- endmacro %}
 
 

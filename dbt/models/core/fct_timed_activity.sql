@@ -22,11 +22,10 @@ select
     {%- for column in timed_measures() if not column.endswith("microseconds") %}
     activity.{{ column }},
     {%- endfor %}
-    {%- for column in ["gap_microseconds", "longest_gap_microseconds"] + timed_gaps() %}
+    {%- for column in ["gap_microseconds"] + timed_gaps() %}
     cast(activity.{{ column }} / 1000000.0 as decimal(18, 6)) as {{ column | replace("microseconds", "seconds") }},
     {%- endfor %}
-    activity.video_count,
-    activity.problem_count
+    cast(activity.longest_gap_microseconds / 1000000.0 as decimal(18, 6)) as longest_gap_seconds
 from activity
 inner join enrollments
     on activity.course_enrollment_key = enrollments.course_enrollment_key

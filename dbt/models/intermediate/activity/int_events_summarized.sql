@@ -148,7 +148,19 @@ counted as (
         count(events.event_id) as identified_event_count,
         count(events.event_type) as typed_event_count,
         min(case when events.occurred_at is not null then events.time_zone end) as time_zone,
-        {{ event_times("case when events.is_counted then events.occurred_at end") }} as event_times
+        {%- for column, types in timed_counts().items() %}
+        count(*) filter (
+            where
+            events.is_counted
+            and events.event_type in (
+                {%- for type in types %}
+                '{{ type }}'{{ "," if not loop.last }}
+                {%- endfor %}
+            )
+        ) as {{ column }},
+        {%- endfor %}
+        {{ event_times("case when events.is_counted then events.occurred_at end") }} as event_times,
+        {{ kinds_and_times("events", "items") }} as kinds_and_times
     from events
     left join items
         on
@@ -189,5 +201,9 @@ select
     cast(case when typed_event_count > 0 then {{ column }} end as bigint) as {{ column }},
     {%- endfor %}
     event_times,
+    kinds_and_times,
+    {%- for column in timed_counts() %}
+    cast({{ column }} as bigint) as {{ column }},
+    {%- endfor %}
     missing_item_id
 from counted

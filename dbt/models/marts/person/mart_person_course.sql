@@ -17,7 +17,7 @@ days as (
         {%- for kind in timed_kinds() %}
         sum({{ kind }}_event_count) as {{ kind }}_event_count,
         {%- endfor %}
-        {%- for column in timed_counts() %}
+        {%- for column in counts_of_day() %}
         sum({{ column }}) as {{ column }},
         {%- endfor %}
         sum(event_count) as event_count,
@@ -34,7 +34,7 @@ days as (
 types as (
     select
         source,
-        {%- for column in timed_counts() %}
+        {%- for column in counts_of_day() %}
         max({{ column }}) > 0 as has_{{ column }},
         {%- endfor %}
         max(event_count) > 0 as has_event_count
@@ -94,7 +94,7 @@ select
     cast(case when types.has_event_count then coalesce(days.{{ kind }}_event_count, 0) end as bigint)
         as {{ kind }}_event_count,
     {%- endfor %}
-    {%- for column in timed_counts() %}
+    {%- for column in counts_of_day() %}
     cast(case when types.has_{{ column }} then coalesce(days.{{ column }}, 0) end as bigint) as {{ column }},
     {%- endfor %}
     case when watched_sources.source is not null then coalesce(watched.watched_video_count, 0) end

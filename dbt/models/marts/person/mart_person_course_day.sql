@@ -7,7 +7,7 @@ with activity as (
 -- Of a type that no event of the source has nothing is known: null, not 0.
 types as (
     select
-        {%- for column in timed_counts() %}
+        {%- for column in counts_of_day() %}
         max({{ column }}) > 0 as has_{{ column }},
         {%- endfor %}
         source
@@ -26,11 +26,9 @@ select
     {%- for kind in timed_kinds() %}
     activity.{{ kind }}_event_count,
     {%- endfor %}
-    {%- for column in timed_counts() %}
+    {%- for column in counts_of_day() %}
     case when types.has_{{ column }} then activity.{{ column }} end as {{ column }},
     {%- endfor %}
-    activity.video_count,
-    activity.problem_count,
     activity.gap_count,
     cast(activity.gap_seconds as double) as gap_seconds,
     cast(activity.gap_seconds / nullif(activity.gap_count, 0) as double) as mean_gap_seconds,
