@@ -25,6 +25,9 @@ Table, `config.meta`:
                     columns there and defaults to the same names
     files           glob patterns of the table's landing files; default: see `landing.default_patterns`
     optional        true: the table may be absent from a landing folder, and a file of it may be blank
+    freshness       {warn_after: {count, period}, error_after: {count, period}}, as dbt writes the freshness of a
+                    source; period is hour or day. How old the newest event (of an event table) or the newest delivery
+                    may be before a check warns, or stops the run. Left out: any age
     csv             overrides single keys of the contract's `csv` for this table
     encoding        of its text and JSON, by a name that Python knows; default utf-8. It must write ASCII as it is
     columns_by_position   true: fields come in the contract's order; what a header line says is passed over
@@ -43,9 +46,6 @@ Of JSON, paths are written `context.user_id`, `parent[0].id`, `extensions['https
     max_record_bytes   longer records are refused; default 2,000,000
     key             hash_of_record: the column `record_hash` (varchar, path "#hash") is the key. It holds a hash of the
                     record's bytes from `record_from` on, taken before anything is dropped
-    freshness       {warn_after: {count, period}, error_after: {count, period}}, as dbt writes the freshness of a
-                    source; period is hour or day. How old the newest event (of an event table) or the newest delivery
-                    may be before a check warns, or stops the run. Left out: any age
 
 Column: `data_type` (see `TYPES`) and, in `config.meta`:
 
