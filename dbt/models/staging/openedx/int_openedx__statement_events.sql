@@ -1,13 +1,12 @@
 -- Statements as learning events. Grain: one row per raw row of the statements; delivered again, it is there again.
--- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw.
+-- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw. What tells the kind
+-- has no regular expression: a filter by kind evaluates it anew in every branch.
 {{ config(materialized="view", contract={"enforced": false}) }}
 
 with statements as (
     select
         *,
-        coalesce(parent_id, '') as part_of,
-        regexp_replace(verb, '^.*/', '') as verb_name,
-        regexp_replace(coalesce(object_type, ''), '^.*/', '') as type_name
+        coalesce(parent_id, '') as part_of
     from {{ source("raw_openedx", "statements") }}
 ),
 
@@ -15,45 +14,45 @@ named as (
     select
         *,
         case
-            when verb_name = 'registered' then 'registered'
-            when verb_name = 'unregistered' then 'unregistered'
-            when verb_name = 'passed' then 'course_passed'
-            when verb_name = 'failed' then 'course_failed'
-            when verb_name = 'earned' and type_name = 'course' then 'course_graded'
-            when verb_name = 'earned' then 'subsection_graded'
-            when verb_name = 'attempted' and type_name = 'question' then 'problem_scored'
-            when verb_name = 'attempted' then 'problem_attempted'
+            when verb like '%/registered' then 'registered'
+            when verb like '%/unregistered' then 'unregistered'
+            when verb like '%/passed' then 'course_passed'
+            when verb like '%/failed' then 'course_failed'
+            when verb like '%/earned' and object_type like '%/course' then 'course_graded'
+            when verb like '%/earned' then 'subsection_graded'
+            when verb like '%/attempted' and object_type like '%/question' then 'problem_scored'
+            when verb like '%/attempted' then 'problem_attempted'
             -- A question of a problem of several: its parent is the problem, which has a statement of its own.
-            when verb_name = 'evaluated' and part_of <> '' and parent_type not like '%/course' then 'question_answered'
-            when verb_name = 'evaluated' then 'problem_checked'
-            when verb_name = 'asked' and type_name = 'solution' then 'answer_shown'
-            when verb_name = 'asked' then 'hint_shown'
-            when verb_name = 'navigated' and type_name = 'link' then 'link_clicked'
-            when verb_name = 'navigated' and type_name = 'module' then 'outline_selected'
-            when verb_name = 'navigated' then 'sequence_navigated'
-            when verb_name = 'progressed' then 'block_completed'
-            when verb_name = 'posted' and object_id like '%/threads/%' then 'forum_thread'
-            when verb_name = 'posted' then 'forum_reply'
-            when verb_name = 'viewed' and type_name = 'discussion' then 'forum_view'
-            when type_name = 'discussion' then 'forum_' || verb_name
-            when verb_name = 'initialized' and type_name = 'video' then 'video_loaded'
-            when verb_name = 'played' then 'video_played'
-            when verb_name = 'paused' then 'video_paused'
-            when verb_name = 'seeked' then 'video_seeked'
-            when verb_name = 'terminated' and type_name = 'video' then 'video_stopped'
-            when verb_name = 'completed' and type_name = 'video' then 'video_completed'
-            when verb_name = 'interacted' and video_speed is not null then 'video_speed_changed'
-            when verb_name = 'interacted' and type_name = 'video' then 'video_interacted'
-            when verb_name = 'downloaded' and type_name = 'video' then 'video_downloaded'
-            when verb_name = 'initialized' and type_name like '%assessment' then 'exam_started'
-            when verb_name = 'terminated' and type_name like '%assessment' then 'exam_submitted'
-            when verb_name = 'completed' then 'problem_completed'
-            else verb_name
+            when verb like '%/evaluated' and part_of <> '' and parent_type not like '%/course' then 'question_answered'
+            when verb like '%/evaluated' then 'problem_checked'
+            when verb like '%/asked' and object_type like '%/solution' then 'answer_shown'
+            when verb like '%/asked' then 'hint_shown'
+            when verb like '%/navigated' and object_type like '%/link' then 'link_clicked'
+            when verb like '%/navigated' and object_type like '%/module' then 'outline_selected'
+            when verb like '%/navigated' then 'sequence_navigated'
+            when verb like '%/progressed' then 'block_completed'
+            when verb like '%/posted' and object_id like '%/threads/%' then 'forum_thread'
+            when verb like '%/posted' then 'forum_reply'
+            when verb like '%/viewed' and object_type like '%/discussion' then 'forum_view'
+            when object_type like '%/discussion' then 'forum_' || split_part(verb, '/', -1)
+            when verb like '%/initialized' and object_type like '%/video' then 'video_loaded'
+            when verb like '%/played' then 'video_played'
+            when verb like '%/paused' then 'video_paused'
+            when verb like '%/seeked' then 'video_seeked'
+            when verb like '%/terminated' and object_type like '%/video' then 'video_stopped'
+            when verb like '%/completed' and object_type like '%/video' then 'video_completed'
+            when verb like '%/interacted' and video_speed is not null then 'video_speed_changed'
+            when verb like '%/interacted' and object_type like '%/video' then 'video_interacted'
+            when verb like '%/downloaded' and object_type like '%/video' then 'video_downloaded'
+            when verb like '%/initialized' and object_type like '%assessment' then 'exam_started'
+            when verb like '%/terminated' and object_type like '%assessment' then 'exam_submitted'
+            when verb like '%/completed' then 'problem_completed'
+            else split_part(verb, '/', -1)
         end as kind,
         case
             when parent_type like '%/course' then {{ openedx_course_key("parent_id") }}
             when part_of <> '' and grouping_id is not null then {{ openedx_course_key("grouping_id") }}
-            when type_name = 'course' then {{ openedx_course_key("object_id") }}
+            when object_type like '%/course' then {{ openedx_course_key("object_id") }}
         end as course_key
     from statements
 ),
@@ -73,11 +72,11 @@ final as (
         kind,
         case
             when left(kind, 6) = 'forum_' then regexp_replace(object_id, '^.*/', '')
-            when type_name = 'course' then course_key
+            when object_type like '%/course' then course_key
             else coalesce({{ openedx_block("object_id") }}, object_id)
         end as object_id,
         case
-            when type_name in ('course', 'discussion') then null
+            when object_type like '%/course' or object_type like '%/discussion' then null
             when kind = 'question_answered' then {{ openedx_block("parent_id") }}
             when kind in ('link_clicked', 'outline_selected') then {{ openedx_block("object_id") }}
             else coalesce({{ openedx_block("object_id") }}, object_id)
