@@ -1,6 +1,6 @@
 -- Statements as learning events. Grain: one row per raw row of the statements; delivered again, it is there again.
--- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw. What tells the kind
--- has no regular expression: a filter by kind evaluates it anew in every branch.
+-- No window function and no join: filters on `source` and `occurred_on` reach the partitions of raw. What tells the
+-- kind has no regular expression: a filter by kind evaluates it anew in every branch.
 {{ config(materialized="view", contract={"enforced": false}) }}
 
 with statements as (
