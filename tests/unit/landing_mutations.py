@@ -50,11 +50,12 @@ def good_file(contract: Contract, table: Table, kind: str) -> bytes:
 
 
 def file_name(table: Table, ending: str) -> str:
-    """A name by which a file is the table's; where its contract says how they are called, the first way."""
+    """A name by which a file is the table's; where its contract tells names, the first one of its kind."""
     if not table.files:
         return f"{table.name}{'.jsonl' if table.form.json and ending.startswith('.csv') else ending}"
-    name = table.files[0].replace("**/", "").replace("*", "1").replace("?", "1")
-    return name if ending == ".csv" else name + ending.removeprefix(".csv")
+    of_kind = [pattern for pattern in table.files if ending == ".parquet" and pattern.endswith(ending)]
+    name = (of_kind or table.files)[0].replace("**/", "").replace("*", "1").replace("?", "1")
+    return name if of_kind or ending == ".csv" else name + ending.removeprefix(".csv")
 
 
 def deliveries(contract: Contract, table: Table) -> st.SearchStrategy[Delivery]:
