@@ -99,10 +99,13 @@ select
     {%- endfor %}
     case when watched_sources.source is not null then coalesce(watched.watched_video_count, 0) end
         as watched_video_count,
-    case when watched_sources.source is not null then coalesce(watched.distinct_watched_seconds, 0) / 60.0 end
-        as distinct_watched_minutes,
-    case when watched_sources.source is not null then coalesce(watched.watched_seconds, 0) / 60.0 end
-        as watched_minutes,
+    cast(
+        case when watched_sources.source is not null then coalesce(watched.distinct_watched_seconds, 0) / 60.0 end
+        as double
+    ) as distinct_watched_minutes,
+    cast(
+        case when watched_sources.source is not null then coalesce(watched.watched_seconds, 0) / 60.0 end as double
+    ) as watched_minutes,
     cast(case when types.has_event_count then coalesce(days.gap_count, 0) end as bigint) as gap_count,
     cast(case when types.has_event_count then coalesce(days.gap_seconds, 0) end as double) as gap_seconds,
     cast(days.gap_seconds / nullif(days.gap_count, 0) as double) as mean_gap_seconds,
