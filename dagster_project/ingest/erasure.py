@@ -358,8 +358,10 @@ def _holds(
 
 def _is_id(path: Path, table: Table, ids: Sequence[str], connection: duckdb.DuckDBPyConnection) -> str:
     described = connection.execute(f"describe from read_parquet({literal(path)})").fetchall()
-    there = [column.name for column in table.person_columns if column.name in {name for name, *_ in described}]
-    conditions = [f"coalesce(cast({identifier(column)} as varchar) in ({texts_sql(ids)}), false)" for column in there]
+    names = [name for name, *_ in described]
+    called = called_in(table, names)
+    there = [called[column.name] for column in table.person_columns if called[column.name] in names]
+    conditions = [f"coalesce(cast({identifier(name)} as varchar) in ({texts_sql(ids)}), false)" for name in there]
     return " or ".join(conditions) or "false"
 
 

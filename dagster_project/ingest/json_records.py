@@ -19,6 +19,7 @@ from dagster_project.ingest.records import (
     BrokenFile,
     Run,
     Scan,
+    check_encoding,
     check_is_text,
     is_utf8,
 )
@@ -53,11 +54,7 @@ class JsonLines:
                 undecodable += run.problem is NOT_UTF8
             if not run.data.isascii():
                 not_ascii += run.count
-        if undecodable > 1 and undecodable > found.records / 10 and undecodable > not_ascii / 2:
-            raise BrokenFile(
-                f"{undecodable:,} of {found.records:,} records are not UTF-8, so the file is written in another "
-                "encoding (Latin-1?); expected UTF-8: deliver it so, or name the table's `encoding` in the contract"
-            )
+        check_encoding(found.records, undecodable, not_ascii)
         return found
 
     def clean(self, path: Path, copy: Path) -> None:

@@ -111,12 +111,7 @@ class Splitter:
                     endings.update((True, False))
         if self.header.line_end and endings - {self.header.line_end == b"\r\n"}:
             found.uneven = True
-        if undecodable > 1 and undecodable > found.records / 10 and undecodable > not_ascii / 2:
-            raise BrokenFile(
-                f"{undecodable:,} of {found.records:,} records are not UTF-8, so the file is written in another "
-                "encoding (Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again, or "
-                "name the table's `encoding` in the contract"
-            )
+        check_encoding(found.records, undecodable, not_ascii)
         return found
 
     def clean(self, path: Path, copy: Path) -> None:
@@ -357,6 +352,20 @@ def header_of(head: bytes, dialect: Dialect, *, is_whole: bool) -> Header | None
         doubled = (dialect.escape or dialect.quote) + dialect.quote
         names = [name.replace(doubled, dialect.quote) for name in names]
     return Header(tuple(name.strip() for name in names), len(names), record.end, line_end)
+
+
+def check_encoding(records: int, undecodable: int, not_ascii: int) -> None:
+    """Raises `BrokenFile` where so many records are not UTF-8 that the whole file must be in another encoding.
+
+    Args:
+        records, undecodable, not_ascii: records of the file, those that are not UTF-8, those that are not ASCII.
+    """
+    if undecodable > 1 and undecodable > records / 10 and undecodable > not_ascii / 2:
+        raise BrokenFile(
+            f"{undecodable:,} of {records:,} records are not UTF-8, so the file is written in another encoding "
+            "(Latin-1?); expected UTF-8: convert it (iconv -f LATIN1 -t UTF-8) and deliver it again, or name the "
+            "table's `encoding` in the contract"
+        )
 
 
 def check_is_text(head: bytes) -> None:

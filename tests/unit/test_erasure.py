@@ -265,6 +265,23 @@ def test_landing_files_are_cleaned_when_the_setting_says_so(bench):
     ]  # fmt: skip
 
 
+def test_landing_files_in_which_the_learners_column_has_another_name_are_cleaned_too(tmp_path):
+    """A platform that puts its customer into the name: uni_user_id for person, in text and in Parquet."""
+    column = "{name: person, data_type: varchar, config: {meta: {required: true, pii: pseudonym"
+    bench = Bench(tmp_path, PERSONAL.replace(column, f'{column}, names: ["*_user_id"]'))
+    bench.deliver("visits.csv", b"uni_user_id,minutes\np-ann,1\np-bob,2\n")
+    duckdb.sql(
+        "copy (select 'p-ann' as uni_user_id, 9 as minutes union all select 'p-bob', 8) "
+        f"to '{bench.landing}/visits-3.parquet'"
+    )
+    assert bench.load("visits").accepted == 4
+    settings = bench.settings.model_copy(update={"erase_from_landing": True})
+    noted = note_landing_files(bench.contract, "here", bench.landing, "p-ann", ask(bench), settings)
+    assert noted.rewritten == noted.landing == ("visits-3.parquet", "visits.csv")
+    assert (bench.landing / "visits.csv").read_bytes() == b"uni_user_id,minutes\np-bob,2\n"
+    assert duckdb.sql(f"from '{bench.landing}/visits-3.parquet'").fetchall() == [("p-bob", 8)]
+
+
 def test_a_landing_file_that_gives_the_learners_pseudonym_is_theirs_too(bench):
     ann, bob = (f"pseudonym:{row[0]}" for row in bench.rows("people")[:2])
     bench.deliver("visits-calls.csv", f"person,minutes\n{ann},7\n{bob},8\n".encode())
