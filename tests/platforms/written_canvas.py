@@ -38,6 +38,7 @@ FIRST = {
         student(3, 3),
         record(4, user_id=4, course_id=7, type="TeacherEnrollment", workflow_state="active", created_at=None),
         student(5, 5, "invited"),
+        student(9, 2, course_id=99),  # of a course that was not delivered
     ],
     "assignments": [
         record(10, **TEST | {"title": "Test", "submission_types": "online_quiz", "due_at": "2024-09-12T04:59:59Z"}),
@@ -67,6 +68,7 @@ FIRST = {
             902, timestamp="2024-09-03T10:06:00Z", user_id=2, course_id=7,
             web_application_controller="discussion_topics",
         ),
+        record(904, timestamp="2024-09-03T10:08:00Z", user_id=2, course_id=99, web_application_controller="courses"),
         record(903, timestamp="2024-09-03T10:07:00Z", user_id=2, course_id=None, web_application_controller="profile"),
     ],
 }  # fmt: skip

@@ -31,12 +31,13 @@ students as (
     ) = 1
 ),
 
+-- What names a course that is not there is held back in core, and counted, until the course arrives.
 final as (
     select
         students.source,
         students.user_id as learner_id,
         students.course_id,
-        offerings.term_id,
+        coalesce(offerings.term_id, 'unknown') as term_id,
         1 as registration_number,
         students.created_at as registered_at,
         case
@@ -58,7 +59,7 @@ final as (
         end as outcome,
         scores.final_score / 100 as final_grade_share
     from students
-    inner join offerings
+    left join offerings
         on
             students.source = offerings.source
             and students.course_id = offerings.course_id

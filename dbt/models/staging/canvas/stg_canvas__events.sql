@@ -8,13 +8,14 @@ offerings as (
     select * from {{ ref("stg_canvas__course_offerings") }}
 ),
 
+-- What names a course that is not there is held back in core, and counted, until the course arrives.
 final as (
     select
         requests.source,
         requests.id as event_id,
         requests.user_id as learner_id,
         requests.course_id,
-        offerings.term_id,
+        coalesce(offerings.term_id, 'unknown') as term_id,
         case
             when requests.web_application_controller in ('discussion_topics', 'discussion_entries') then 'forum_view'
             else requests.web_application_controller
@@ -23,11 +24,13 @@ final as (
         requests.event_date as occurred_on,
         1 as click_count
     from requests
-    inner join offerings
+    left join offerings
         on
             requests.source = offerings.source
             and requests.course_id = offerings.course_id
-    where requests.user_id is not null
+    where
+        requests.user_id is not null
+        and requests.course_id is not null
 )
 
 {{ canonical_select("final", "events", absent=["item_id", "received_at"]) }}

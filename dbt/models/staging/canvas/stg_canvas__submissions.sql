@@ -17,12 +17,13 @@ offerings as (
     select * from {{ ref("stg_canvas__course_offerings") }}
 ),
 
+-- What names a course that is not there is held back in core, and counted, until the course arrives.
 final as (
     select
         submissions.source,
         submissions.user_id as learner_id,
         assignments.context_id as course_id,
-        offerings.term_id,
+        coalesce(offerings.term_id, 'unknown') as term_id,
         submissions.assignment_id as item_id,
         coalesce(submissions.attempt, 1) as attempt_number,
         submissions.submitted_at,
@@ -32,11 +33,11 @@ final as (
         case when submissions.grader_id < 0 then 'automatic' else 'staff' end as graded_by,
         false as is_carried_over
     from submissions
-    inner join assignments
+    left join assignments
         on
             submissions.source = assignments.source
             and submissions.assignment_id = assignments.id
-    inner join offerings
+    left join offerings
         on
             assignments.source = offerings.source
             and assignments.context_id = offerings.course_id
