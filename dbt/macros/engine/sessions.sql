@@ -1,16 +1,16 @@
 {# Times of events, where DuckDB and Spark differ. #}
 
-{# Times of a group's events in order, as a list of microseconds; null when no event has a time. An aggregate. #}
-{% macro event_times(timestamp) %}
-    {{- return(adapter.dispatch("event_times")(timestamp)) -}}
+{# Times of events in order, as a list of microseconds, from what `kinds_and_times` made; null when none has a time. #}
+{% macro event_times(kinds_and_times) %}
+    {{- return(adapter.dispatch("event_times")(kinds_and_times)) -}}
 {% endmacro %}
 
-{% macro default__event_times(timestamp) -%}
-    list_sort(list({{ microseconds(timestamp) }}) filter (where {{ timestamp }} is not null))
+{% macro default__event_times(kinds_and_times) -%}
+    list_transform({{ kinds_and_times }}, lambda code: {{ whole_quotient("code", 8) }})
 {%- endmacro %}
 
-{% macro spark__event_times(timestamp) -%}
-    {{ sorted_numbers(microseconds(timestamp)) }}
+{% macro spark__event_times(kinds_and_times) -%}
+    transform({{ kinds_and_times }}, code -> {{ whole_quotient("code", 8) }})
 {%- endmacro %}
 
 

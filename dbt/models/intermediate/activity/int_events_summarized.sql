@@ -159,7 +159,6 @@ counted as (
             )
         ) as {{ column }},
         {%- endfor %}
-        {{ event_times("case when events.is_counted then events.occurred_at end") }} as event_times,
         {{ kinds_and_times("events", "items") }} as kinds_and_times
     from events
     left join items
@@ -200,7 +199,7 @@ select
     {%- for column in counted_event_types() %}
     cast(case when typed_event_count > 0 then {{ column }} end as bigint) as {{ column }},
     {%- endfor %}
-    event_times,
+    {{ event_times("kinds_and_times") }} as event_times,
     kinds_and_times,
     {%- for column in timed_counts() %}
     cast({{ column }} as bigint) as {{ column }},
