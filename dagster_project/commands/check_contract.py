@@ -99,7 +99,9 @@ def _told(contract: "Contract", settings: Settings, failed: list[str], warned: l
             lines += ["", *check.written(entity)]
         lines += ["", "What is not mapped:"]
         lines.append(f"  entities that the contract does not carry: {', '.join(absent) or 'none'}")
-        sql = "\n".join(path.read_text() for path in sorted(contract.path.parent.glob("*.sql")))
+        own_macros = REPOSITORY / "dbt" / "macros" / f"{contract.name}.sql"
+        read = [*sorted(contract.path.parent.glob("*.sql")), *([own_macros] if own_macros.exists() else [])]
+        sql = "\n".join(path.read_text() for path in read)
         columns = {table.name: [column.name for column in table.raw_columns] for table in contract.tables}
         lines += [f"  {text}" for text in check.unread(columns, sql)]
         lines += [f"  {text}" for text in check.strangers(connection, contract.name, entities)]

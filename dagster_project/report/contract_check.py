@@ -1,5 +1,6 @@
 """What a contract makes of a source's files: each canonical entity as staging fills it, and what it will answer."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -183,22 +184,12 @@ def written(entity: Filled) -> list[str]:
 
 def unread(contract_columns: Mapping[str, Sequence[str]], staging_sql: str) -> Iterator[str]:
     """Tables and columns of a contract that no staging model names, a sentence for each table."""
-    words = set(_words(staging_sql))
+    words = set(re.findall(r"\w+", staging_sql.lower()))
     for table, columns in contract_columns.items():
         if table.lower() not in words:
             yield f"table {table}: no staging model reads it"
         elif left := [name for name in columns if name.lower() not in words]:
             yield f"table {table}: no staging model reads {', '.join(left)}"
-
-
-def _words(text: str) -> Iterator[str]:
-    word = ""
-    for character in text.lower() + " ":
-        if character.isalnum() or character == "_":
-            word += character
-        elif word:
-            yield word
-            word = ""
 
 
 def _percent(part: int, whole: int) -> str:
