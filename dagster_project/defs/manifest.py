@@ -43,6 +43,11 @@ NODES = {
 }
 
 
+def contract_of(node: Mapping[str, Any]) -> str | None:
+    """The contract whose staging a model is part of; None: it is of no single one."""
+    return node["fqn"][2] if node["fqn"][1] == "staging" else None
+
+
 def tables_of_keys() -> dict[str, str]:
     """The table of each entity (core.dim_…, core.fct_…, marts.mart_…) by its key, which dbt tests as unique there."""
     found = {}

@@ -21,10 +21,10 @@ from dagster_project.analyses.quality import suite, validation
 from dagster_project.base.files import content_hash
 from dagster_project.base.keyed_hash import keyed_hash
 from dagster_project.contracts.in_use import CONTRACTS
-from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
+from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR, contract_of
 from dagster_project.ingest.changes import table_state
 from dagster_project.ingest.source_state import source_states
-from dagster_project.ingest.sources import registered_sources
+from dagster_project.ingest.sources import contracts_with_sources, registered_sources
 from dagster_project.report.pages import find_pages, page_name
 from dagster_project.settings import PREFIX, REPOSITORY, Settings
 from dagster_project.store.plan import Node
@@ -74,7 +74,7 @@ def graph_of(context: dg.AssetExecutionContext) -> Any:
 
 
 def nodes_of(graph: Any, settings: Settings) -> dict[str, Node]:
-    """Everything that a run can make, but for its own history.
+    """Everything that a run can make, but for its own history and for staging of contracts that no source follows.
 
     Args:
         graph: Dagster's graph of all assets (`Definitions.resolve_asset_graph`).
@@ -91,13 +91,16 @@ class _Nodes:
     def __init__(self, graph: Any, settings: Settings) -> None:
         self.graph, self.settings = graph, settings
         self.checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
+        self.contracts = contracts_with_sources(settings, CONTRACTS)
         self.pages = {dg.AssetKey(["pages", page_name(page)]): page.__name__ for page in find_pages()}
 
     def all(self) -> dict[str, Node]:
         for check in self.graph.asset_check_keys:
             self.checks.setdefault(check.asset_key, []).append(check)
         keys = sorted(self.graph.materializable_asset_keys)
-        return {name_of(key): self._node(key) for key in keys if not self._is_of_every_run(key)}
+        return {
+            name_of(key): self._node(key) for key in keys if not self._is_of_every_run(key) and not self._is_unused(key)
+        }
 
     def of_step(self, keys: Iterable[dg.AssetKey]) -> dict[str, Node]:
         made = {key for key in keys if not self._is_of_every_run(key)}
@@ -110,6 +113,11 @@ class _Nodes:
         return key.path[0] == "ops" or any(
             parent.path[0] == "ops" for parent in self.graph.get(key).parent_keys - {key} if name_of(key) != PUBLICATION
         )
+
+    def _is_unused(self, key: dg.AssetKey) -> bool:
+        node = NODES.get(name_of(key))
+        contract = contract_of(node) if node else None
+        return contract is not None and contract not in self.contracts
 
     def _node(self, key: dg.AssetKey) -> Node:
         definition = self.graph.get(key).assets_def
@@ -152,7 +160,8 @@ class _Nodes:
     def _variables(self) -> dict:
         from dagster_project.contracts.reading import read_yaml
 
-        return read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"]
+        # What core unites follows from the sources: with the first one of a contract it is made anew.
+        return read_yaml(REPOSITORY / "dbt" / "dbt_project.yml")["vars"] | {"contracts": self.contracts}
 
     def _settings_of(self, texts: Sequence[str], modules: Iterable[str]) -> dict:
         text = "".join([*texts, *_sources(*sorted(modules)).values()])

@@ -42,6 +42,16 @@ def registered_sources(settings: Settings, contract: str | None = None) -> list[
     return [source for source in sources if contract in (None, source.contract)]
 
 
+def contracts_with_sources(settings: Settings, contracts: Iterable[str]) -> list[str]:
+    """Those contracts, in their order, that a source of this warehouse follows; before there is one, all of them.
+
+    Staging of the others would be empty views: they are not built, and core unites what is there.
+    """
+    contracts = list(contracts)
+    followed = {source.contract for source in registered_sources(settings)}
+    return [name for name in contracts if name in followed] or contracts
+
+
 def find_source(settings: Settings, name: str) -> Source:
     """The registered source of that name.
 

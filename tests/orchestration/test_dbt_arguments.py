@@ -21,18 +21,20 @@ def test_without_a_range_all_changed_dates_are_named_in_order():
 
 def test_every_source_of_the_run_has_its_own_window():
     rebuild = {"uni_a": rebuild_window(None, None, []), "uni_b": rebuild_window(None, None, [date(2014, 2, 1)])}
-    arguments = build_arguments(rebuild)
+    arguments = build_arguments(["campus"], rebuild)
     assert json.loads(arguments[arguments.index("--vars") + 1])["rebuild"] == rebuild
 
 
 def test_without_windows_dbt_is_told_to_build_everything():
-    assert list(json.loads(build_arguments(None)[-1])) == ["today"]
-    assert "--full-refresh" in build_arguments(None)
-    assert "--full-refresh" not in build_arguments({})
+    arguments = build_arguments(["campus"], None)
+    assert "rebuild" not in json.loads(arguments[-1])
+    assert json.loads(arguments[-1])["contracts"] == ["campus"]
+    assert "--full-refresh" in arguments
+    assert "--full-refresh" not in build_arguments(["campus"], {})
 
 
 def test_unit_tests_stay_out_of_production_runs():
-    arguments = build_arguments({})
+    arguments = build_arguments(["campus"], {})
     assert arguments[arguments.index("--exclude-resource-type") + 1] == "unit_test"
 
 

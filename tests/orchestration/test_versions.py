@@ -112,8 +112,26 @@ def test_an_empty_warehouse_is_made_whole_and_only_what_the_job_has(graph, setti
     assert {name for name in plan.kept if not name.startswith(others)} == set()
     keys = defs.resolve_job_def("run_oulad").asset_layer.selected_asset_keys
     chosen = selection_of(plan, graph, keys)
-    assert chosen.assets == frozenset(keys)
-    assert chosen.checks == {check for check in graph.asset_check_keys if check.asset_key in keys}
+    # Of other contracts, which no source follows, nothing is built: neither views nor their tests.
+    unused = {key for key in keys if key.path[0] == "staging" and "_oulad__" not in key.path[1]}
+    assert any("stg_campus__" in key.path[1] for key in unused)
+    assert chosen.assets == frozenset(keys) - unused
+    assert chosen.checks == {check for check in graph.asset_check_keys if check.asset_key in chosen.assets}
+
+
+def test_the_first_source_of_a_contract_has_what_unites_the_contracts_made_anew(graph, settings, tmp_path):
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    register_source(settings, Source("uni_a", "oulad", landing), ["oulad"])
+    before = nodes_of(graph, settings)
+    register_source(settings, Source("uni_b", "oulad", landing), ["oulad"])
+    assert {name for name, node in nodes_of(graph, settings).items() if node.code != before[name].code} == set()
+    register_source(settings, Source("uni_c", "campus", landing), ["campus"])
+    after = nodes_of(graph, settings)
+    assert {name for name in after if name not in before} == {x for x in after if "_campus__" in x}
+    changed = {name for name in before if before[name].code != after[name].code}
+    assert {"core.dim_learner", "intermediate.int_events_summarized"} <= changed
+    assert not {name for name in changed if name.startswith(("staging.", "marts.", "analytics."))}
 
 
 def test_effects_wait_for_their_week_unless_a_cohort_ends_or_a_source_is_new(graph, settings, tmp_path):

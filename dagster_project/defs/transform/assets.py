@@ -21,6 +21,7 @@ from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_p
 from dagster_project.defs.transform import dbt
 from dagster_project.defs.transform.lineage import column_lineages, compiled_sql
 from dagster_project.ingest.loader import ensure_empty_files
+from dagster_project.ingest.sources import contracts_with_sources
 from dagster_project.privacy.erasure.stages import unbuild
 from dagster_project.store import findings, versions
 from dagster_project.store.plan import Built
@@ -77,7 +78,8 @@ def _dbt_build(
             told = versions.as_variable(built, warehouse.run_id, clock.now_as_stored())
             outputs, failure = [], None
             try:
-                for event in dbt.build(build_arguments(rebuild, told), _nodes(later), context, target):
+                arguments = build_arguments(contracts_with_sources(settings, CONTRACTS), rebuild, told)
+                for event in dbt.build(arguments, _nodes(later), context, target):
                     if isinstance(event, dg.Output):
                         outputs.append(event)
                     else:
@@ -151,17 +153,21 @@ def _described(
         yield dg.Output(output.value, output_name=output.output_name, metadata=metadata, data_version=version)
 
 
-def build_arguments(rebuild: Mapping[str, dict] | None, data_versions: Mapping | None = None) -> list[str]:
+def build_arguments(
+    contracts: Sequence[str], rebuild: Mapping[str, dict] | None, data_versions: Mapping | None = None
+) -> list[str]:
     """Arguments of `dbt build` but for the selection.
 
     Args:
+        contracts: those whose staging core unites.
         rebuild: for each source in the run, its `rebuild_window`. Sources that are not named keep their activity;
             None: every table is made anew, columns included.
         data_versions: what the models are made from, as `store.versions.as_variable` has it.
 
     Unit tests are left to `make test`: they prove logic, not data, and cost time on every run.
     """
-    variables = {"today": clock.today().isoformat()} | ({} if rebuild is None else {"rebuild": rebuild})
+    variables: dict[str, Any] = {"today": clock.today().isoformat(), "contracts": list(contracts)}
+    variables |= {} if rebuild is None else {"rebuild": rebuild}
     variables |= {"data_versions": data_versions} if data_versions else {}
     arguments = ["--exclude-resource-type", "unit_test"]
     arguments += ["--full-refresh"] if rebuild is None else []
