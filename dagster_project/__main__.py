@@ -1,6 +1,7 @@
 """The command line behind the Makefile: the arguments of every verb. What a verb does is `commands/<verb>.py`."""
 
 import argparse
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
     """
     arguments = _parser().parse_args()
     take_signals()
+    gc.set_threshold(200_000, 20, 20)  # of so many objects few are garbage, and looking for it costs more than they do
     # From here on a signal ends the process in words: what takes a while to import comes after that.
     from pydantic import ValidationError
     from pydantic_settings import SettingsError

@@ -78,6 +78,8 @@ def prepare_environment(settings: Settings) -> None:
         os.environ[clock.VARIABLE] = settings.clock.isoformat()
     # Dagster's own commands import the event log that dagster.yaml names.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    # What Dagster logs of all months of a table, or of all that a run is going to do, is written at once.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")

@@ -140,12 +140,19 @@ def _described(
     for output in outputs:
         name = names[output.output_name]
         metadata: dict[str, Any] = dict(output.metadata)
+        of_columns: dict[str, Any] = {}
         if name in columns:
-            metadata["dagster/column_schema"] = dg.TableSchema(
+            of_columns["dagster/column_schema"] = dg.TableSchema(
                 columns=[dg.TableColumn(column, *described) for column, described in columns[name].items()]
             )
         if name in lineages:
-            metadata["dagster/column_lineage"] = lineages[name]
+            of_columns["dagster/column_lineage"] = lineages[name]
+        if keys[output.output_name] == DAILY_EVENTS_KEY and context.has_partition_key_range:
+            # Said of the month that the UI shows: of 160 months it would be ten megabytes of events.
+            last = context.partition_key_range.end
+            context.add_asset_metadata(of_columns, DAILY_EVENTS_KEY, last)
+        else:
+            metadata |= of_columns
         if name in counts:
             metadata["dagster/row_count"] = counts[name]
         metadata = {key: value for key, value in metadata.items() if value is not None}

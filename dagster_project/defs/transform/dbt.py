@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ PARTS = ("models", "macros", "seeds", "tests", "dbt_project.yml", "profiles.yml"
 """What a manifest is made of."""
 FAILED = ("error", "fail", "runtime error")
 SHOWN_FAILURES = 20
+SHOWN_LEVELS = ("info", "warn", "error")
 KEPT = "parsed-{}.msgpack"
 CHOSEN = "chosen"
 SELECTED = ["--select", f"tag:{CHOSEN}", "--indirect-selection", "empty"]
@@ -97,6 +99,8 @@ def build(
     def listen(message: Any) -> None:
         if "node_info" in message.data.DESCRIPTOR.fields_by_name:
             told.put(MessageToDict(message, preserving_proto_field_name=True))
+        if message.info.level in SHOWN_LEVELS and message.info.msg:
+            print(f"{datetime.now(UTC):%H:%M:%S}  {message.info.msg}", flush=True)
 
     def invoke() -> None:
         try:
@@ -140,7 +144,7 @@ def build_staging(contract: str, target: Path) -> tuple[list[str], list[str]]:
     from dbt.cli.main import dbtRunner
 
     chosen = ["--select", f"path:models/staging/{contract}", "--exclude-resource-type", "unit_test"]
-    arguments = [*_global_arguments(), "--log-level", "none", "build", *_folders(target), *chosen]
+    arguments = [*_global_arguments(), "build", *_folders(target), *chosen]
     try:
         result = dbtRunner(manifest=parsed_manifest()).invoke([*arguments, "--indirect-selection", "cautious"])
     finally:
@@ -217,7 +221,8 @@ def _parse(path: Path) -> None:
 
 
 def _global_arguments() -> list[str]:
-    return ["--no-use-colors", "--log-level-file", "none", "--no-write-json"]
+    # Without loggers of its own, which look for secrets in every one of 18 messages a node: callbacks hear all of them.
+    return ["--no-use-colors", "--log-level", "none", "--log-level-file", "none", "--no-write-json"]
 
 
 def _folders(target: Path) -> list[str]:
