@@ -71,7 +71,7 @@ class JsonSql:
             cut = f"case {start} when 0 then null when 1 then line else substr(line, {start}) end"
         query = f"select _record, {cut} as _cut from ({lines})"
         query = f"select *, is_strict_json(_cut) and is_object(_cut) as _is_json from ({query})"
-        hashed = ", left(sha256(_cut), 32) as _hash" if any(column.is_hash for column in self.table.columns) else ""
+        hashed = ", md5(_cut) as _hash" if any(column.is_hash for column in self.table.columns) else ""
         query = f"select *{hashed}, case when _is_json then _cut end as _whole from ({query})"
         document = "_whole"
         if self.form.unwrap:

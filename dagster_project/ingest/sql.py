@@ -62,7 +62,10 @@ def delivered_text(text: str, column: Column, dialect: Dialect) -> str:
 
 def without(text: str, null_values: Iterable[str]) -> str:
     """SQL of a text that is null where it is one of these."""
-    return f"case when {text} not in ({', '.join(map(literal, null_values))}) then {text} end"
+    null_values = list(map(literal, null_values))
+    if len(null_values) == 1:
+        return f"nullif({text}, {null_values[0]})"
+    return f"case when {text} not in ({', '.join(null_values)}) then {text} end"
 
 
 def parquet_relation(path: Path, table: Table, columns: tuple[str | None, ...]) -> str:
