@@ -60,7 +60,12 @@ Column: `data_type` (see `TYPES`) and, in `config.meta`:
                 see `key`
     null_values texts that stand for a missing value in this column, beside those of `csv`
     unix_time   seconds or milliseconds: a text of a timestamp column that is a number is a unix time
-    pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar)
+    pii         direct: the value goes to the identity store only; pseudonym: it is replaced by a keyed hash (varchar);
+                dropped: it is written nowhere (varchar), as of a column that nothing needs and that has its place in a
+                file without header
+    part        regular expression (RE2): only what its first group matches is kept of a text, such as the path of an
+                address; a value in which it matches nothing is empty. Not of JSON
+    json        true: a text that is not JSON is refused
     person      true: the column says whose row it is, by an id that is kept as it is because the publisher of the data
                 has made them pseudonyms already. Erasure finds a learner's rows by these columns and by pseudonyms
 
@@ -89,6 +94,9 @@ PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 UNIX_TIMES = ("seconds", "milliseconds")
 HASH_OF_RECORD, RECORD_HASH, HASH_PATH = "hash_of_record", "record_hash", "#hash"
 """What a contract writes of a key that is made from the record: the key, its column, and the column's path."""
+COLUMN_KEYS = frozenset(
+    {"required", "pii", "person", "optional", "path", "null_values", "unix_time", "names", "part", "json"}
+)
 RESERVED_COLUMNS = frozenset({"source", "event_date", "_file", "_record"})
 
 
@@ -104,13 +112,15 @@ class Column:
         is_hash: it holds the hash of the record's bytes.
         null_values: texts that stand for a missing value, beside those of the table.
         unix_time: unit of the numbers that stand for times.
+        part: regular expression; only what its first group matches is kept.
+        is_json: a text that is not JSON is refused.
     """
 
     name: str
     data_type: str
     required: bool = False
     required_where: tuple[str, str] | None = None
-    pii: Literal["direct", "pseudonym"] | None = None
+    pii: Literal["direct", "pseudonym", "dropped"] | None = None
     description: str = ""
     person: bool = False
     optional: bool = False
@@ -119,6 +129,13 @@ class Column:
     is_hash: bool = False
     null_values: tuple[str, ...] = ()
     unix_time: Literal["seconds", "milliseconds"] | None = None
+    part: str | None = None
+    is_json: bool = False
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether a refused row is shown without the value: raw would not hold it as it is delivered."""
+        return bool(self.pii or self.part)
 
 
 @dataclass(frozen=True)
@@ -181,8 +198,8 @@ class Table:
 
     @property
     def raw_columns(self) -> tuple[Column, ...]:
-        """The columns that raw holds: all but direct identifiers."""
-        return tuple(column for column in self.columns if column.pii != "direct")
+        """The columns that raw holds: all but direct identifiers and what is dropped."""
+        return tuple(column for column in self.columns if column.pii not in ("direct", "dropped"))
 
     @property
     def direct_columns(self) -> tuple[Column, ...]:
@@ -206,8 +223,8 @@ class Table:
 
     @property
     def is_personal(self) -> bool:
-        """Whether any column is direct or becomes a pseudonym."""
-        return any(column.pii for column in self.columns)
+        """Whether a value of any column is not kept as it is delivered."""
+        return any(column.is_masked for column in self.columns)
 
     @property
     def is_private(self) -> bool:
@@ -358,23 +375,31 @@ def _equivalent(raw: Any, table: Place) -> Equivalent:
 def _column(raw: Any, table: Place, form: Form) -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, {"required", "pii", "person", "optional", "path", "null_values", "unix_time", "names"})
+    meta = place.meta(raw, COLUMN_KEYS)
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()
     if data_type not in TYPES and not DECIMAL.fullmatch(data_type):
         raise place.error("data_type", data_type, f"one of {', '.join(sorted(TYPES))}, decimal(p, s)")
     pii = meta.get("pii")
-    if pii not in (None, "direct", "pseudonym"):
-        raise place.error("pii", pii, "direct or pseudonym")
+    if pii not in (None, "direct", "pseudonym", "dropped"):
+        raise place.error("pii", pii, "direct, pseudonym or dropped")
     if pii == "pseudonym" and data_type != "varchar":
         raise place.error("data_type", data_type, "varchar, since a pseudonym is a text")
+    if pii == "dropped" and data_type != "varchar":
+        raise place.error("data_type", data_type, "varchar, since a value that is dropped is not read")
     required, required_where = False, None
     if isinstance(meta.get("required"), Mapping):
         required_where = _condition(meta["required"], place)
     else:
         required = place.boolean(meta, "required", default=False)
     person = place.boolean(meta, "person", default=False)
+    if form.json and "part" in meta:
+        raise place.error("part", meta["part"], "format: csv in the table, to which it applies")
+    part, is_json = _part(meta, place), place.boolean(meta, "json", default=False)
+    for key, value in (("part", part), ("json", is_json)):
+        if value and (data_type != "varchar" or pii or person or (part and is_json)):
+            raise place.error(key, value, "data_type varchar, and neither pii, person, part nor json beside it")
     if person and pii:
         raise place.error("person", person, f"nothing beside pii: {pii}, which says as much")
     optional = place.boolean(meta, "optional", default=False)
@@ -407,7 +432,19 @@ def _column(raw: Any, table: Place, form: Form) -> Column:
         null_values=place.texts(meta, "null_values"),
         unix_time=unix_time,
         names=place.texts(meta, "names"),
+        part=part,
+        is_json=is_json,
     )
+
+
+def _part(meta: Mapping[str, Any], place: Place) -> str | None:
+    pattern = place.text(meta, "part", default=None)
+    try:
+        if pattern is None or re.compile(pattern).groups == 1:
+            return pattern
+    except re.error:
+        pass
+    raise place.error("part", pattern, "a regular expression with one group, such as /learn/([^/]+)/")
 
 
 def _paths(name: str, meta: Mapping[str, Any], place: Place, form: Form) -> tuple[tuple[JsonPath, ...], bool]:

@@ -43,6 +43,8 @@ def _how_read(column: Column) -> list:
         "time": column.unix_time,
         "names": column.names,
     }
+    later = {"part": column.part, "json": column.is_json}
+    facts |= {key: value for key, value in later.items() if value}
     return [facts] if any(facts.values()) else []
 
 

@@ -124,7 +124,7 @@ class Conversion:
         has_header = dialect.header and not found.uneven
         relation = sql.text_relation(readable, self.table, positions, header.fields, header=has_header)
         hidden = [position for position in range(header.fields) if position not in positions]
-        personal = [x for x, column in zip(positions, self.table.columns, strict=True) if column.pii]
+        personal = [x for x, column in zip(positions, self.table.columns, strict=True) if column.is_masked]
         hidden += [position for position in personal if position is not None]
 
         def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
@@ -205,7 +205,7 @@ class Conversion:
             typed = sql.typed_columns(self.table, types)
             shown = dict.fromkeys(others, self._masks)
             there = (x for x, position in zip(self.table.columns, positions, strict=True) if position is not None)
-            shown |= {column.name: self._masks and bool(column.pii) for column in there}
+            shown |= {column.name: self._masks and column.is_masked for column in there}
 
             def refused_rows(wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bytes]]:
                 rows = connection.cursor().execute(sql.parquet_rows_as_json(self.content.path, shown))
@@ -225,6 +225,8 @@ class Conversion:
         refused_rows: RefusedRows,
     ) -> Converted:
         with self._refusing("the engine cannot read it"):
+            if any(column.is_json for column in self.table.columns):
+                self._prepare(connection)
             if self.erased:
                 connection.execute(f"create table erased as {self.erased.records_sql(self.table, query.remaining())}")
                 ((theirs,),) = connection.execute("select count(*) from erased").fetchall()
@@ -300,12 +302,15 @@ class Conversion:
                 f"{self.contract.path}: table {self.table.name}: event_date: the engine cannot compute it: {error}"
             ) from error
 
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for macro in MACROS:
+            connection.execute(macro)
+
     def _write_texts(
         self, connection: duckdb.DuckDBPyConnection, form: JsonForm, lines: Path, texts: Path, records: int
     ) -> int:
         """Takes the columns' texts out of the records, once for all that follows; returns the number of records."""
-        for macro in MACROS:
-            connection.execute(macro)
+        self._prepare(connection)
         query = JsonSql(self.table, form).texts(lines_relation(lines, form.max_record_bytes))
         rows = max(min(GROUP_BYTES * records // max(self.content.size, 1), MAXIMUM_GROUP), MINIMUM_GROUP)
         options = f"format parquet, compression snappy, dictionary_size_limit 1, row_group_size {rows}"

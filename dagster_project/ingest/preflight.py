@@ -84,6 +84,8 @@ def check_landing(contract: Contract, source: str, place: Path, settings: Settin
     found.faults += _missing(missing, files, tables.values())
     with ExitStack() as stack, open_engine(settings) as engine:
         engine.execute("create table pseudonyms (plain varchar, pseudonym varchar)")
+        for macro in MACROS:
+            engine.execute(macro)
         archives: dict[Path, zipfile.ZipFile] = {}
         for table, readable in _in_turn(contract, tables, found.known):
             if readable.member is not None and not readable.defect and readable.container not in archives:
@@ -271,8 +273,6 @@ def _strange_records(
 ) -> str | None:
     """That most of the first records would be refused, with the first reason; by the loader's own SQL."""
     lines = [record.decode(errors="replace").translate({10: " ", 13: " "}) for record in records]
-    for macro in MACROS:
-        engine.execute(macro)
     engine.execute("create or replace table first_lines as select unnest($1::varchar[]) as line", [lines])
     query = JsonSql(table, form).texts("select row_number() over () as _record, line from first_lines")
     engine.execute(f"create or replace table first_texts as {query}")

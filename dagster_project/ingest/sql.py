@@ -133,7 +133,7 @@ class TableSql:
         """`_record` and `reason` of the rows that are not accepted, in the file's order."""
         reasons = []
         for index, column in enumerate(self.table.columns):
-            shown = "'***'" if column.pii else f"'''' || left(_text{index}, {SHOWN_CHARACTERS}) || ''''"
+            shown = "'***'" if column.is_masked else f"'''' || left(_text{index}, {SHOWN_CHARACTERS}) || ''''"
             if column.required or column.required_where:
                 where = " where {} is {}".format(*column.required_where) if column.required_where else ""
                 required = literal(f"column {column.name}: a value is required{where}")
@@ -141,7 +141,7 @@ class TableSql:
             if wrong := self._is_wrong(column, index):
                 reasons.append(
                     f"case when {wrong} then {literal(f'column {column.name}: ')} || {shown} || "
-                    f"{literal(f' is not of type {column.data_type}')} end"
+                    f"{literal(f' is not of type {_kind(column)}')} end"
                 )
         row_reason = f"nullif(concat_ws('; ', {', '.join(reasons)}), '')" if reasons else "null"
         return (
@@ -265,6 +265,8 @@ def copy_to_parquet(query: str, path: Path, *, by_event_date: bool = False) -> s
 def _typed(column: Column, index: int) -> str:
     if column.pii == "pseudonym":
         return f"_person{index}.pseudonym"
+    if column.part:
+        return f"nullif(regexp_extract(_text{index}, {literal(column.part)}, 1), '')"
     if column.data_type == "varchar":
         return f"_text{index}"
     if column.data_type == "timestamp":
@@ -279,8 +281,14 @@ def _typed(column: Column, index: int) -> str:
     return f"try_cast(_text{index} as {column.data_type})"
 
 
+def _kind(column: Column) -> str:
+    return "json" if column.is_json else column.data_type
+
+
 def _is_wrong(column: Column, index: int) -> str | None:
     """Condition under which a value is there and not of its type; None where every text is."""
+    if column.is_json:
+        return f"_text{index} is not null and not is_strict_json(_text{index})"
     if column.pii == "pseudonym" or column.data_type == "varchar":
         return None
     typed = identifier(column.name)

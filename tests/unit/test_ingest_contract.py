@@ -85,6 +85,24 @@ def test_raw_leaves_out_direct_identifiers(tmp_path):
             "pii: found 'direct', expected a column with pii",
         ),
         (
+            CAMPUS,
+            "name: note, data_type: varchar",
+            "name: note, data_type: varchar, config: {meta: {part: /learn/}}",
+            "part: found '/learn/', expected a regular expression with one group",
+        ),
+        (
+            CAMPUS,
+            "name: note, data_type: varchar",
+            "name: note, data_type: varchar, config: {meta: {json: true, pii: dropped}}",
+            "json: found True, expected data_type varchar, and neither pii,",
+        ),
+        (
+            CAMPUS,
+            "name: minutes, data_type: double",
+            "name: minutes, data_type: double, config: {meta: {pii: dropped}}",
+            "data_type: found 'double', expected varchar, since a value that is dropped is not read",
+        ),
+        (
             PERSONAL,
             "name: person, data_type: varchar",
             "name: person, data_type: bigint",

@@ -38,6 +38,13 @@ sources:
           - {name: value, data_type: varchar, config: {meta: {null_values: ["-"]}}}
           - {name: clicked_at, data_type: timestamp, config: {meta: {unix_time: milliseconds}}}
           - {name: comment, data_type: varchar, config: {meta: {optional: true}}}
+      - name: visits
+        config: {meta: {delivery: append, csv: {header: false, escape: "\\"}}}
+        columns:
+          - {name: person, data_type: varchar, config: {meta: {pii: pseudonym}}}
+          - {name: ip, data_type: varchar, config: {meta: {pii: dropped}}}
+          - {name: page, data_type: varchar, config: {meta: {part: "/learn/([^/?]+)"}}}
+          - {name: value, data_type: varchar, config: {meta: {json: true}}}
       - name: names
         config: {meta: {delivery: append, encoding: cp1252}}
         columns:
@@ -121,6 +128,25 @@ def test_another_encoding_is_read_and_undecodable_records_keep_their_bytes(bench
     ]
 
 
+def test_of_a_column_may_be_kept_nothing_or_a_part_and_json_must_be_json(bench):
+    bench.deliver(
+        "visits.csv",
+        b'"ann","10.0.0.1","https://x.org/learn/stats/home?token=1","{\\"t\\": 1}"\n'
+        b"bob,10.0.0.2,https://x.org/account,\n"
+        b'cyd,10.0.0.3,https://x.org/learn/stats?token=2,"{\\"t\\": "\n'
+        b"dan,10.0.0.4,https://x.org/learn/stats\n",
+    )
+    load = bench.load("visits")
+    assert (load.accepted, load.refused) == (2, 2)
+    assert [row[1:3] for row in bench.rows("visits")] == [("stats", '{"t": 1}'), (None, None)]
+    reasons = [(record, reason) for record, reason, _ in bench.quarantine("visits")]
+    assert reasons == [(3, "column value: '{\"t\": ' is not of type json"), (4, "3 fields, expected 4")]
+    shown = b"".join(data for _, _, data in bench.quarantine("visits"))
+    assert not any(hidden in shown for hidden in (b"cyd", b"10.0.0", b"token")) and b'{\\"t\\": ' in shown
+    written = b"".join(path.read_bytes() for path in bench.settings.home.rglob("*") if path.is_file())
+    assert b"10.0.0" not in written and b"token" not in written
+
+
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", gzipped), (".zst", zstandard)])
 def test_packed_files_are_read_and_damaged_ones_refused_whole(bench, ending, pack):
     data = pack(b"id,name\n" + b"".join(b"%d,n\n" % number for number in range(5000)))
@@ -175,6 +201,9 @@ def test_every_key_of_a_form_is_part_of_what_a_loaded_file_is_recognised_by(tmp_
         ("clicks", "columns_by_position: true", "columns_by_position: false"),
         ("clicks", '["-"]', '["--"]'),
         ("names", "encoding: cp1252", "encoding: latin-1"),
+        ("visits", "{pii: dropped}", "{pii: pseudonym}"),
+        ("visits", '{part: "/learn/([^/?]+)"}', '{part: "/learn/([^/?#]+)"}'),
+        ("visits", "{json: true}", "{json: false}"),
     ]
     before = contract_from(PLATFORM, tmp_path)
     for table, old, new in changes:
