@@ -375,7 +375,7 @@ def _equivalent(raw: Any, table: Place) -> Equivalent:
 def _column(raw: Any, table: Place, form: Form) -> Column:
     name = table.at("column").text(table.at("column").mapping(raw), "name")
     place = table.at(f"column {name}")
-    meta = place.meta(raw, COLUMN_KEYS)
+    meta = place.meta(raw, set(COLUMN_KEYS))
     if name.lower() in RESERVED_COLUMNS or name.lower().startswith("_text") or not name.isprintable():
         raise place.error("name", name, f"printable, none of {', '.join(sorted(RESERVED_COLUMNS))}, not _text…")
     data_type = place.text(raw, "data_type").lower()

@@ -43,9 +43,10 @@ def _how_read(column: Column) -> list:
         "time": column.unix_time,
         "names": column.names,
     }
+    # Files loaded before there were these keys are recognised still.
     later = {"part": column.part, "json": column.is_json}
-    facts |= {key: value for key, value in later.items() if value}
-    return [facts] if any(facts.values()) else []
+    found = {**facts, **{key: value for key, value in later.items() if value}}
+    return [found] if any(found.values()) else []
 
 
 def is_settled(record: FileRecord, hashed: str, known: Iterable[FileRecord]) -> bool:

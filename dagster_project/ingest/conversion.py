@@ -110,7 +110,8 @@ class Conversion:
             ContractError: the contract's event date does not fit its columns.
         """
         dialect, path = self.table.form.dialect, self._as_utf8(self.content.path)
-        if self.table.optional and dialect.header and is_blank(path):
+        if self.table.optional and is_blank(path):
+            dialect = replace(dialect, header=True)
             path = self.folders.work / "empty.csv"
             path.write_text(dialect.delimiter.join(column.name for column in self.table.columns) + "\n")
         header = read_header(path, dialect)

@@ -1,7 +1,8 @@
--- Finds domains of a Coursera export (quizzes, peer review, forums) whose learners nobody else names. Grain: one row
--- per source × domain.
+-- Finds domains of a Coursera export (quizzes, peer review, forums, clickstream) whose learners nobody else names.
+-- Grain: one row per source × domain.
 -- When it fails: the export has isolated hashes (HASHED_IDS_WITH_ISOLATED_UGC_NO_PII). Nothing of that domain joins
--- its learners: its rows are held back.
+-- its learners: its rows are held back. The clickstream is linked in both modes: where it is not, it was requested with
+-- other hashes than the tables.
 -- To resolve: ask the data coordinator for linked hashes (HASHED_IDS_NO_PII), or do without that domain.
 {{ config(severity="warn", meta={"dagster": {"ref": {"name": "stg_coursera__learners"}}}) }}
 
@@ -27,6 +28,14 @@ with named as (
         'forums' as domain,
         user_id
     from {{ source("raw_coursera", "discussion_questions") }}
+
+    union all
+
+    select
+        source,
+        'clickstream' as domain,
+        user_id
+    from {{ source("raw_coursera", "clickstream") }}
 ),
 
 learners as (

@@ -43,6 +43,7 @@ def models(tmp_path_factory) -> CompiledModels:
     ]
     folder = tmp_path_factory.mktemp("files")
     written_coursera.write(folder / "coursera", written_coursera.with_more())
+    written_coursera.write_clicks(folder / "coursera")
     written_canvas.write_both(folder / "canvas")
     made = {"campus": make_campus(), "oulad": oulad, "openedx": make_openedx(), "moodle": make_moodle()}
     made |= {name: raw_rows(name, folder / name, folder / "home") for name in ("coursera", "canvas")}

@@ -1,5 +1,9 @@
 """A partner's export of Coursera by hand: rows of tables, the first line their columns, values between blanks."""
 
+import csv
+import gzip
+import io
+import json
 from pathlib import Path
 
 from tests.platforms.delivery import write_csv
@@ -231,6 +235,42 @@ programming_submission_created_ts programming_submission_score
 def write(folder: Path, tables: dict[str, str]) -> None:
     """The tables as the export has them: a comma between fields."""
     write_csv(folder, {name: text.replace("\\\n", "") for name, text in tables.items()})
+
+
+def click(person: str, moment: str, url: str, key: str, value: dict | str) -> str:
+    """A line with the sixteen fields of the clickstream, quotes behind backslashes."""
+    text = value if isinstance(value, str) else json.dumps({"module_id": "m0", "video_name": 'The "mean"', **value})
+    out = io.StringIO()
+    writer = csv.writer(out, escapechar="\\", doublequote=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    places = ["es", "C1", "PE", "LIM", "America/Lima", "Linux", "Firefox"]
+    writer.writerow(
+        [person, "cookie-1", moment, "ip-1", "Mozilla/5.0 secret", url, "https://from.example/", *places, key, text]
+    )
+    return out.getvalue()
+
+
+def pack(path: Path, lines: list[str]) -> None:
+    """A file of the clickstream: gzipped, without header."""
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+
+
+def write_clicks(folder: Path) -> None:
+    """One day of the clickstream: a viewing of a minute, and a page."""
+    address = "https://www.coursera.org/learn/statistics/lecture/aB3dE/welcome"
+    clicks = [
+        click("ana", f"2024-06-06 10:00:{second:02}", address, key, {"item_id": "vid", "timecode": second, **more})
+        for second, key, more in [
+            (0, "start", {}),
+            (5, "heartbeat", {"playback_rate": 1}),
+            (10, "heartbeat", {"playback_rate": 1}),
+            (11, "seek", {}),
+            (12, "pause", {}),
+        ]
+    ]
+    pack(
+        folder / "clickstream-2024-06-06.csv.gz",
+        [*clicks, click("eve", "2024-06-06 11:00:00", address, "pageview", {})],
+    )
 
 
 def with_more() -> dict[str, str]:

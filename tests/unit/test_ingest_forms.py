@@ -142,9 +142,10 @@ def test_of_a_column_may_be_kept_nothing_or_a_part_and_json_must_be_json(bench):
     reasons = [(record, reason) for record, reason, _ in bench.quarantine("visits")]
     assert reasons == [(3, "column value: '{\"t\": ' is not of type json"), (4, "3 fields, expected 4")]
     shown = b"".join(data for _, _, data in bench.quarantine("visits"))
-    assert not any(hidden in shown for hidden in (b"cyd", b"10.0.0", b"token")) and b'{\\"t\\": ' in shown
+    assert not any(hidden in shown for hidden in (b"cyd", b"10.0.0", b"token"))
+    assert b'{\\"t\\": ' in shown
     written = b"".join(path.read_bytes() for path in bench.settings.home.rglob("*") if path.is_file())
-    assert b"10.0.0" not in written and b"token" not in written
+    assert not any(hidden in written for hidden in (b"10.0.0", b"token"))
 
 
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", gzipped), (".zst", zstandard)])

@@ -4,7 +4,8 @@
 
 -- A play is paired with the last event before the next play of the learner and video that tells where the video stood:
 -- when it moved forward, it was watched from the second of the one to that of the other, both included. Seconds are
--- numbered from 1. (The rule of fact_video_segments in Aspects, which has a row for each second.)
+-- numbered from 1. (The rule of fact_video_segments in Aspects, which has a row for each second.) Where heartbeats say
+-- what the learner played of the video, they count instead.
 with events as (
     {{ union_contracts("video_events", where=in_slice("learner_id")) }}
 ),
@@ -40,7 +41,7 @@ positioned as (
         action = 'play' as is_play,
         cast(ceil(case when action = 'seek' then from_seconds else position_seconds end) as integer) as second
     from delivered
-    where action in ('play', 'pause', 'seek', 'stop', 'complete', 'heartbeat')
+    where action in ('play', 'pause', 'seek', 'stop', 'complete')
 ),
 
 numbered as (
@@ -79,6 +80,59 @@ plays as (
     group by source, learner_id, course_id, term_id, item_id, play_number
 ),
 
+heartbeats as (
+    select
+        source,
+        learner_id,
+        course_id,
+        term_id,
+        item_id,
+        cast(floor(from_seconds + 0.5) as integer) + 1 as first_second,
+        cast(floor(to_seconds + 0.5) as integer) as last_second
+    from delivered
+    where
+        action = 'heartbeat'
+        and from_seconds is not null
+        and to_seconds is not null
+),
+
+heard as (
+    select distinct
+        source,
+        learner_id,
+        course_id,
+        term_id,
+        item_id
+    from heartbeats
+),
+
+watched as (
+    select
+        source,
+        learner_id,
+        course_id,
+        term_id,
+        item_id,
+        first_second,
+        last_second
+    from plays
+    where
+        last_second > first_second
+        and (source, learner_id, course_id, term_id, item_id) not in (select
+            heard.source,
+            heard.learner_id,
+            heard.course_id,
+            heard.term_id,
+            heard.item_id
+        from heard)
+
+    union all
+
+    select *
+    from heartbeats
+    where last_second >= first_second
+),
+
 -- Where stretches begin and end, and by how much they change how often the video was watched from there on.
 edges as (
     select
@@ -89,8 +143,7 @@ edges as (
         item_id,
         first_second as second,
         1 as change
-    from plays
-    where last_second > first_second
+    from watched
 
     union all
 
@@ -102,8 +155,7 @@ edges as (
         item_id,
         last_second + 1 as second,
         -1 as change
-    from plays
-    where last_second > first_second
+    from watched
 ),
 
 summed as (

@@ -12,7 +12,7 @@ with final as (
         "course_branch_item_peer_assignments", "peer_assignments", "peer_submissions",
         "peer_reviews", "peer_review_part_choices", "peer_assignment_review_schema_part_options",
         "course_branch_item_programming_assignments", "course_item_programming_assignments", "programming_submissions",
-        "discussion_questions", "discussion_answers",
+        "discussion_questions", "discussion_answers", "clickstream",
     ]) }}
 )
 
