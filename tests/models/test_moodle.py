@@ -19,6 +19,7 @@ from tests.models.written_moodle import (
     CY,
     DEE,
     EVE,
+    EXCEPTIONS,
     FAY,
     HEADERS,
     LOGIC,
@@ -76,6 +77,14 @@ def bare(tmp_path_factory):
     tables = [table for table in HEADERS if table not in left_out]
     entities = ["courses", "course_offerings", "course_enrollments", "events", "programs", "course_items"]
     return built(folder, [*tables, "course_runs"], [f"stg_moodle__{entity}" for entity in entities])
+
+
+@pytest.fixture(scope="module")
+def lenient(tmp_path_factory):
+    """The same site with exceptions from due days, and with quizzes of which several attempts make the result."""
+    folder = tmp_path_factory.mktemp("lenient")
+    deliver(folder / "landing", instead=EXCEPTIONS)
+    return built(folder, {**HEADERS, **EXCEPTIONS}, ["fct_submission"])
 
 
 def rows(warehouse, sql: str) -> set[tuple]:
@@ -177,6 +186,52 @@ def test_hand_ins_are_what_learners_handed_in_with_the_grade_that_counts(warehou
         ("Eve", "quiz-1", 1, date(2025, 3, 10), False, "automatic", 1, 4, None, True),
         ("Ana", "lesson-1", 1, date(2025, 2, 5), None, "automatic", 80, 100, None, False),
         ("Ana", "lesson-1", 2, date(2025, 2, 6), None, "automatic", 90, 100, None, True),
+    }
+
+
+def test_a_learners_own_due_day_decides_what_is_late(lenient):
+    submissions = (
+        "select learner_key, split_part(course_item_key, ':', -1) as item, attempt_number, due_on, is_late "
+        "from core.fct_submission where item in ('assign-1', 'assign-2', 'quiz-1')"
+    )
+    assert rows(lenient, submissions) == {
+        ("Ana", "assign-1", 1, date(2025, 2, 20), False),
+        ("Ana", "assign-1", 2, date(2025, 2, 20), False),
+        ("Eve", "assign-1", 1, date(2025, 2, 15), False),
+        ("Ana", "assign-2", 1, None, None),
+        ("Eve", "assign-2", 1, None, None),
+        ("Ana", "quiz-1", 1, date(2025, 3, 10), False),
+        ("Eve", "quiz-1", 1, date(2025, 3, 9), True),
+    }
+
+
+def test_the_result_of_a_quiz_is_that_of_its_grading_method(lenient):
+    """Three attempts with 3, 1 and 2 of 4 points: of a learner who is asked what they have after each."""
+    submissions = (
+        "select learner_key, split_part(course_item_key, ':', -1) as item, attempt_number, score, is_scored_last "
+        "from core.fct_submission where item in ('quiz-2', 'quiz-3', 'quiz-4', 'quiz-5', 'quiz-6')"
+    )
+    assert rows(lenient, submissions) == {
+        # The best.
+        ("Ana", "quiz-2", 1, 3, True),
+        ("Ana", "quiz-2", 2, None, False),
+        ("Ana", "quiz-2", 3, None, False),
+        # The average: 3, (3 + 1) / 2, (3 + 1 + 2) / 3.
+        ("Ana", "quiz-3", 1, 3, False),
+        ("Ana", "quiz-3", 2, 2, False),
+        ("Ana", "quiz-3", 3, 2, True),
+        # The first.
+        ("Ana", "quiz-4", 1, 3, True),
+        ("Ana", "quiz-4", 2, None, False),
+        ("Ana", "quiz-4", 3, None, False),
+        # The last.
+        ("Ana", "quiz-5", 1, 3, False),
+        ("Ana", "quiz-5", 2, 1, False),
+        ("Ana", "quiz-5", 3, 2, True),
+        # As told: 3.75 of 10 are 1.5 of 4 points.
+        ("Ana", "quiz-6", 1, 1.5, True),
+        ("Ana", "quiz-6", 2, None, False),
+        ("Ana", "quiz-6", 3, None, False),
     }
 
 

@@ -15,8 +15,13 @@ dated as (
         submissions.*,
         offerings.course_offering_key,
         -- A course in no term is taken at any time: nothing is due.
-        case when offerings.term_key is not null then {{ add_days("offerings.starts_on", "submissions.due_day") }} end
-            as due_on,
+        case
+            when offerings.term_key is not null
+                then
+                    coalesce(
+                        submissions.own_due_on, {{ add_days("offerings.starts_on", "submissions.due_day") }}
+                    )
+        end as due_on,
         coalesce(
             submissions.grade_released_on,
             -- A result carried over from an earlier enrollment was known before.

@@ -18,7 +18,7 @@ courses as (
 )
 
 select
-    {%- for column in canonical_columns("submissions") if column not in ["submitted_on", "grade_released_at"] %}
+    {%- for column in canonical_columns("submissions") if column not in ["submitted_on", "due_on", "grade_released_at"] %}
     submissions.{{ column }},
     {%- endfor %}
     coalesce({{ local_date("submissions.submitted_at", "courses.time_zone") }}, submissions.submitted_on)
@@ -26,6 +26,7 @@ select
     {{ local_date("submissions.grade_released_at", "courses.time_zone") }} as grade_released_on,
     items.version_id,
     items.due_day,
+    submissions.due_on as own_due_on,
     case
         when items.item_id is null then 'course_items'
         when enrollments.learner_id is null then 'course_enrollments'

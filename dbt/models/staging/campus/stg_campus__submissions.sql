@@ -20,4 +20,4 @@ final as (
     from submissions
 )
 
-{{ canonical_select("final", "submissions", absent=["submitted_on"]) }}
+{{ canonical_select("final", "submissions", absent=["due_on", "submitted_on"]) }}

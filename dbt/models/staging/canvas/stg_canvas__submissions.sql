@@ -47,4 +47,4 @@ final as (
         and submissions.workflow_state not in ('deleted', 'unsubmitted')
 )
 
-{{ canonical_select("final", "submissions", absent=["submitted_on"]) }}
+{{ canonical_select("final", "submissions", absent=["due_on", "submitted_on"]) }}

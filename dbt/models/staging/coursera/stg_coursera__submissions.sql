@@ -220,4 +220,4 @@ final as (
             and together.course_id = enrollments.course_id
 )
 
-{{ canonical_select("final", "submissions", absent=["submitted_on"]) }}
+{{ canonical_select("final", "submissions", absent=["due_on", "submitted_on"]) }}

@@ -25,6 +25,14 @@ steps as (
     {{ deduplicated("raw_moodle", "question_attempt_steps") }}
 ),
 
+quizzes as (
+    {{ deduplicated("raw_moodle", "quiz") }}
+),
+
+quiz_grades as (
+    {{ deduplicated("raw_moodle", "quiz_grades") }}
+),
+
 passes as (
     {{ deduplicated("raw_moodle", "lesson_grades") }}
 ),
@@ -148,13 +156,85 @@ items as (
 
 ordered as (
     select
-        *,
-        min(case when module = 'assign' then graded_at end) over (
-            partition by source, module, instance, learner_id
-            order by attempt_number
+        together.*,
+        coalesce(quizzes.grademethod, 1) as grading_method,
+        quiz_grades.grade * quizzes.sumgrades / nullif(quizzes.grade, 0) as told_result,
+        min(case when together.module = 'assign' then together.graded_at end) over (
+            partition by together.source, together.module, together.instance, together.learner_id
+            order by together.attempt_number
             rows between 1 following and unbounded following
-        ) as later_attempt_graded_at
+        ) as later_attempt_graded_at,
+        -- Attempts at a quiz in the order in which their marks were known.
+        row_number() over (
+            partition by together.source, together.module, together.instance, together.learner_id
+            order by
+                case when together.mark is null then 1 else 0 end,
+                coalesce(together.graded_at, together.submitted_at),
+                together.attempt_number
+        ) as place
     from together
+    left join quizzes
+        on
+            together.source = quizzes.source
+            and together.module = 'quiz'
+            and together.instance = quizzes.id
+    left join quiz_grades
+        on
+            together.source = quiz_grades.source
+            and together.module = 'quiz'
+            and together.instance = quiz_grades.quiz
+            and together.learner_id = quiz_grades.userid
+),
+
+compared as (
+    select
+        *,
+        max(mark) over (
+            partition by source, module, instance, learner_id
+            order by place
+            rows between unbounded preceding and 1 preceding
+        ) as best_before,
+        avg(mark) over (
+            partition by source, module, instance, learner_id
+            order by place
+            rows between unbounded preceding and current row
+        ) as mean_so_far,
+        min(case when mark is not null then attempt_number end) over (
+            partition by source, module, instance, learner_id
+        ) as first_marked,
+        max(case when mark is not null then attempt_number end) over (
+            partition by source, module, instance, learner_id
+            order by place
+            rows between unbounded preceding and 1 preceding
+        ) as last_before
+    from ordered
+),
+
+-- The score known last is the result of the item, so that an attempt has one only where it changes the result.
+scored as (
+    select
+        *,
+        case
+            -- An assignment has the grade of its last attempt, also where staff grade an earlier one once more.
+            when module = 'assign' then case when graded_at > later_attempt_graded_at then null else mark end
+            when module <> 'quiz' or mark is null then mark
+            when grading_method = 2 then mean_so_far
+            when grading_method = 3 then case when attempt_number = first_marked then mark end
+            when grading_method = 4 then case when last_before > attempt_number then null else mark end
+            when best_before >= mark then null
+            else mark
+        end as score_by_method
+    from compared
+),
+
+results as (
+    select
+        *,
+        score_by_method is not null
+        and place = max(case when score_by_method is not null then place end) over (
+            partition by source, module, instance, learner_id
+        ) as is_result
+    from scored
 ),
 
 people as (
@@ -170,31 +250,31 @@ people as (
 -- What teachers hand in to try an activity is nobody's work. An unknown activity leaves the course empty: core holds
 -- the row until the activity arrives.
 select
-    ordered.source,
-    ordered.module,
-    ordered.instance,
-    ordered.learner_id,
-    ordered.attempt_number,
-    ordered.submitted_at,
-    ordered.mark,
-    -- An assignment has the grade of its last attempt, also where staff grade an earlier one once more.
-    case when ordered.graded_at > ordered.later_attempt_graded_at then null else ordered.mark end as score,
-    ordered.graded_at,
-    ordered.graded_by,
-    ordered.grade_id,
-    ordered.grader_id,
-    ordered.questionusageid,
+    results.source,
+    results.module,
+    results.instance,
+    results.learner_id,
+    results.attempt_number,
+    results.submitted_at,
+    results.mark,
+    case when results.is_result then coalesce(results.told_result, results.score_by_method) else results.score_by_method end
+        as score,
+    results.graded_at,
+    results.graded_by,
+    results.grade_id,
+    results.grader_id,
+    results.questionusageid,
     items.moodle_course_id,
     items.maximum_score
-from ordered
+from results
 left join items
     on
-        ordered.source = items.source
-        and ordered.module = items.module
-        and ordered.instance = items.instance
+        results.source = items.source
+        and results.module = items.module
+        and results.instance = items.instance
 left join people
     on
-        ordered.source = people.source
-        and ordered.learner_id = people.learner_id
+        results.source = people.source
+        and results.learner_id = people.learner_id
         and items.moodle_course_id = people.moodle_course_id
 where coalesce(people.is_learner, true)

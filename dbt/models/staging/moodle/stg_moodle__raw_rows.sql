@@ -6,7 +6,8 @@ with final as (
         "quiz_attempts", "question_attempts", "question_attempt_steps", "question_versions", "lesson", "lesson_grades",
         "page", "forum", "forum_discussions", "forum_posts", "grade_items", "grade_grades", "course_completions",
         "course_modules_completion", "logstore_standard_log", "program_categories", "program_members", "course_runs",
-        "institution", "skills", "question_skills", "course_skills",
+        "institution", "skills", "question_skills", "course_skills", "assign_overrides", "assign_user_flags",
+        "quiz_overrides", "quiz_grades",
     ]) }}
 )
 

@@ -43,4 +43,4 @@ final as (
         or not is_checked
 )
 
-{{ canonical_select("final", "submissions", absent=["submitted_on", "grade_released_at"]) }}
+{{ canonical_select("final", "submissions", absent=["due_on", "submitted_on", "grade_released_at"]) }}

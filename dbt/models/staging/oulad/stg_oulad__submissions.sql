@@ -40,4 +40,4 @@ final as (
     from joined
 )
 
-{{ canonical_select("final", "submissions", absent=["submitted_at", "grade_released_at"]) }}
+{{ canonical_select("final", "submissions", absent=["due_on", "submitted_at", "grade_released_at"]) }}
