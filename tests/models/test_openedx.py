@@ -65,6 +65,17 @@ def raw() -> dict[str, list[dict]]:
     names_anna = line("page_close", "anna", 7, moment(1), COURSE, {}, "browser")
     deliver("staff", [by_staff, names_anna])
 
+    tom = [line("play_video", "tom", 8, moment(5), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser")]
+    tom += [line("play_video", "ida", 9, moment(5), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser")]
+    deliver("roles", [*lines_of_a_week(), *tom])
+    rows["student_courseaccessrole"] = [
+        {"source": "roles", "org": "Uni", "course_id": COURSE, "user_id": "8", "role": "beta_testers"},
+        {"source": "roles", "org": "Uni", "course_id": None, "user_id": "9", "role": "instructor"},
+        # In another course, and at an organization whose name is the beginning of this one.
+        {"source": "roles", "org": "Uni", "course_id": "course-v1:Uni+Math2+2024", "user_id": "7", "role": "staff"},
+        {"source": "roles", "org": "Un", "course_id": None, "user_id": "7", "role": "staff"},
+    ]
+
     old, key = "MITx/6.002x/2012_Fall", "i4x://MITx/6.002x/problem/H1"
     deliver(
         "old",
@@ -186,6 +197,10 @@ def test_events_of_nobody_of_no_course_and_of_failures_are_left_out_and_counted(
 def test_whom_staff_enroll_is_enrolled_and_not_staff(built):
     """The line bears the name of staff and the number 7, which is Anna's by another line."""
     assert rows_of(built, "staff", "staging.stg_openedx__course_enrollments", "learner_id") == [("anna",)]
+
+
+def test_who_has_a_role_in_a_course_is_no_learner_of_it(built):
+    assert rows_of(built, "roles", "staging.stg_openedx__course_enrollments", "learner_id") == [("anna",)]
 
 
 def test_old_keys_name_courses_runs_and_blocks(built):

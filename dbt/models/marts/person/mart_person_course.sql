@@ -65,6 +65,12 @@ certificates as (
     from {{ ref("fct_credential") }}
     where kind = 'course_certificate'
     group by learner_key, course_key
+),
+
+certificate_sources as (
+    select distinct source
+    from {{ ref("fct_credential") }}
+    where kind = 'course_certificate'
 )
 
 select
@@ -81,7 +87,7 @@ select
     enrollments.unregistered_on,
     enrollments.is_paid,
     case when types.has_event_count then coalesce(days.event_count, 0) > 0 end as is_viewed,
-    certificates.certified_on is not null as is_certified,
+    case when certificate_sources.source is not null then certificates.certified_on is not null end as is_certified,
     certificates.certified_on,
     enrollments.completed_on,
     enrollments.outcome,
@@ -128,3 +134,5 @@ left join certificates
         enrollments.learner_key = certificates.learner_key
         and enrollments.course_key = certificates.course_key
         and enrollments.completed_on is not null
+left join certificate_sources
+    on enrollments.source = certificate_sources.source

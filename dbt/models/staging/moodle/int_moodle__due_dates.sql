@@ -1,5 +1,5 @@
--- Due dates of single learners: exceptions for them or their groups, and extensions. Grain: one row per source × kind of
--- activity × row of the kind's table × learner, where one has a due date of their own.
+-- Due dates of single learners: exceptions for them or their groups, and extensions. Grain: one row per source × kind
+-- of activity × row of the kind's table × learner, where one has a due date of their own.
 {{ config(materialized="table", contract={"enforced": false}) }}
 
 with assignment_exceptions as (
@@ -67,8 +67,8 @@ of_learners as (
             exceptions.instance,
             coalesce(exceptions.userid, members.userid)
         order by
-            case when exceptions.userid is null then 1 else 0 end,
-            exceptions.sortorder nulls last,
+            case when exceptions.userid is null then 1 else 0 end asc,
+            exceptions.sortorder asc nulls last,
             exceptions.due_at desc
     ) = 1
 ),

@@ -257,8 +257,7 @@ select
     results.attempt_number,
     results.submitted_at,
     results.mark,
-    case when results.is_result then coalesce(results.told_result, results.score_by_method) else results.score_by_method end
-        as score,
+    coalesce(case when results.is_result then results.told_result end, results.score_by_method) as score,
     results.graded_at,
     results.graded_by,
     results.grade_id,

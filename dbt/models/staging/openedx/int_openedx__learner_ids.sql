@@ -79,6 +79,12 @@ told as (
         source,
         null as username,
         user_id
+    from {{ source("raw_openedx", "student_courseaccessrole") }}
+    union all
+    select
+        source,
+        null as username,
+        user_id
     from {{ source("raw_openedx", "certificates_generatedcertificate") }}
 ),
 

@@ -75,6 +75,27 @@ learners_of_courses as (
     from results
 ),
 
+-- Roles in a course, or in all of an organization: what such people do in it is held, for want of an enrollment.
+staff as (
+    select distinct
+        roles.source,
+        identities.learner_id,
+        runs.course_key
+    from {{ source("raw_openedx", "student_courseaccessrole") }} as roles
+    inner join {{ ref("int_openedx__learner_ids") }} as identities
+        on
+            roles.source = identities.source
+            and identities.identity_kind = 'user_id'
+            and roles.user_id = identities.identity_value
+    inner join runs
+        on
+            roles.source = runs.source
+            and (
+                roles.course_id = runs.course_key
+                or (roles.course_id is null and runs.course_id like roles.org || '+%')
+            )
+),
+
 -- Who acts in a course is enrolled in it, though the enrollment was not delivered: it is older than the log.
 joined as (
     select
@@ -126,6 +147,12 @@ joined as (
             and pairs.course_key = results.course_key
     left join data_ends
         on pairs.source = data_ends.source
+    left join staff
+        on
+            pairs.source = staff.source
+            and pairs.learner_id = staff.learner_id
+            and pairs.course_key = staff.course_key
+    where staff.learner_id is null
 ),
 
 final as (

@@ -8,6 +8,7 @@ with final as (
         "auth_user",
         "auth_userprofile",
         "student_courseenrollment",
+        "student_courseaccessrole",
         "certificates_generatedcertificate",
     ]) }}
 )
