@@ -97,6 +97,11 @@ class CompiledModels:
                 found += [Failure(f"contract of {name}", 0)] if there != stated else []
         return found
 
+    def found_by(self, test: str, connection: duckdb.DuckDBPyConnection) -> list[tuple]:
+        """Rows that a dbt test of this name finds."""
+        (node,) = [x for x in self._nodes.values() if x["resource_type"] == "test" and x["name"] == test]
+        return connection.execute(node["compiled_code"]).fetchall()
+
     @cached_property
     def _ordered(self) -> list[dict]:
         built = {

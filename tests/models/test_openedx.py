@@ -110,9 +110,13 @@ def raw() -> dict[str, list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Iterator[duckdb.DuckDBPyConnection]:
+def models(tmp_path_factory) -> CompiledModels:
     wanted = "path:models/staging/openedx fct_video_watch"
-    models = CompiledModels(tmp_path_factory.mktemp("openedx"), {"openedx": raw()}, only=wanted)
+    return CompiledModels(tmp_path_factory.mktemp("openedx"), {"openedx": raw()}, only=wanted)
+
+
+@pytest.fixture(scope="module")
+def built(models) -> Iterator[duckdb.DuckDBPyConnection]:
     with models.built() as connection:
         yield connection
 
@@ -157,6 +161,11 @@ def test_of_a_problem_of_several_questions_the_questions_are_answers_and_not_the
 
 def test_without_external_ids_a_learner_of_logs_and_one_of_statements_stay_two(built):
     assert rows_of(built, "unmapped", "staging.stg_openedx__learners", "learner_id") == [("a-1",), ("anna",)]
+
+
+def test_logs_and_statements_whose_learners_nobody_links_are_told(models, built):
+    found = models.found_by("assert_openedx_learners_are_linked", built)
+    assert found == [("unmapped", 1, 0)]
 
 
 def test_a_change_of_mode_is_no_enrollment_and_who_comes_back_has_two(built):
