@@ -65,6 +65,12 @@ def raw() -> dict[str, list[dict]]:
     names_anna = line("page_close", "anna", 7, moment(1), COURSE, {}, "browser")
     deliver("staff", [by_staff, names_anna])
 
+    seen = {"first": ("2013-03-04", "2013-05-02"), "second": ("2019-01-07", "2021-06-30"), "third": ("2021-04-01",) * 2}
+    seen["fourth"] = ("2021-05-06", "2021-05-07")
+    for course, days in seen.items():
+        key = f"course-v1:Uni+{course}+session01"
+        deliver("reused", [line("play_video", "anna", 7, f"{day}T10:00:00+00:00", key, {"id": "v"}) for day in days])
+
     tom = [line("play_video", "tom", 8, moment(5), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser")]
     tom += [line("play_video", "ida", 9, moment(5), COURSE, '{"id": "lecture1", "currentTime": 0.5}', "browser")]
     deliver("roles", [*lines_of_a_week(), *tom])
@@ -233,6 +239,17 @@ def test_a_block_that_is_only_graded_is_handed_in_by_its_grades(built):
     """The second is out of 0 points, which is no score."""
     columns = "attempt_number, score, maximum_score"
     assert rows_of(built, "grades", "staging.stg_openedx__submissions", columns) == [(1, 3.0, 4.0), (2, None, None)]
+
+
+def test_a_run_without_an_end_ends_when_nothing_has_happened_in_it_for_eight_weeks(built):
+    """Names of runs come again for years: the first one does not last until 2021, where the second one goes on."""
+    assert rows_of(built, "reused", "staging.stg_openedx__course_offerings", "course_id, starts_on, ends_on") == [
+        ("Uni+first", date(2013, 3, 4), date(2013, 5, 2)),
+        # 54 days before the last event.
+        ("Uni+fourth", date(2021, 5, 6), None),
+        ("Uni+second", date(2019, 1, 7), None),
+        ("Uni+third", date(2021, 4, 1), date(2021, 4, 1)),
+    ]
 
 
 def test_a_start_that_nobody_has_set_is_the_first_day_with_an_event(built):
