@@ -108,23 +108,24 @@ heard as (
 
 watched as (
     select
-        source,
-        learner_id,
-        course_id,
-        term_id,
-        item_id,
-        first_second,
-        last_second
+        plays.source,
+        plays.learner_id,
+        plays.course_id,
+        plays.term_id,
+        plays.item_id,
+        plays.first_second,
+        plays.last_second
     from plays
+    left join heard
+        on
+            plays.source = heard.source
+            and plays.learner_id = heard.learner_id
+            and plays.course_id = heard.course_id
+            and plays.term_id = heard.term_id
+            and plays.item_id = heard.item_id
     where
-        last_second > first_second
-        and (source, learner_id, course_id, term_id, item_id) not in (select
-            heard.source,
-            heard.learner_id,
-            heard.course_id,
-            heard.term_id,
-            heard.item_id
-        from heard)
+        plays.last_second > plays.first_second
+        and heard.source is null
 
     union all
 
