@@ -40,7 +40,7 @@ def columns_under_a_rule(tables: dict = MARTS) -> set[tuple[str, str]]:
     for test in MANIFEST["nodes"].values():
         if test["resource_type"] == "test" and (table := names.get(test.get("attached_node"))):
             arguments = test["test_metadata"]["kwargs"]
-            several = arguments.get("combination") or arguments.get("columns") or []
+            several = arguments.get("combination") or arguments.get("columns") or arguments.get("ranges") or []
             found |= {(table, column) for column in [test["column_name"], *several] if column}
     for test in MANIFEST["unit_tests"].values():
         for row in test["expect"]["rows"] or []:

@@ -18,7 +18,8 @@ courses as (
 )
 
 select
-    {%- for column in canonical_columns("submissions") if column not in ["submitted_on", "due_on", "grade_released_at"] %}
+    {%- set resolved = ["submitted_on", "due_on", "grade_released_at"] %}
+    {%- for column in canonical_columns("submissions") if column not in resolved %}
     submissions.{{ column }},
     {%- endfor %}
     coalesce({{ local_date("submissions.submitted_at", "courses.time_zone") }}, submissions.submitted_on)
