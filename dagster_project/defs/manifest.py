@@ -48,6 +48,19 @@ def contract_of(node: Mapping[str, Any]) -> str | None:
     return node["fqn"][2] if node["fqn"][1] == "staging" else None
 
 
+def is_published(name: str) -> bool:
+    """Whether a model or seed, "schema.table", may be in a snapshot: `config.meta.published: false` keeps it out."""
+    return NODES[name]["config"].get("meta", {}).get("published", True)
+
+
+def parts_by() -> dict[str, str]:
+    """The column by which the Parquet export of a table, "schema.table", is in parts: `config.meta.parts_by`."""
+    tables = NODES | {f"{x['schema']}.{x['name']}": x for x in MANIFEST["sources"].values()}
+    return {
+        name: x["config"]["meta"]["parts_by"] for name, x in tables.items() if "parts_by" in x["config"].get("meta", {})
+    }
+
+
 def tables_of_keys() -> dict[str, str]:
     """The table of each entity (core.dim_…, core.fct_…, marts.mart_…) by its key, which dbt tests as unique there."""
     found = {}

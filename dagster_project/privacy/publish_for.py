@@ -30,6 +30,7 @@ from dagster_project.privacy.identifier_search import identity_files
 from dagster_project.settings import Settings
 from dagster_project.store.identifiers import Found
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
+from dagster_project.store.parquet import export_parquet
 from dagster_project.store.pseudonyms import make_pseudonyms, under_pseudonyms
 from dagster_project.store.publish import (
     DATABASE,
@@ -38,7 +39,6 @@ from dagster_project.store.publish import (
     STORAGE_VERSION,
     audit,
     copy_table,
-    export_parquet,
     make_snapshot_id,
     name_snapshot,
     swap_in,
@@ -168,7 +168,7 @@ def publish_for(
         counts, searched = audit(
             settings, incoming / DATABASE, expected, find_direct_identifiers(models), identities or {}, ("core",)
         )
-        export_parquet(settings, incoming, counts)
+        export_parquet(settings, incoming / DATABASE, counts)
         if page_of is not None:
             with open_engine(settings) as connection:
                 attach(connection, incoming / DATABASE, "snapshot")

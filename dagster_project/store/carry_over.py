@@ -1,11 +1,11 @@
 """What a publication takes from the snapshot before instead of making it again: tables in which nothing has changed.
 
-The new file begins as a copy of the earlier one, in which all other tables are dropped and written anew; the Parquet
-files of what stays are links to the same bytes. The earlier file itself is never opened for writing.
+The new file begins as a copy of the earlier one. Large tables get the rows that changed (`changed_rows.py`), all others
+are dropped and written anew; Parquet files of what stays are links to the same bytes (`parquet.py`). The earlier file
+itself is never opened for writing.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +17,9 @@ import duckdb
 from dagster_project.base.engine import attach, one_row, open_engine
 from dagster_project.base.errors import PublishError, StoreError, WarehouseBusyError
 from dagster_project.base.keyed_hash import LENGTH, keyed_hash
-from dagster_project.base.sql import identifier, literal, qualified
+from dagster_project.base.sql import identifier, qualified
 from dagster_project.settings import Settings
+from dagster_project.store.changed_rows import LEAST_ROWS
 from dagster_project.store.erasure import ErasedLearners
 from dagster_project.store.meta import Known, Table, find_tables, read_known
 from dagster_project.store.pseudonyms import needs_everybody
@@ -85,13 +86,29 @@ class Previous:
             if (known := self.known.get(name := table.full_name))
             and known.data_version is not None
             and known.data_version == data_versions.get(name)
-            and self.tables.get(name) == _as_published(table)
+            and self._is_same(table)
             and not (renamed and needs_everybody(table))
+        }
+
+    def continued(self, tables: Sequence[Table], carried: Collection[str]) -> set[str]:
+        """Which of these tables, where some are carried over, are large enough to be searched for rows that changed."""
+        return {
+            name
+            for table in tables
+            if carried
+            and (name := table.full_name) not in carried
+            and (known := self.known.get(name))
+            and known.data_version is not None
+            and known.row_count >= LEAST_ROWS
+            and self._is_same(table)
         }
 
     def is_searched_for(self, marks: Marks) -> bool:
         """Whether its texts were searched for the same identifiers."""
         return self.identities_hash is not None and self.identities_hash == marks.identities_hash
+
+    def _is_same(self, table: Table) -> bool:
+        return self.tables.get(table.full_name) == _as_published(table)
 
     def _loses_columns(self, table: Table) -> bool:
         earlier = self.tables.get(table.full_name, table)
@@ -179,46 +196,20 @@ def carry_or_copy(
 
 
 def continue_file(
-    connection: duckdb.DuckDBPyConnection, previous: Previous, database: Path, carried: Collection[str]
+    connection: duckdb.DuckDBPyConnection, previous: Previous, database: Path, kept: Collection[str]
 ) -> None:
-    """Attach a copy of the previous file as `snapshot`, in which nothing is left but the tables that are carried."""
+    """Attach a copy of the previous file as `snapshot`, in which nothing is left but the tables that are kept."""
     shutil.copyfile(previous.database, database)
     database.chmod(database.stat().st_mode | 0o600)  # the previous one is read-only
     attach(connection, database, "snapshot", "read_write")
     connection.execute("drop schema snapshot._meta cascade")
-    for name in previous.tables.keys() - set(carried):
+    for name in previous.tables.keys() - set(kept):
         connection.execute(f"drop table {qualified(name, 'snapshot')}")
-    kept = {previous.tables[name].schema for name in carried}
-    for schema in {table.schema for table in previous.tables.values()} - kept:
+    schemas = {previous.tables[name].schema for name in kept}
+    for schema in {table.schema for table in previous.tables.values()} - schemas:
         connection.execute(f"drop schema snapshot.{identifier(schema)}")
     # Only now are the blocks of what was dropped free for what comes.
     connection.execute("checkpoint snapshot")
-
-
-def link_parquet(settings: Settings, previous: Path, incoming: Path, counts: Mapping[str, int]) -> set[str]:
-    """Link the Parquet files of a snapshot folder into a new one; returns the tables, those without a sound file not.
-
-    Args:
-        counts: rows of the tables to link.
-    """
-    linked = set()
-    with open_engine(settings) as connection:
-        for name, count in counts.items():
-            inner = Path("parquet", *name.split(".")).with_suffix(".parquet")
-            try:
-                query = f"select sum(num_rows) from parquet_file_metadata({literal(previous / inner)})"
-                if one_row(connection, query)[0] != count:
-                    continue
-            except duckdb.Error:
-                continue
-            file = incoming / inner
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(previous / inner, file)
-            except OSError:  # a file system without links, or with as many as it allows
-                shutil.copyfile(previous / inner, file)
-            linked.add(name)
-    return linked
 
 
 def _why_not(told: Mapping[str, object], marks: Marks, is_same_storage: bool) -> str | None:

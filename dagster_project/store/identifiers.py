@@ -89,9 +89,8 @@ def search_columns(connection: duckdb.DuckDBPyConnection, columns: Iterable[tupl
 def text_columns(connection: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str, str]]:
     """Text columns of all tables of an attached database, as `search_columns` takes them."""
     rows = connection.execute(
-        "select schema_name, table_name, column_name from duckdb_columns() inner join duckdb_tables() "
-        "using (database_name, schema_name, table_name) where database_name = ? "
-        "and (data_type like 'VARCHAR%' or data_type in ('BLOB', 'JSON')) order by all",
+        "select schema_name, table_name, column_name, data_type from duckdb_columns() inner join duckdb_tables() "
+        "using (database_name, schema_name, table_name) where database_name = ? order by all",
         [catalog],
     ).fetchall()
     return [
@@ -100,8 +99,14 @@ def text_columns(connection: duckdb.DuckDBPyConnection, catalog: str) -> list[tu
             ".".join(map(identifier, (catalog, schema, table))),
             column,
         )
-        for schema, table, column in rows
+        for schema, table, column, data_type in rows
+        if is_text(data_type)
     ]
+
+
+def is_text(data_type: str) -> bool:
+    """Whether values of a type are searched."""
+    return data_type.startswith("VARCHAR") or data_type in ("BLOB", "JSON")
 
 
 def _words(value: str) -> str:

@@ -6,7 +6,7 @@ published/
     current -> snapshots/<id>                       the one link that a publication swaps
     snapshots/<id>/learning_warehouse.duckdb        every public table, and _meta: for its owner
     snapshots/<id>/learning_warehouse_groups.duckdb the tables that tell of no single learner: for everybody else
-    snapshots/<id>/parquet/<schema>/<table>.parquet the same tables
+    snapshots/<id>/parquet/<schema>/<table>.parquet the same tables; of a large one a folder of years or months
     snapshots/<id>/reports/                         the pages of the same run
     snapshots/<id>/call_lists/                      the pages of single learners, and what changed in them by day
 """
@@ -43,13 +43,14 @@ from dagster_project.store.carry_over import (
     carry_or_copy,
     continue_file,
     find_previous,
-    link_parquet,
     make_marks,
 )
+from dagster_project.store.changed_rows import Changed, replace_changed_rows
 from dagster_project.store.compare import compare_databases
 from dagster_project.store.erasure import ErasedLearners, check_nobody_erased, names_erased
 from dagster_project.store.identifiers import Found, load_identifiers, search_columns, text_columns
 from dagster_project.store.meta import SourceInfo, Table, find_tables, write_meta
+from dagster_project.store.parquet import Earlier, export_parquet, part_of_row
 from dagster_project.store.pseudonyms import learner_keys, make_pseudonyms, rewrite_texts, under_pseudonyms
 
 PUBLIC_SCHEMAS = ("core", "marts", "analytics", "reporting", "learners", "ops")
@@ -153,14 +154,17 @@ def publish(
     data_versions: Mapping[str, str | None] | None = None,
     computed: Mapping[str, tuple[datetime, str]] | None = None,
     tables_of_keys: Mapping[str, str] | None = None,
+    parts_by: Mapping[str, str] | None = None,
+    unpublished: Collection[str] = (),
     beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
     """Publish the build database as a new snapshot. Call it while holding the `WriteLock`.
 
     Tables whose data version is that of the snapshot before are carried over from it, unless something else changed
-    that concerns all of them: the publication key, who is erased, DuckDB, this code. They are searched for identifiers
-    again only when the identity store has changed.
+    that concerns all of them: the publication key, who is erased, DuckDB, this code. In large ones that changed, those
+    rows are replaced that are others. What was there before is searched for identifiers again only when the identity
+    store has changed.
 
     Where the settings have a publication key, learners bear other pseudonyms in it than in the build database.
 
@@ -180,6 +184,8 @@ def publish(
             version must be equal in them. One without a version is always copied, and so is the history of runs.
         computed: "schema.table" → when its rows were computed (UTC without zone), and the first snapshot that had them.
         tables_of_keys: `<entity>_key` → "schema.table" that has a row for each, for `_meta.columns`.
+        parts_by: "schema.table" → its column of dates or times by which the Parquet export is in parts.
+        unpublished: tables of dbt that stay private.
         beside: further files of the snapshot, name → text.
 
     Raises:
@@ -204,24 +210,32 @@ def publish(
             previous = find_previous(settings, published, marks, PUBLIC_SCHEMAS, STORAGE_VERSION, on_progress)
         on_progress("Copying the public tables")
 
-        def copy(origin: Previous | None) -> tuple[dict[str, int], Collection[str]]:
-            private = find_unpublished(models)
-            return _copy_tables(
+        new_texts = incoming / ".new-texts"
+
+        def copy(origin: Previous | None) -> tuple[tuple[dict[str, int], dict[str, Changed]], Collection[str]]:
+            counts, changed, carried = _copy_tables(
                 settings,
                 database,
                 snapshot_id,
                 sources_info,
                 versions,
-                private,
+                {*find_unpublished(models), *unpublished},
                 known_versions,
                 computed or {},
                 tables_of_keys or {},
+                parts_by or {},
                 marks,
                 origin,
+                new_texts,
             )
+            return (counts, changed), carried
 
-        tables, carried = carry_or_copy(copy, database, previous, on_progress)
-        on_progress(f"Auditing the copy, {len(carried)} of {len(tables)} tables carried over, and exporting Parquet")
+        (tables, changed), carried = carry_or_copy(copy, database, previous, on_progress)
+        on_progress(
+            f"Auditing the copy, {len(carried)} of {len(tables)} tables carried over and {len(changed)} continued, and "
+            "exporting Parquet"
+        )
+        is_searched = previous is not None and previous.is_searched_for(marks)
         counts, searched = audit(
             settings,
             database,
@@ -229,12 +243,16 @@ def publish(
             find_direct_identifiers(models),
             identities or {},
             carried=carried,
-            searched=carried if previous and previous.is_searched_for(marks) else (),
+            searched=carried if is_searched else (),
+            new_texts={name: x.new_texts for name, x in changed.items()} if is_searched else {},
         )
-        linked: set[str] = set()
+        shutil.rmtree(new_texts, ignore_errors=True)
+        earlier = None
         if previous:
-            linked = link_parquet(settings, previous.database.parent, incoming, {x: counts[x] for x in carried})
-        export_parquet(settings, incoming, {name: count for name, count in counts.items() if name not in linked})
+            untouched = dict.fromkeys(carried, ())
+            in_parts = {name: x.parts for name, x in changed.items() if x.parts is not None}
+            earlier = Earlier(previous.database.parent, {**untouched, **in_parts})
+        export_parquet(settings, database, counts, parts_by, earlier)
         write_groups(settings, incoming)
         _copy_pages(settings, incoming, snapshot_id, erased)
         for name, text in (beside or {}).items():
@@ -327,17 +345,26 @@ def _copy_tables(
     data_versions: Mapping[str, str | None],
     computed: Mapping[str, tuple[datetime, str]],
     tables_of_keys: Mapping[str, str],
+    parts_by: Mapping[str, str],
     marks: Marks,
     previous: Previous | None,
-) -> tuple[dict[str, int], Collection[str]]:
-    """Write the new file; returns the rows that each table has in the build database, and which are carried over."""
+    new_texts: Path,
+) -> tuple[dict[str, int], dict[str, Changed], Collection[str]]:
+    """Write the new file.
+
+    Returns:
+        The rows that each table has in the build database, what was replaced in those that are continued, and which are
+        carried over.
+    """
+    changed: dict[str, Changed] = {}
     with open_engine(settings) as connection:
         attach(connection, settings.build_database, "build")
         tables = [x for x in find_tables(connection, "build", PUBLIC_SCHEMAS) if x.full_name not in private]
         is_renamed = _rename_learners(connection, settings, tables)
         carried = previous.unchanged(tables, data_versions, private, is_renamed) if previous else {}
+        continued = previous.continued(tables, carried) if previous else set()
         if previous and carried:
-            continue_file(connection, previous, database, carried)
+            continue_file(connection, previous, database, {*carried, *continued})
         else:
             attach(connection, database, "snapshot", f"storage_version '{STORAGE_VERSION}'")
         for schema in dict.fromkeys(table.schema for table in tables):
@@ -346,7 +373,15 @@ def _copy_tables(
             if table.full_name in carried:
                 continue
             relation = qualified(table.full_name, "build")
-            copy_table(connection, table, under_pseudonyms(table, relation) if is_renamed else f"from {relation}")
+            query = under_pseudonyms(table, relation) if is_renamed else f"from {relation}"
+            if table.full_name in continued:
+                column = parts_by.get(table.full_name)
+                part = part_of_row(column, _row_count(connection, relation)) if column else None
+                if found := replace_changed_rows(connection, table, query, part, new_texts):
+                    changed[table.full_name] = found
+                    continue
+                connection.execute(f"drop table {qualified(table.full_name, 'snapshot')}")
+            copy_table(connection, table, query)
             if is_renamed and table.schema == HISTORY:
                 _rewrite_texts(connection, table)
         whole_bytes = previous.whole_bytes if previous and carried else 0
@@ -368,15 +403,16 @@ def _copy_tables(
             known=carried,
             tables_of_keys=tables_of_keys,
         )
-        counts = {
-            table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'build')}")[0]
-            for table in tables
-        }
+        counts = {table.full_name: _row_count(connection, qualified(table.full_name, "build")) for table in tables}
         connection.execute("checkpoint snapshot")
         if not whole_bytes:
             connection.execute("update snapshot._meta.publication set whole_bytes = ?", [database.stat().st_size])
             connection.execute("checkpoint snapshot")
-    return counts, carried.keys()
+    return counts, changed, carried.keys()
+
+
+def _row_count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return one_row(connection, f"select count(*) from {relation}")[0]
 
 
 def _rename_learners(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Sequence[Table]) -> bool:
@@ -420,6 +456,7 @@ def audit(
     *,
     carried: Collection[str] = (),
     searched: Collection[str] = (),
+    new_texts: Mapping[str, Path | None] | None = None,
 ) -> tuple[dict[str, int], Found]:
     """Open the new file as a reader would and look whether it may be shown.
 
@@ -428,6 +465,7 @@ def audit(
         must_have_rows: schemas that may not be empty.
         carried: tables that come from the snapshot before.
         searched: tables in which the same identifiers were searched for before, and nothing has changed since.
+        new_texts: files of what has come since to tables that were searched before too.
 
     Returns:
         Rows by table, with _meta's; and the result of the search for direct identifiers.
@@ -440,17 +478,23 @@ def audit(
     with open_engine(settings) as connection:
         attach(connection, database, "snapshot")
         tables = find_tables(connection, "snapshot", (*PUBLIC_SCHEMAS, "_meta"))
-        counts = {
-            table.full_name: one_row(connection, f"select count(*) from {qualified(table.full_name, 'snapshot')}")[0]
-            for table in tables
-        }
+        counts = {table.full_name: _row_count(connection, qualified(table.full_name, "snapshot")) for table in tables}
         (version,) = one_row(
             connection, "select tags['storage_version'] from duckdb_databases() where database_name = 'snapshot'"
         )
         load_identifiers(connection, identities)
         columns = text_columns(connection, "snapshot")
-        done = {qualified(name, "snapshot") for name in searched}
-        found = search_columns(connection, [x for x in columns if x[1] not in done])
+        new = {
+            qualified(name, "snapshot"): file for name, file in {**dict.fromkeys(searched), **(new_texts or {})}.items()
+        }
+        found = search_columns(
+            connection,
+            [
+                (name, f"read_parquet({literal(new[relation])})" if relation in new else relation, column)
+                for name, relation, column in columns
+                if new.get(relation, relation) is not None
+            ],
+        )
         found = replace(found, earlier=len(columns) - found.columns)
     for column, count in found.hits.items():
         identified[column] = count
@@ -538,21 +582,6 @@ def _of_groups(table: Table) -> str:
     if not sentences:
         return relation
     return f"select * replace ({', '.join(f'null::varchar as {name}' for name in sentences)}) {relation}"
-
-
-def export_parquet(settings: Settings, incoming: Path, counts: Mapping[str, int]) -> None:
-    """Write each table of the new file as Parquet: this also reads every row back before it is shown to anyone."""
-    with open_engine(settings) as connection:
-        attach(connection, incoming / DATABASE, "snapshot")
-        for name, count in counts.items():
-            file = incoming / "parquet" / Path(*name.split(".")).with_suffix(".parquet")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            (exported,) = one_row(
-                connection,
-                f"copy {qualified(name, 'snapshot')} to {literal(file)} (format parquet, compression zstd)",
-            )
-            if exported != count:
-                raise PublishError(f"{name} has {exported} rows in its Parquet export, {count} in the database file")
 
 
 def _copy_pages(settings: Settings, incoming: Path, snapshot_id: str, erased: ErasedLearners | None) -> None:

@@ -489,7 +489,7 @@ publish.publish(
 )
 """
 STEPS = ["copy_table", "write_meta", "_copy_tables", "audit", "export_parquet", "_copy_pages", "_sync_tree"]
-CARRYING = ["continue_file", "copy_table", "_copy_tables", "audit", "link_parquet", "export_parquet", "_sync_tree"]
+CARRYING = ["continue_file", "copy_table", "_copy_tables", "audit", "export_parquet", "_sync_tree"]
 
 
 @pytest.fixture(scope="module")

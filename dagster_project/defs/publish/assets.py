@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_project.base.errors import PublishedIdentifierError
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs import planning
-from dagster_project.defs.manifest import tables_of_keys
+from dagster_project.defs.manifest import NODES, is_published, parts_by, tables_of_keys
 from dagster_project.defs.ops.assets import KEYS as OPS
 from dagster_project.defs.pages.assets import page_key
 from dagster_project.defs.resources import OWNERS, WRITER_POOL, WarehouseResource
@@ -77,6 +77,8 @@ def learning_warehouse(
                 data_versions={name: x.version for name, x in built.items()},
                 computed={name: (x.built_at, state.since.get(name, snapshot_id)) for name, x in built.items()},
                 tables_of_keys=tables_of_keys(),
+                parts_by=parts_by(),
+                unpublished=[name for name in NODES if not is_published(name)],
                 beside={accepted.FILE: state.as_text()},
                 on_progress=context.log.info,
             )

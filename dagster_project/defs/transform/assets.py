@@ -15,7 +15,7 @@ from dagster_project.base import clock
 from dagster_project.base.errors import DbtError
 from dagster_project.contracts.in_use import CONTRACTS
 from dagster_project.defs.making import built_now
-from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR
+from dagster_project.defs.manifest import MANIFEST, NODES, TRANSLATOR, is_published
 from dagster_project.defs.partitions import DAILY_EVENTS
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, dbt_project
 from dagster_project.defs.transform import dbt
@@ -29,7 +29,9 @@ from dagster_project.store.publish import PUBLIC_SCHEMAS
 from dagster_project.store.warehouse import Warehouse
 
 DAILY_EVENTS_KEY = dg.AssetKey(DAILY_EVENTS.split("."))
-PUBLIC_MODELS = [dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS]
+PUBLIC_MODELS = [
+    dg.AssetKey(name.split(".")) for name in NODES if name.split(".")[0] in PUBLIC_SCHEMAS and is_published(name)
+]
 EVERYTHING = "fqn:*"
 LINEAGE = Path("lineage", "columns.json")
 SCHEMAS_OF_REPORTING = ("reporting", "learners")
