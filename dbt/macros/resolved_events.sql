@@ -1,13 +1,69 @@
+{# Columns of int_events_summarized that name a row of core, as far as int_sessions_summarized has them too. #}
+{% macro keys_of_activity() %}
+    {% do return([
+        "source", "course_enrollment_key", "learner_key", "course_offering_key", "activity_on", "known_on",
+        "missing_item_id",
+    ]) %}
+{% endmacro %}
+
+
+{# Its columns that core adds up. #}
+{% macro counts_of_activity() %}
+    {% do return(
+        ["event_count", "click_count"] + activity_click_columns() + counted_event_types().keys() | list
+    ) %}
+{% endmacro %}
+
+
+{# From what the rows of a day of fct_daily_activity follow. #}
+{% macro daily_activity_inputs() %}
+with enrollments as (
+    select course_enrollment_key from {{ ref("int_course_enrollments_resolved") }}
+    where missing_reference is null
+),
+
+kinds as (
+    {{ kinds_of_sources(ref("int_course_items_offered")) }}
+),
+
+inputs as (
+    {%- for table, columns in {
+        "int_events_summarized": counts_of_activity(), "int_sessions_summarized": ["learning_seconds"],
+    }.items() %}
+    {%- set hashed = [] %}
+    {%- for column in keys_of_activity() + columns %}{% do hashed.append("days." ~ column) %}{% endfor %}
+    {%- for flag in kind_flags() %}{% do hashed.append("kinds." ~ flag) %}{% endfor %}
+    select
+        days.source,
+        days.activity_on,
+        {{ row_hash(hashed + ["enrollments.course_enrollment_key"]) }} as inputs_hash
+    from {{ ref(table) }} as days
+    left join kinds
+        on days.source = kinds.source
+    left join enrollments
+        on days.course_enrollment_key = enrollments.course_enrollment_key
+    {{ "where days.event_count > 0" if table == "int_events_summarized" }}
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+)
+
+select
+    source,
+    activity_on,
+    sum(inputs_hash) as inputs_hash
+from inputs
+group by source, activity_on
+{% endmacro %}
+
+
 {#
     Events and learning time by day with the enrollment they belong to, as core takes them: the view int_events_resolved
     shows all of them, fct_daily_activity computes those of a few dates. `dates` is a predicate on source and activity_on;
     it stands at the very start, since the engine does not carry it there from the end.
 #}
 {% macro resolved_events(dates="true") %}
-{%- set keys = [
-    "source", "course_enrollment_key", "learner_key", "course_offering_key", "activity_on", "known_on", "missing_item_id",
-] %}
-{%- set counts = ["event_count", "click_count"] + activity_click_columns() + counted_event_types().keys() | list %}
+{%- set keys = keys_of_activity() %}
+{%- set counts = counts_of_activity() %}
 with parts as (
     select
         {%- for column in keys + counts %}

@@ -80,6 +80,46 @@
 {%- endmacro %}
 
 
+{# Whether a source has events of a type at all, by the columns that count them: of others nothing is known. #}
+{% macro told_types(activity) %}
+    select
+        {%- for column in counts_of_day() %}
+        max({{ column }}) > 0 as has_{{ column }},
+        {%- endfor %}
+        source
+    from {{ activity }}
+    group by source
+{% endmacro %}
+
+
+{#
+    From what the rows of a day of the person marts follow.
+    has_types: whether they tell types of events.
+#}
+{% macro told_day_inputs(has_types) %}
+{%- set hashed = [
+    "activity.day_hash", "activity.course_enrollment_key", "activity.learner_key", "activity.course_key",
+    "activity.course_offering_key",
+] %}
+{%- if has_types %}
+{%- for column in counts_of_day() %}{% do hashed.append("types.has_" ~ column) %}{% endfor %}
+with types as (
+    {{ told_types(ref("fct_timed_activity")) }}
+)
+{% endif %}
+select
+    activity.source,
+    activity.activity_on,
+    sum({{ row_hash(hashed) }}) as inputs_hash
+from {{ ref("fct_timed_activity") }} as activity
+{%- if has_types %}
+inner join types
+    on activity.source = types.source
+{%- endif %}
+group by activity.source, activity.activity_on
+{% endmacro %}
+
+
 {#
     Days of raw on which int_timed_activity differs from what int_events_summarized holds. Found and replaced like the
     dates of fct_daily_activity.

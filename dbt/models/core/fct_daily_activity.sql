@@ -4,16 +4,17 @@
     materialized="incremental",
     incremental_strategy="append",
     on_schema_change="fail",
-    pre_hook=["{{ find_stale_dates(this) }}", "{{ delete_stale_dates(this) }}"]
+    pre_hook="{{ find_touched(this, ['source', 'activity_on'], daily_activity_inputs()) }}",
+    post_hook="{{ keep_inputs(this) }}"
 ) }}
 
 {{ in_slices(
-    2000000, "(select 1 from " ~ ref("int_events_summarized") ~ " where " ~ is_stale_date("activity_on") ~ ")"
+    2000000, "(select 1 from " ~ ref("int_events_summarized") ~ " where " ~ is_touched(["source", "activity_on"]) ~ ")"
 ) }}
 
 -- depends_on: {{ ref("int_events_resolved") }}
 with events as (
-    {{ resolved_events(dates=is_stale_date("activity_on") ~ " and " ~ in_slice("learner_key")) }}
+    {{ resolved_events(dates=is_touched(["source", "activity_on"]) ~ " and " ~ in_slice("learner_key")) }}
 )
 
 select

@@ -25,7 +25,8 @@ select
     {%- for column in ["gap_microseconds"] + timed_gaps() %}
     cast(activity.{{ column }} / 1000000.0 as decimal(18, 6)) as {{ column | replace("microseconds", "seconds") }},
     {%- endfor %}
-    cast(activity.longest_gap_microseconds / 1000000.0 as decimal(18, 6)) as longest_gap_seconds
+    cast(activity.longest_gap_microseconds / 1000000.0 as decimal(18, 6)) as longest_gap_seconds,
+    activity.day_hash
 from activity
 inner join enrollments
     on activity.course_enrollment_key = enrollments.course_enrollment_key

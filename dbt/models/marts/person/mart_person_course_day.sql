@@ -1,18 +1,21 @@
 -- What a learner did in a course on a day, as institutional research counts it. Grain: one row per learner × course ×
 -- term × day, UTC, for sources that tell times.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ find_touched(this, ['source', 'activity_on'], told_day_inputs(has_types=true)) }}",
+    post_hook="{{ keep_inputs(this) }}"
+) }}
+
 with activity as (
     select * from {{ ref("fct_timed_activity") }}
+    where {{ is_touched(["source", "activity_on"]) }}
 ),
 
 -- Of a type that no event of the source has nothing is known: null, not 0.
 types as (
-    select
-        {%- for column in counts_of_day() %}
-        max({{ column }}) > 0 as has_{{ column }},
-        {%- endfor %}
-        source
-    from activity
-    group by source
+    {{ told_types(ref("fct_timed_activity")) }}
 )
 
 select
