@@ -3,6 +3,7 @@
 Every column of every model is described, and what several models say word for word stands in one place.
 """
 
+import re
 from collections import defaultdict
 
 import pytest
@@ -107,3 +108,22 @@ def test_contracts_hold_their_own_text():
     """Python reads these files as they stand, where doc() would be no description."""
     columns = [(key, column) for key, source in MANIFEST["sources"].items() for column in source["columns"].values()]
     assert [(key, column["name"]) for key, column in columns if column["doc_blocks"]] == []
+
+
+def test_tables_made_by_touched_entity_look_at_all_that_they_read():
+    """A table that is read and not hashed would change, and rows that follow from it would not."""
+    touched = {name: node for name, node in NODES.items() if any("find_touched" in x["sql"] for x in hooks_of(node))}
+    assert len(touched) >= 5
+    for name, node in touched.items():
+        (called,) = {found for x in hooks_of(node) for found in re.findall(r"\b(\w+_inputs)\(", x["sql"])}
+        texts, waiting = "", [f"macro.learning_warehouse.{called}"]
+        while waiting:
+            macro = MANIFEST["macros"][waiting.pop()]
+            texts += macro["macro_sql"]
+            waiting += [x for x in macro["depends_on"]["macros"] if x.startswith("macro.learning_warehouse.")]
+        parents = {x.rpartition(".")[2] for x in node["depends_on"]["nodes"]} - {"int_events_resolved"}
+        assert {parent for parent in parents if f'"{parent}"' not in texts} == set(), name
+
+
+def hooks_of(node) -> list:
+    return node["config"]["pre-hook"]

@@ -1,31 +1,24 @@
 -- Learners in courses, from registration to result. Grain: one row per source × learner × course × term.
 -- It knows how the course ended: for predictions take mart_learner_course_week, which does not.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ find_touched(this, ['course_enrollment_key'], learner_course_inputs()) }}",
+    post_hook="{{ keep_inputs(this) }}"
+) }}
+
 {{ in_slices(50000, ref("fct_course_enrollment")) }}
 
 with enrollments as (
-    select
-        fct_course_enrollment.*,
-        dim_course_offering.starts_on,
-        dim_course_offering.ends_on,
-        dim_course_offering.course_version_key,
-        dim_course.passing_share,
-        -- In no term, a course is taken at any time.
-        fct_course_enrollment.term_key is null as is_self_paced
-    from {{ ref("fct_course_enrollment") }} as fct_course_enrollment
-    inner join {{ ref("dim_course_offering") }} as dim_course_offering
-        on fct_course_enrollment.course_offering_key = dim_course_offering.course_offering_key
-    inner join {{ ref("dim_course") }} as dim_course
-        on fct_course_enrollment.course_key = dim_course.course_key
-    where {{ in_slice("fct_course_enrollment.course_offering_key") }}
+    {{ enrollments_with_offerings() }}
+    where
+        {{ in_slice("fct_course_enrollment.course_offering_key") }}
+        and {{ is_touched(["course_enrollment_key"], alias="fct_course_enrollment") }}
 ),
 
--- Who left is known at once, how the others ended some time after the last day: until then nothing is final.
 results as (
-    select
-        course_offering_key,
-        coalesce(bool_or(outcome <> 'withdrawn'), false) or count(*) = count(outcome) as are_told
-    from enrollments
-    group by course_offering_key
+    {{ offerings_with_results() }}
 ),
 
 learners as (
@@ -42,29 +35,8 @@ versions as (
     from {{ ref("mart_course_version") }}
 ),
 
--- What a source never tells is null for its learners, and not 0.
-activity_of_sources as (
-    select
-        source,
-        bool_or(task_count is not null) as tells_tasks,
-        bool_or(learning_seconds is not null) as tells_learning_time,
-        bool_or(forum_view_count is not null) as tells_forum
-    from {{ ref("fct_daily_activity") }}
-    group by source
-),
-
 sources as (
-    select
-        dim_source.source,
-        dim_source.last_data_on,
-        coalesce(activity_of_sources.tells_tasks, false) as tells_tasks,
-        coalesce(activity_of_sources.tells_learning_time, false) as tells_learning_time,
-        coalesce(activity_of_sources.tells_forum, false) as tells_forum,
-        dim_source.source in (select distinct submissions.source from {{ ref("fct_submission") }} as submissions)
-            as tells_submissions
-    from {{ ref("dim_source") }} as dim_source
-    left join activity_of_sources
-        on dim_source.source = activity_of_sources.source
+    {{ told_by_sources() }}
 ),
 
 -- A source without any item of a kind cannot count its clicks: null, not 0.
@@ -113,7 +85,9 @@ activity as (
     from {{ ref("fct_daily_activity") }} as days
     left join points
         on days.course_enrollment_key = points.course_enrollment_key
-    where {{ in_slice("days.course_offering_key") }}
+    where
+        {{ in_slice("days.course_offering_key") }}
+        and {{ is_touched(["course_enrollment_key"], alias="days") }}
     group by days.course_enrollment_key
 ),
 
@@ -153,7 +127,9 @@ attempts as (
     from {{ ref("fct_submission") }} as fct_submission
     inner join items
         on fct_submission.course_item_key = items.course_item_key
-    where {{ in_slice("fct_submission.course_offering_key") }}
+    where
+        {{ in_slice("fct_submission.course_offering_key") }}
+        and {{ is_touched(["course_enrollment_key"], alias="fct_submission") }}
 ),
 
 assessments as (

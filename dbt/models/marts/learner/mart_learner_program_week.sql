@@ -2,6 +2,14 @@
 -- it is known whether they stayed.
 -- Grain: one row per learner × program × week, for learners admitted by then and weeks that have ended in the data.
 
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ find_touched(this, ['program_enrollment_key'], program_week_inputs()) }}",
+    post_hook="{{ keep_inputs(this) }}"
+) }}
+
 -- Nothing dated on or after `as_of_on` may enter a row. Each fact therefore enters in the first week that knows it and
 -- is carried on by running sums; what ends takes out again what it brought in.
 {%- set never = 1000000 %}
@@ -37,95 +45,18 @@
 {{ in_slices(25000, ref("fct_program_enrollment")) }}
 
 with next_years as (
-    select
-        next_year_terms.term_key,
-        min(terms.starts_on) as starts_on
-    from {{ ref("dim_next_year_term") }} as next_year_terms
-    inner join {{ ref("dim_term") }} as terms
-        on next_year_terms.later_term_key = terms.term_key
-    group by next_year_terms.term_key
+    {{ next_year_starts() }}
 ),
 
 -- Numbers stand in for keys on the way: with the keys' text, joins and windows take several times as long.
 learners as (
-    select
-        learner_programs.*,
-        terms.starts_on,
-        sources.has_interventions,
-        enrollments.completed_on,
-        enrollments.leave_from_on,
-        enrollments.leave_to_on,
-        coalesce(next_years.starts_on, {{ add_days("terms.starts_on", 365) }}) as next_year_starts_on,
-        cast(
-            row_number() over (order by learner_programs.program_enrollment_key) as integer
-        ) as enrollment_number,
-        greatest(0, coalesce({{ as_of_week("terms.starts_on", "learner_programs.admitted_on") }}, 0)) as first_week,
-        cast(
-            least(
-                floor(({{ days_between("terms.starts_on", "sources.last_data_on") }} + 1) / 7.0),
-                coalesce(
-                    floor({{ days_between("terms.starts_on", "learner_programs.retention_known_on") }} / 7.0),
-                    {{ var("most_followed_weeks") }}
-                )
-            ) as integer
-        ) as last_week
-    from {{ ref("mart_learner_program") }} as learner_programs
-    inner join {{ ref("fct_program_enrollment") }} as enrollments
-        on learner_programs.program_enrollment_key = enrollments.program_enrollment_key
-    inner join {{ ref("dim_program") }} as programs
-        on learner_programs.program_key = programs.program_key
-    inner join {{ ref("dim_term") }} as terms
-        on learner_programs.first_term_key = terms.term_key
-    inner join {{ ref("dim_source") }} as sources
-        on learner_programs.source = sources.source
-    left join next_years
-        on learner_programs.first_term_key = next_years.term_key
-    where
-        programs.program_type = 'degree'
-        and sources.last_data_on is not null
-        and {{ in_slice("learner_programs.learner_key") }}
+    {{ followed_learners() }}
+    and {{ in_slice("learner_programs.learner_key") }}
+    and {{ is_touched(["program_enrollment_key"], alias="learner_programs") }}
 ),
 
----------- courses of the program in any of its terms
-
 program_courses as (
-    select
-        learners.enrollment_number,
-        learners.starts_on,
-        learners.first_week,
-        cast(
-            row_number() over (order by enrollments.course_enrollment_key, learners.enrollment_number) as integer
-        ) as course_number,
-        enrollments.course_enrollment_key,
-        enrollments.outcome,
-        enrollments.outcome_known_on,
-        {{ days_between("enrollments.registered_on", "course_offerings.starts_on") }} as registration_lead_days,
-        program_offerings.term_key = learners.first_term_key as is_first_term,
-        terms.starts_on > learners.starts_on as is_later_term,
-        next_year_terms.later_term_key is not null as is_next_year,
-        greatest(learners.first_week, {{ as_of_week("learners.starts_on", "enrollments.registered_on") }})
-            as registered_week,
-        {{ begun_week("learners.starts_on", "course_offerings.starts_on") }} as begins_week,
-        -- The course is not over yet in the week in which it ends.
-        coalesce({{ as_of_week("learners.starts_on", "course_offerings.ends_on") }} + 1, {{ never }}) as ended_week,
-        {{ begun_week("learners.starts_on", "terms.starts_on") }} as term_begins_week,
-        coalesce({{ as_of_week("learners.starts_on", "terms.ends_on") }}, {{ never }}) as term_ended_week
-    from learners
-    inner join {{ ref("fct_course_enrollment") }} as enrollments
-        on learners.learner_key = enrollments.learner_key
-    inner join {{ ref("dim_program_offering") }} as program_offerings
-        on
-            enrollments.course_offering_key = program_offerings.course_offering_key
-            and learners.program_key = program_offerings.program_key
-    inner join {{ ref("dim_course_offering") }} as course_offerings
-        on enrollments.course_offering_key = course_offerings.course_offering_key
-    inner join {{ ref("dim_term") }} as terms
-        on program_offerings.term_key = terms.term_key
-    left join {{ ref("dim_next_year_term") }} as next_year_terms
-        on
-            learners.first_term_key = next_year_terms.term_key
-            and program_offerings.term_key = next_year_terms.later_term_key
-    where enrollments.registered_on is not null
+    {{ followed_courses() }}
 ),
 
 ---------- which of them were taken, kept, left, passed or failed by then
@@ -528,21 +459,9 @@ select
     coalesce(learners.completed_on >= so_far.as_of_on, true) as is_enrolled,
 
     ---------- the learner
-    learners.gender,
-    learners.age_years,
-    learners.country,
-    learners.region,
-    learners.education_level,
-    learners.employment_status,
-    learners.is_long_time_learner,
-    learners.terms_since_admitted_count,
-    learners.season,
-    learners.is_required_term,
-    learners.has_open_completion,
-    learners.has_open_paid_not_completed,
-    learners.has_open_enrolled_not_completed,
-    learners.has_stackable_enrollment,
-    learners.has_stackable_completion,
+    {%- for column in followed_attributes() %}
+    learners.{{ column }},
+    {%- endfor %}
     so_far.registration_lead_days,
 
     ---------- the program
