@@ -1,5 +1,6 @@
 """What lies in landing, raw and quarantine now, counted in the files themselves and not taken from the ledger."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import landing, quarantine
 from dagster_project.ingest.ledger import FileRecord
 from dagster_project.settings import Settings
+
+DAY = "event_date="
+"""What the folder of a day is called by, before its date."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,16 @@ def raw_files(contract: Contract, table: Table, source: str, settings: Settings)
 def event_days(contract: Contract, table: Table, source: str, settings: Settings) -> set[date]:
     """Days of which an event table has rows of a source, from the names of its folders."""
     folder = settings.raw_dir / contract.name / table.name / f"source={source}"
-    return {day for path in folder.glob("event_date=*/*.parquet") if (day := _day(path))}
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        days = [entry for entry in entries if entry.name.startswith(DAY)]
+    return {date.fromisoformat(day.name.removeprefix(DAY)) for day in days if _has_parquet(day.path)}
+
+
+def _has_parquet(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(".parquet") for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -146,13 +159,18 @@ def imbalances(
     return [one for one in compared if one.difference]
 
 
-def newest_delivery(contract: Contract, table: Table, source: str, place: Path, settings: Settings) -> datetime | None:
+def newest_delivery(
+    contract: Contract, table: Table, source: str, files: Iterable[landing.LandingFile], settings: Settings
+) -> datetime | None:
     """When the newest file of a table was put into its landing place; where none is left there, when it was loaded.
+
+    Args:
+        files: all of the landing place.
 
     Returns:
         UTC without zone; None: nothing was ever delivered.
     """
-    paths = {file.container for file in landing.find_files(table, place, settings)} if place.exists() else set()
+    paths = {file.container for file in landing.of_table(table, files)}
     if not paths:
         folder = settings.raw_dir / contract.name / table.name / f"source={source}"
         paths = set(folder.rglob("*.parquet"))
@@ -170,4 +188,4 @@ def _rows(folder: Path, pattern: str, settings: Settings) -> list[tuple[Path, in
 
 def _day(path: Path) -> date | None:
     name = path.parent.name
-    return date.fromisoformat(name.removeprefix("event_date=")) if name.startswith("event_date=") else None
+    return date.fromisoformat(name.removeprefix(DAY)) if name.startswith(DAY) else None

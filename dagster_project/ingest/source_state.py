@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 
 from dagster_project.base import clock
 from dagster_project.contracts.source import Contract, Table
 from dagster_project.ingest import audit
 from dagster_project.ingest.data_end import data_end
+from dagster_project.ingest.landing import LandingFile, all_files
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.sources import Source, registered_sources
 from dagster_project.settings import Settings
@@ -54,10 +56,11 @@ def _state(contract: Contract, source: Source, settings: Settings, now: datetime
         table.name: data_end(contract, table, source.name, settings, now) for table in contract.tables if table.is_event
     }
     told = []
+    landed = Landed(source)
     for table in contract.tables:
         if table.freshness is None:  # any age will do, so the landing place need not be looked through
             continue
-        newest = newest_at(contract, table, source, settings, days.get(table.name))
+        newest = newest_at(contract, table, landed, settings, days.get(table.name))
         # There is nothing to wait for where a source has never had an optional table.
         if reason := "" if newest is None and table.optional else why_stale(table, newest, now):
             told.append(f"{table.name}: {reason}")
@@ -70,14 +73,26 @@ def _state(contract: Contract, source: Source, settings: Settings, now: datetime
     )
 
 
+class Landed:
+    """A source and the files of its landing place, which are looked through once for all tables, if one asks."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    @cached_property
+    def files(self) -> list[LandingFile]:
+        """All of them; none where the place is gone."""
+        return list(all_files(self.source.landing)) if self.source.landing.exists() else []
+
+
 def newest_at(
-    contract: Contract, table: Table, source: Source, settings: Settings, last_data_on: date | None
+    contract: Contract, table: Table, landed: Landed, settings: Settings, last_data_on: date | None
 ) -> datetime | None:
     """Time of the newest event (of an event table) or delivery, UTC without zone; None: there was none."""
     if table.is_event:
         # An event of a day may have happened until its end.
         return None if last_data_on is None else datetime.combine(last_data_on, time.max)
-    return audit.newest_delivery(contract, table, source.name, source.landing, settings)
+    return audit.newest_delivery(contract, table, landed.source.name, landed.files, settings)
 
 
 def age(newest: datetime | None, now: datetime) -> timedelta | None:
@@ -111,12 +126,12 @@ def next_stale(contracts: Mapping[str, Contract], settings: Settings, now: datet
     for source in registered_sources(settings):
         if source.contract not in contracts:
             continue
-        contract = contracts[source.contract]
+        contract, landed = contracts[source.contract], Landed(source)
         for table in contract.tables:
             if table.freshness is None:
                 continue
             day = data_end(contract, table, source.name, settings, now) if table.is_event else None
-            newest = newest_at(contract, table, source, settings, day)
+            newest = newest_at(contract, table, landed, settings, day)
             for limit in (table.freshness.warn_after, table.freshness.error_after):
                 if newest and limit:  # `why_stale` asks for more than the limit
                     times.append(newest + limit + timedelta(seconds=1))

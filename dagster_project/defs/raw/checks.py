@@ -13,7 +13,7 @@ from dagster_project.ingest.data_end import data_end
 from dagster_project.ingest.ledger import Ledger
 from dagster_project.ingest.loader import TableLoad
 from dagster_project.ingest.quarantine import rows_folder
-from dagster_project.ingest.source_state import age, newest_at, why_stale
+from dagster_project.ingest.source_state import Landed, age, newest_at, why_stale
 from dagster_project.ingest.sources import Source
 from dagster_project.settings import Settings
 from dagster_project.stats.volume import TRAILING_WEEKS, Volume, judge_volume
@@ -85,7 +85,7 @@ def of_table(
     if table.is_event:
         results.append(volume_is_usual({name: _by_day(files, newest[name]) for name, files in raw.items()}))
     if table.freshness:
-        times = {x.name: newest_at(contract, table, x, settings, newest[x.name]) for x in sources}
+        times = {x.name: newest_at(contract, table, Landed(x), settings, newest[x.name]) for x in sources}
         if table.optional:  # nothing to wait for where a source has never had it
             times = {name: at for name, at in times.items() if at}
         results.append(source_is_fresh(table, times, now))

@@ -6,6 +6,7 @@ a third of a second here, where each model is resolved once.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,8 @@ from sqlglot.optimizer.scope import Scope, build_scope, find_all_in_scope
 from dagster_project.base.files import replaced
 
 DIALECT = "duckdb"
+_NAMES = re.compile(r"\b\w+\.\w+\b(?!\.)")
+"""Whatever may be the name of a table in a query, its schema before it."""
 _Found = dict[str, list[list[str]]]
 _Known = dict[tuple[int, str], frozenset[tuple[str, str, str]]]
 
@@ -35,11 +38,12 @@ def column_lineages(
             it is followed in the same way.
     """
     before = json.loads(kept.read_text()) if kept.exists() else {}
-    there = json.dumps([columns, version("sqlglot"), Path(__file__).read_text()], sort_keys=True)
+    followed = f"{version('sqlglot')}\n{Path(__file__).read_text()}"
     found: dict[str, tuple[str, _Found | None]] = {}
     for name, sql in queries.items():
-        key = hashlib.sha256(f"{sql}\n{there}".encode()).hexdigest()
-        found[name] = (key, before[name][1] if before.get(name, [""])[0] == key else _lineage(sql, columns))
+        read = {table: columns[table] for table in _NAMES.findall(sql.replace('"', "")) if table in columns}
+        key = hashlib.sha256(f"{sql}\n{json.dumps(read, sort_keys=True)}\n{followed}".encode()).hexdigest()
+        found[name] = (key, before[name][1] if before.get(name, [""])[0] == key else _lineage(sql, read))
     kept.parent.mkdir(parents=True, exist_ok=True)
     with replaced(kept) as incoming:
         incoming.write_text(json.dumps({**before, **found}))
