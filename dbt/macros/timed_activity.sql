@@ -86,10 +86,93 @@
         {%- for column in counts_of_day() %}
         max({{ column }}) > 0 as has_{{ column }},
         {%- endfor %}
+        max(event_count) > 0 as has_event_count,
         source
     from {{ activity }}
     group by source
 {% endmacro %}
+
+
+{# From what the row of mart_person_course of an enrollment follows. #}
+{% macro person_course_inputs() %}
+{%- set hashed = [
+    "enrollments.source", "enrollments.learner_key", "enrollments.course_key", "enrollments.course_offering_key",
+    "enrollments.registered_on", "enrollments.unregistered_on", "enrollments.is_paid", "enrollments.completed_on",
+    "enrollments.outcome", "enrollments.final_grade_share", "learners.gender", "learners.birth_year",
+    "learners.country", "learners.education_level", "days.days_hash", "watched.watched_hash", "certificates.certified_on",
+    "enrollments.source in (select watched_sources.source from watched_sources)",
+    "enrollments.source in (select certificate_sources.source from certificate_sources)", "types.has_event_count",
+] %}
+{%- for column in counts_of_day() %}{% do hashed.append("types.has_" ~ column) %}{% endfor %}
+with types as (
+    {{ told_types(ref("fct_timed_activity")) }}
+),
+
+days as (
+    select
+        course_enrollment_key,
+        sum({{ row_hash(
+            ["activity_on", "event_count", "gap_count", "gap_seconds", "longest_gap_seconds", "total_5_seconds",
+            "total_30_seconds"]
+            + counts_of_day()
+            + ["video_event_count", "problem_event_count", "forum_event_count", "text_event_count"]
+        ) }}) as days_hash
+    from {{ ref("fct_timed_activity") }}
+    group by course_enrollment_key
+),
+
+watched as (
+    select
+        course_enrollment_key,
+        sum({{ row_hash(["item_id", "first_second", "watched_seconds", "watch_count"]) }}) as watched_hash
+    from {{ ref("fct_video_watch") }}
+    group by course_enrollment_key
+),
+
+watched_sources as (
+    select distinct source
+    from {{ ref("fct_video_watch") }}
+),
+
+{{ course_certificates() }}
+
+select
+    enrollments.course_enrollment_key,
+    {{ row_hash(hashed) }} as inputs_hash
+from {{ ref("fct_course_enrollment") }} as enrollments
+left join {{ ref("dim_learner") }} as learners
+    on enrollments.learner_key = learners.learner_key
+left join types
+    on enrollments.source = types.source
+left join days
+    on enrollments.course_enrollment_key = days.course_enrollment_key
+left join watched
+    on enrollments.course_enrollment_key = watched.course_enrollment_key
+left join certificates
+    on
+        enrollments.learner_key = certificates.learner_key
+        and enrollments.course_key = certificates.course_key
+{% endmacro %}
+
+
+{# CTEs: the first certificate of a learner for a course, and which sources tell any. #}
+{% macro course_certificates() -%}
+certificates as (
+    select
+        learner_key,
+        course_key,
+        min(issued_on) as certified_on
+    from {{ ref("fct_credential") }}
+    where kind = 'course_certificate'
+    group by learner_key, course_key
+),
+
+certificate_sources as (
+    select distinct source
+    from {{ ref("fct_credential") }}
+    where kind = 'course_certificate'
+)
+{%- endmacro %}
 
 
 {#

@@ -1,7 +1,16 @@
 -- A learner in a course: who, how it ended, and what was done, as institutional research counts it. Grain: one row per
 -- learner × course × term.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ find_touched(this, ['course_enrollment_key'], person_course_inputs()) }}",
+    post_hook="{{ keep_inputs(this) }}"
+) }}
+
 with enrollments as (
     select * from {{ ref("fct_course_enrollment") }}
+    where {{ is_touched(["course_enrollment_key"]) }}
 ),
 
 learners as (
@@ -27,19 +36,13 @@ days as (
         sum(total_5_seconds) as total_5_seconds,
         sum(total_30_seconds) as total_30_seconds
     from {{ ref("fct_timed_activity") }}
+    where {{ is_touched(["course_enrollment_key"]) }}
     group by course_enrollment_key
 ),
 
 -- What a source never tells is null, and 0 for who did nothing where it does.
 types as (
-    select
-        source,
-        {%- for column in counts_of_day() %}
-        max({{ column }}) > 0 as has_{{ column }},
-        {%- endfor %}
-        max(event_count) > 0 as has_event_count
-    from {{ ref("fct_timed_activity") }}
-    group by source
+    {{ told_types(ref("fct_timed_activity")) }}
 ),
 
 watched as (
@@ -49,6 +52,7 @@ watched as (
         sum(watched_seconds) as distinct_watched_seconds,
         sum(watched_seconds * watch_count) as watched_seconds
     from {{ ref("fct_video_watch") }}
+    where {{ is_touched(["course_enrollment_key"]) }}
     group by course_enrollment_key
 ),
 
@@ -57,21 +61,7 @@ watched_sources as (
     from {{ ref("fct_video_watch") }}
 ),
 
-certificates as (
-    select
-        learner_key,
-        course_key,
-        min(issued_on) as certified_on
-    from {{ ref("fct_credential") }}
-    where kind = 'course_certificate'
-    group by learner_key, course_key
-),
-
-certificate_sources as (
-    select distinct source
-    from {{ ref("fct_credential") }}
-    where kind = 'course_certificate'
-)
+{{ course_certificates() }}
 
 select
     enrollments.source,
