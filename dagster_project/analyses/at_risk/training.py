@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 RETRAINED_AFTER = timedelta(days=7)
 TOO_FEW = "too few learners with a matured outcome"
-TRAINING_TABLES = ("models", "backtest", "predictions", "calibration", "subgroups", "ranking")
+PREDICTIONS = "predictions"
+"""A row a learner, week and model: not read or written where nothing was trained."""
+TRAINING_TABLES = ("models", "backtest", PREDICTIONS, "calibration", "subgroups", "ranking")
 READS = sorted({table for subject in SUBJECTS for table in subject.tables})
 
 
@@ -160,6 +162,10 @@ class TrainingRound:
     without_champion: list[str]
 
 
+def _is_as_contracted(store: Warehouse, table: str) -> bool:
+    return list(store.types(table)) == [column.name for column in CONTRACTS[table].columns]
+
+
 def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id: str) -> TrainingRound:
     """Train when a cohort has matured, the champion is a week old or a suite refused the last training.
 
@@ -173,8 +179,7 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
 
     is_refused = withdraw_refused(settings, [f"analytics.at_risk_{table}" for table in TRAINING_TABLES])
     registry = store.read("analytics.at_risk_models")
-    kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:]}
-    new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
+    kept = {table: store.read(f"analytics.at_risk_{table}") for table in TRAINING_TABLES[1:] if table != PREDICTIONS}
     registered, told, judgements, without_champion = [], {}, {}, []
 
     erasures = Erasures(settings)
@@ -197,6 +202,13 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
     # Pieces run side by side: threads within them would wait for each other's, and turn while they wait.
     with one_thread_for_algebra():
         trained = list(in_order(work, pieces, settings.threads))
+    counts = {}
+    predictions = f"analytics.at_risk_{PREDICTIONS}"
+    if any(training for *_, training in trained) or not _is_as_contracted(store, predictions):
+        kept[PREDICTIONS] = store.read(predictions)
+    else:
+        counts[PREDICTIONS] = store.row_count(predictions)
+    new: dict[str, list[pd.DataFrame]] = {table: [kept[table]] for table in kept}
     for subject, source, decision, training in trained:
         name = f"{source}/{subject.name}"
         told[name] = decision
@@ -218,7 +230,6 @@ def train_where_due(store: Warehouse, settings: Settings, now: datetime, run_id:
                 if table == "backtest" and training.is_refused:
                     new[table][-1]["is_champion"] = False
     tables = {table: pd.concat(frames) for table, frames in new.items()}
-    counts = {}
     for table, frame in tables.items():
         contract = CONTRACTS[f"analytics.at_risk_{table}"]
         counts[table] = store.write(contract.table, as_contracted(contract, frame), contract)
