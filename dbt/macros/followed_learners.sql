@@ -24,10 +24,10 @@
 
 
 {#
-    Learners of degrees, with their first and last week; reads next_years, what next_year_starts gives. Further
-    conditions may follow.
+    Learners of degrees, with their first and last week; reads next_years, what next_year_starts gives. `where` is a
+    further condition on learner_programs.
 #}
-{% macro followed_learners() %}
+{% macro followed_learners(where="true") %}
     select
         learner_programs.*,
         terms.starts_on,
@@ -63,6 +63,7 @@
     where
         programs.program_type = 'degree'
         and sources.last_data_on is not null
+        and {{ where }}
 {% endmacro %}
 
 

@@ -50,9 +50,10 @@ with next_years as (
 
 -- Numbers stand in for keys on the way: with the keys' text, joins and windows take several times as long.
 learners as (
-    {{ followed_learners() }}
-    and {{ in_slice("learner_programs.learner_key") }}
-    and {{ is_touched(["program_enrollment_key"], alias="learner_programs") }}
+    {{ followed_learners(
+        in_slice("learner_programs.learner_key")
+        ~ " and " ~ is_touched(["program_enrollment_key"], alias="learner_programs")
+    ) }}
 ),
 
 program_courses as (
