@@ -128,7 +128,7 @@ def add_learner(landing: Path) -> None:
 def _active_learner(landing: Path) -> str:
     newest = max(landing.glob("events/events-*.parquet"))
     query = f"select learner_id from '{newest}' group by learner_id order by count(*) desc, learner_id limit 1"
-    return duckdb.sql(query).fetchone()[0]
+    return duckdb.sql(query).fetchall()[0][0]
 
 
 def _write(query: str, file: Path) -> None:
