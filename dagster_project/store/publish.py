@@ -156,6 +156,7 @@ def publish(
     tables_of_keys: Mapping[str, str] | None = None,
     parts_by: Mapping[str, str] | None = None,
     unpublished: Collection[str] = (),
+    carries_over: bool = True,
     beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -186,6 +187,7 @@ def publish(
         tables_of_keys: `<entity>_key` → "schema.table" that has a row for each, for `_meta.columns`.
         parts_by: "schema.table" → its column of dates or times by which the Parquet export is in parts.
         unpublished: tables of dbt that stay private.
+        carries_over: whether anything is taken from the snapshot before.
         beside: further files of the snapshot, name → text.
 
     Raises:
@@ -205,7 +207,7 @@ def publish(
             name: version for name, version in (data_versions or {}).items() if not name.startswith(f"{HISTORY}.")
         }
         previous = None
-        if known_versions:
+        if known_versions and carries_over:
             published = settings.published_dir / DATABASE
             previous = find_previous(settings, published, marks, PUBLIC_SCHEMAS, STORAGE_VERSION, on_progress)
         on_progress("Copying the public tables")

@@ -772,6 +772,10 @@ def a_private_column(settings, monkeypatch):
     return {}
 
 
+def a_run_that_made_all(settings, monkeypatch):
+    return {"carries_over": False}
+
+
 def a_file_that_cannot_be_continued(settings, monkeypatch):
     def fail(*_):
         raise duckdb.IOException("IO Error: a block is broken")
@@ -796,6 +800,7 @@ def too_large_a_file(settings, monkeypatch):
         (without_versions, "knows no versions"),
         (a_private_table, ""),
         (a_private_column, ""),
+        (a_run_that_made_all, ""),
         (a_file_that_cannot_be_continued, "cannot be continued"),
         (too_large_a_file, "more than 0.5 times"),
     ],
@@ -809,7 +814,7 @@ def test_all_is_copied_where_nothing_may_be_carried_over(published, monkeypatch,
     assert reason in " ".join(text for text in told if text.startswith("All tables are copied") or not reason)
     assert query(publication.database, "select count(*) from core.dim_learner") == [(50,)]
     again = carry(published, **arguments)
-    may_carry = prepare not in (a_file_that_cannot_be_continued, too_large_a_file)
+    may_carry = prepare not in (a_file_that_cannot_be_continued, too_large_a_file, a_run_that_made_all)
     assert bool(linked(publication.folder, again.folder)) == may_carry
 
 
