@@ -68,13 +68,19 @@ class Previous:
     whole_bytes: int
 
     def unchanged(
-        self, tables: Sequence[Table], data_versions: Mapping[str, str | None], private: Collection[str], renamed: bool
+        self,
+        tables: Sequence[Table],
+        data_versions: Mapping[str, str | None],
+        made: Collection[str],
+        private: Collection[str],
+        renamed: bool,
     ) -> dict[str, Known]:
         """Which of these tables of the build database need not be copied, and what is known of them.
 
         None where a table or column of the snapshot has become private: its values would stay in the file's blocks.
 
         Args:
+            made: tables whose rows may be others though their version is the same.
             private: tables that may not be published.
             renamed: learners get other pseudonyms.
         """
@@ -84,6 +90,7 @@ class Previous:
             name: known
             for table in tables
             if (known := self.known.get(name := table.full_name))
+            and name not in made
             and known.data_version is not None
             and known.data_version == data_versions.get(name)
             and self._is_same(table)

@@ -156,7 +156,7 @@ def publish(
     tables_of_keys: Mapping[str, str] | None = None,
     parts_by: Mapping[str, str] | None = None,
     unpublished: Collection[str] = (),
-    carries_over: bool = True,
+    made: Collection[str] = (),
     beside: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -187,7 +187,8 @@ def publish(
         tables_of_keys: `<entity>_key` → "schema.table" that has a row for each, for `_meta.columns`.
         parts_by: "schema.table" → its column of dates or times by which the Parquet export is in parts.
         unpublished: tables of dbt that stay private.
-        carries_over: whether anything is taken from the snapshot before.
+        made: tables that were made since, by "schema.table". Their rows may be others though the version is the same,
+            as those of models that are trained by the clock: they are compared or copied, and not carried over.
         beside: further files of the snapshot, name → text.
 
     Raises:
@@ -207,7 +208,7 @@ def publish(
             name: version for name, version in (data_versions or {}).items() if not name.startswith(f"{HISTORY}.")
         }
         previous = None
-        if known_versions and carries_over:
+        if known_versions:
             published = settings.published_dir / DATABASE
             previous = find_previous(settings, published, marks, PUBLIC_SCHEMAS, STORAGE_VERSION, on_progress)
         on_progress("Copying the public tables")
@@ -223,6 +224,7 @@ def publish(
                 versions,
                 {*find_unpublished(models), *unpublished},
                 known_versions,
+                made,
                 computed or {},
                 tables_of_keys or {},
                 parts_by or {},
@@ -345,6 +347,7 @@ def _copy_tables(
     versions: Mapping[str, str],
     private: Collection[str],
     data_versions: Mapping[str, str | None],
+    made: Collection[str],
     computed: Mapping[str, tuple[datetime, str]],
     tables_of_keys: Mapping[str, str],
     parts_by: Mapping[str, str],
@@ -363,7 +366,7 @@ def _copy_tables(
         attach(connection, settings.build_database, "build")
         tables = [x for x in find_tables(connection, "build", PUBLIC_SCHEMAS) if x.full_name not in private]
         is_renamed = _rename_learners(connection, settings, tables)
-        carried = previous.unchanged(tables, data_versions, private, is_renamed) if previous else {}
+        carried = previous.unchanged(tables, data_versions, made, private, is_renamed) if previous else {}
         continued = previous.continued(tables, carried) if previous else set()
         if previous and carried:
             continue_file(connection, previous, database, {*carried, *continued})

@@ -773,7 +773,7 @@ def a_private_column(settings, monkeypatch):
 
 
 def a_run_that_made_all(settings, monkeypatch):
-    return {"carries_over": False}
+    return {"made": [*DATA_VERSIONS]}
 
 
 def a_file_that_cannot_be_continued(settings, monkeypatch):
@@ -858,6 +858,15 @@ def test_rows_of_a_carried_table_that_are_not_as_many_as_built_stop_the_publicat
     ):
         carry(published)
     assert read_published(published) == (before, 1)
+
+
+def test_rows_that_a_run_made_anew_under_the_same_version_are_published(published):
+    """A table of models has another row when a week has passed, though all that it follows from is the same."""
+    before = current(published)
+    execute(published, "delete from core.dim_date where date_on = '2024-01-03'")
+    publication = carry(published, made=["core.dim_date"])
+    assert query(publication.database, "select count(*) from core.dim_date") == [(9,)]
+    assert linked(before, publication.folder) == DATA_VERSIONS.keys() - {"core.dim_date"}
 
 
 def test_parquet_is_copied_where_it_cannot_be_linked_and_exported_where_it_is_damaged(published, monkeypatch):

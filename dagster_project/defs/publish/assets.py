@@ -26,7 +26,7 @@ from dagster_project.report.pages import find_pages
 from dagster_project.store import accepted
 from dagster_project.store import versions as data_versions
 from dagster_project.store.meta import SourceInfo
-from dagster_project.store.publish import COMPARED_SCHEMAS, make_snapshot_id, publish
+from dagster_project.store.publish import make_snapshot_id, publish
 from dagster_project.store.warehouse import Warehouse
 
 NO_IDENTIFIER = "no_direct_identifier_is_published"
@@ -63,8 +63,6 @@ def learning_warehouse(
         snapshot_id = make_snapshot_id(warehouse.run_id[:8])
         state = planning.state_after(context, settings, warehouse.sources(), snapshot_id)
         built = data_versions.read(settings)
-        made = {name_of(key) for key in context.job_def.asset_layer.selected_asset_keys}
-        public = {name for name in built if name.partition(".")[0] in COMPARED_SCHEMAS}
         ends = {source.name: source.last_data_on for source in source_states(CONTRACTS, settings)}
         try:
             publication = publish(
@@ -82,8 +80,7 @@ def learning_warehouse(
                 tables_of_keys=tables_of_keys(),
                 parts_by=parts_by(),
                 unpublished=[name for name in NODES if not is_published(name)],
-                # A run that made all may have made other rows of the same version: models are trained by the clock.
-                carries_over=not public <= made,
+                made={name_of(key) for key in context.job_def.asset_layer.selected_asset_keys},
                 beside={accepted.FILE: state.as_text()},
                 on_progress=context.log.info,
             )
