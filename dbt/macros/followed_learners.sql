@@ -69,7 +69,6 @@
 
 {# Their courses of the program in any of its terms; reads learners. #}
 {% macro followed_courses() %}
-    {%- set never = 1000000 %}
     select
         learners.enrollment_number,
         learners.starts_on,
@@ -88,9 +87,9 @@
             as registered_week,
         {{ begun_week("learners.starts_on", "course_offerings.starts_on") }} as begins_week,
         -- The course is not over yet in the week in which it ends.
-        coalesce({{ as_of_week("learners.starts_on", "course_offerings.ends_on") }} + 1, {{ never }}) as ended_week,
+        coalesce({{ as_of_week("learners.starts_on", "course_offerings.ends_on") }} + 1, {{ no_week() }}) as ended_week,
         {{ begun_week("learners.starts_on", "terms.starts_on") }} as term_begins_week,
-        coalesce({{ as_of_week("learners.starts_on", "terms.ends_on") }}, {{ never }}) as term_ended_week
+        coalesce({{ as_of_week("learners.starts_on", "terms.ends_on") }}, {{ no_week() }}) as term_ended_week
     from learners
     inner join {{ ref("fct_course_enrollment") }} as enrollments
         on learners.learner_key = enrollments.learner_key

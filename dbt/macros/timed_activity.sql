@@ -104,6 +104,8 @@
     "enrollments.source in (select certificate_sources.source from certificate_sources)", "types.has_event_count",
 ] %}
 {%- for column in counts_of_day() %}{% do hashed.append("types.has_" ~ column) %}{% endfor %}
+{%- set event_counts = [] %}
+{%- for kind in timed_kinds() %}{% do event_counts.append(kind ~ "_event_count") %}{% endfor %}
 with types as (
     {{ told_types(ref("fct_timed_activity")) }}
 ),
@@ -114,8 +116,7 @@ days as (
         sum({{ row_hash(
             ["activity_on", "event_count", "gap_count", "gap_seconds", "longest_gap_seconds", "total_5_seconds",
             "total_30_seconds"]
-            + counts_of_day()
-            + ["video_event_count", "problem_event_count", "forum_event_count", "text_event_count"]
+            + event_counts + counts_of_day()
         ) }}) as days_hash
     from {{ ref("fct_timed_activity") }}
     group by course_enrollment_key
@@ -129,12 +130,7 @@ watched as (
     group by course_enrollment_key
 ),
 
-watched_sources as (
-    select distinct source
-    from {{ ref("fct_video_watch") }}
-),
-
-{{ course_certificates() }}
+{{ certificates_and_sources() }}
 
 select
     enrollments.course_enrollment_key,
@@ -155,8 +151,13 @@ left join certificates
 {% endmacro %}
 
 
-{# CTEs: the first certificate of a learner for a course, and which sources tell any. #}
-{% macro course_certificates() -%}
+{# CTEs: the first certificate of a learner for a course, and which sources tell any, or what was watched. #}
+{% macro certificates_and_sources() -%}
+watched_sources as (
+    select distinct source
+    from {{ ref("fct_video_watch") }}
+),
+
 certificates as (
     select
         learner_key,

@@ -5,13 +5,18 @@ from all that lies there at the end.
 """
 
 import copy
+import json
 import random
+import re
+import shutil
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 import pytest
 
 from dagster_project.analyses.at_risk.look_ahead import of_everybody
+from dagster_project.defs.manifest import NODES
+from dagster_project.defs.transform.lineage import column_lineages, compiled_sql
 from tests.models.made_campus import COURSES, LAST_DAY, OPEN, make_campus, write_campus
 from tests.models.made_source import MadeWarehouse
 
@@ -169,12 +174,53 @@ def test_any_sequence_of_deliveries_ends_as_one_warehouse_made_at_once(tmp_path,
     assert [table for table in anew if after[table] != anew[table]] == [], told
 
 
-def test_what_nothing_touches_is_not_written(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> MadeWarehouse:
+    """A warehouse of one source, made at once; who changes it takes a copy."""
+    warehouse = MadeWarehouse(tmp_path_factory.mktemp("made"))
+    write_campus(warehouse.home, "uni", make_campus())
+    warehouse.build(*BUILD, contracts=["campus"])
+    return warehouse
+
+
+def test_a_fingerprint_holds_every_column_from_which_a_table_follows(made):
+    """By what sqlglot finds in the SQL of a table and of its inputs: an eye that knows no fingerprints."""
+    called = {
+        table: re.search(r"\w+_inputs\(.*?\)", NODES[table]["config"]["pre-hook"][0]["sql"])[0] for table in TOUCHED
+    }
+    inline = "\n;;\n".join(f"{{{{ {inputs} }}}}" for inputs in called.values())
+    told = made.dbt("compile", "--quiet", "--output", "json", "--inline", inline, contracts=["campus"])
+    inputs = dict(zip(called, json.loads(told.stdout)["compiled"].split(";;"), strict=True))
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in made.query(
+        "select schema_name || '.' || table_name, column_name, data_type from duckdb_columns() where not internal"
+    ):
+        columns.setdefault(table, {})[column] = kind
+    target = made.home / "target"
+    rows = {table: compiled_sql(target, NODES[table]) for table in TOUCHED}
+    follows, hashed = (origins(queries, columns, target / name) for name, queries in {"a": rows, "b": inputs}.items())
+    for table in TOUCHED:
+        # A key begins with its source, and a day's hash is that of all that was measured on it.
+        left = {x for x in follows[table] - hashed[table] if x[1] != "source"}
+        of_days = {x for x in left if (x[0], "day_hash") in hashed[table]}
+        assert left == of_days, table
+        assert not of_days or table in BY_DAY
+    assert min(map(len, follows.values())) > 20
+
+
+def origins(queries, columns, kept) -> dict[str, set[tuple[str, str]]]:
+    lineages = column_lineages(queries, columns, kept)
+    return {
+        table: {(".".join(x.asset_key.path), x.column_name) for found in lineage.deps_by_column.values() for x in found}
+        for table, lineage in lineages.items()
+    }
+
+
+def test_what_nothing_touches_is_not_written(tmp_path, made):
     """A new day leaves every row of every other day where it lies, and the rows of everybody else as they were."""
     rows = make_campus()
+    shutil.copytree(made.home, tmp_path, dirs_exist_ok=True)
     warehouse = MadeWarehouse(tmp_path)
-    write_campus(tmp_path, "uni", rows)
-    warehouse.build(*BUILD, contracts=["campus"])
     places = {table: warehouse.query(f"select rowid, * from {table} order by rowid") for table in TOUCHED}
     day = LAST_DAY + timedelta(1)
     place = {"course_id": f"bsc-{COURSES[0]}", "term_id": "bsc-26s", "learner_id": "l02"}

@@ -12,7 +12,7 @@
 
 -- Nothing dated on or after `as_of_on` may enter a row. Each fact therefore enters in the first week that knows it and
 -- is carried on by running sums; what ends takes out again what it brought in.
-{%- set never = 1000000 %}
+{%- set never = no_week() %}
 {#- Of changes of courses: what counts, and from which week until which. #}
 {%- set counts = [
     {"name": "course_count", "amount": "taken", "from": "greatest(week_number, begins_week)"},

@@ -56,12 +56,7 @@ watched as (
     group by course_enrollment_key
 ),
 
-watched_sources as (
-    select distinct source
-    from {{ ref("fct_video_watch") }}
-),
-
-{{ course_certificates() }}
+{{ certificates_and_sources() }}
 
 select
     enrollments.source,
